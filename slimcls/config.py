@@ -1,0 +1,234 @@
+"""RunConfig: flags = YAML keys = saved config = result columns."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from slimcls.errors import UserError
+
+Mode = Literal["lm", "p-cls", "cls"]
+Shots = int | Literal["all"]
+
+#: Settings that say where or how to write, not what comes out: they are not part of a run's hash.
+NOT_HASHED = frozenset({"out", "data_dir", "overwrite", "force", "logger", "checkpoint_seconds"})
+
+
+@dataclass(kw_only=True)
+class RunConfig:
+    """One fine-tuning run: a decoder language model, cut, trained and tested on a dataset."""
+
+    dataset: str
+    """Name of a packaged dataset (agnews, bbcnews, emoc, sst2, trec), a dataset YAML, a .csv, .tsv,
+    .jsonl or .parquet file, or a folder with train/validation/test files."""
+
+    model: str = "gpt2-xl"
+    """Short name (gpt2-xl, opt-1.3b, smollm2-135m, tiny-gpt2, ...), hub id, or local folder."""
+
+    revision: str | None = None
+    """Branch, tag or commit of a hub model; the hub's default branch if not given."""
+
+    mode: Mode = "p-cls"
+    """How to train: lm (prompt and label word), p-cls (prompt plus head), cls (text plus head)."""
+
+    keep: int | Literal["all"] = 2
+    """How many layers stay; all means no cut."""
+
+    select: str = "first"
+    """Which layers stay: first keeps layers 0..keep-1."""
+
+    layers: list[int] | None = None
+    """Names the kept layers outright, ascending, as in 0,1,5; instead of --keep."""
+
+    data_dir: str | None = None
+    """Folder with NAME/SPLIT.parquet files; SLIMCLS_DATA_DIR if not given."""
+
+    text_column: str | None = None
+    """Column that holds the text, for the user's own files."""
+
+    label_column: str | None = None
+    """Column that holds the label, for the user's own files."""
+
+    shots: Shots = 200
+    """Training examples per class, or all."""
+
+    demos: int = 1
+    """Demonstrations per class in front of the query (lm and p-cls)."""
+
+    seed: int = 0
+    """Draws demonstrations, training, validation and test items, the head, the order, dropout."""
+
+    split: Literal["stratified", "paper"] = "stratified"
+    """stratified reserves validation first, by class; paper draws as the paper's authors did."""
+
+    validation_size: int = 1000
+    """Most validation items; never more than the test split has."""
+
+    test_size: int = 1000
+    """Most test items."""
+
+    max_text_tokens: int | None = None
+    """Longest text in tokens; longer ones are cut. Default: 256, less where the context needs it."""
+
+    lm_loss: Literal["label-words", "label-token", "sequence"] | None = None
+    """Loss of mode lm: over the label words' first tokens (label-words, the default), over the whole
+    vocabulary at that position (label-token), or over the whole prompt (sequence)."""
+
+    tune: str = "full"
+    """What is trained: full, lora, head, or last-K (the last K kept layers, final norm and head)."""
+
+    lora_rank: int = 8
+    """Rank of the LoRA update."""
+
+    lora_alpha: int = 16
+    """Scale of the LoRA update is lora_alpha / lora_rank."""
+
+    epochs: int = 10
+    """Most passes over the training items."""
+
+    batch_size: int = 16
+    """Training items per optimiser step and process."""
+
+    lr: float | None = None
+    """Peak learning rate; default from the table in docs/defaults.md."""
+
+    weight_decay: float = 0.01
+    """AdamW's decoupled weight decay (PyTorch's default)."""
+
+    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """Course of the learning rate after the warm-up."""
+
+    warmup: float = 0.1
+    """Share of all steps in which the learning rate rises from zero."""
+
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 does not clip."""
+
+    patience: int = 0
+    """Epochs without a better validation score before training stops; 0 never stops early."""
+
+    monitor: Literal["accuracy", "macro-f1"] = "accuracy"
+    """Validation score that picks the best epoch and stops early."""
+
+    class_weights: bool = False
+    """Weigh each class by the inverse of its share of the training items."""
+
+    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    """Arithmetic of training; weights stay in float32. auto: bf16 where the device computes it."""
+
+    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    """Device, as Lightning names it."""
+
+    devices: int = 1
+    """Processes (devices) per machine."""
+
+    num_nodes: int = 1
+    """Machines."""
+
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How several processes work together."""
+
+    eval_batch_size: int = 64
+    """Items per forward pass in validation and test; does not change a prediction."""
+
+    share_prefix: bool = True
+    """Compute the demonstrations' keys and values once per batch instead of once per item."""
+
+    logger: Literal["csv", "tensorboard", "mlflow", "wandb"] = "csv"
+    """curves.csv is always written; the others log beside it, as Lightning has them."""
+
+    checkpoint_seconds: float = 30.0
+    """Least time between two checkpoints of a run, in seconds."""
+
+    out: str = "runs"
+    """Folder that holds the run directories."""
+
+    overwrite: bool = False
+    """Start again although the run is finished or begun."""
+
+    force: bool = False
+    """Go on although the run seems too big for this machine's memory."""
+
+    save_model: Literal["best", "none"] = "best"
+    """best writes the artefact model/; none does not."""
+
+    def __post_init__(self) -> None:
+        for check in (_check_ranges, _check_cut, _check_mode, _check_tune, _check_devices):
+            check(self)
+
+    @property
+    def uses_prompt(self) -> bool:
+        """Whether texts go in with the template and demonstrations around them."""
+        return self.mode != "cls"
+
+
+_AT_LEAST = {
+    "shots": 1, "seed": 0, "validation_size": 1, "test_size": 1, "max_text_tokens": 1,
+    "demos": 0, "lora_rank": 1, "lora_alpha": 1, "epochs": 0, "batch_size": 1, "devices": 1,
+    "num_nodes": 1, "eval_batch_size": 1, "patience": 0, "weight_decay": 0.0, "clip": 0.0,
+    "checkpoint_seconds": 0.0,
+}  # fmt: skip
+
+
+def _check_ranges(config: RunConfig) -> None:
+    for name, least in _AT_LEAST.items():
+        value = getattr(config, name)
+        if isinstance(value, int | float) and value < least:
+            raise UserError(f"{flag(name)} {value}: must be at least {least}")
+    if config.lr is not None and not 0 < config.lr < 1:
+        raise UserError(f"--lr {config.lr}: must be above 0 and below 1")
+    if not 0 <= config.warmup < 1:
+        raise UserError(f"--warmup {config.warmup}: a share of the steps, from 0 to below 1")
+
+
+def _check_cut(config: RunConfig) -> None:
+    if isinstance(config.keep, int) and config.keep < 1:
+        raise UserError(f"--keep {config.keep}: at least one layer must stay, or all")
+    if config.layers is None:
+        return
+    if not config.layers or min(config.layers) < 0:
+        raise UserError(f"--layers {config.layers}: layers are numbered from 0")
+    if config.layers != sorted(set(config.layers)):
+        raise UserError(
+            f"--layers {','.join(map(str, config.layers))}: must be ascending, each layer once"
+        )
+    if config.select != "first":
+        raise UserError("--layers names the layers itself: leave out --select")
+
+
+def _check_mode(config: RunConfig) -> None:
+    if config.lm_loss is not None and config.mode != "lm":
+        raise UserError(f"--lm-loss {config.lm_loss}: only --mode lm has it, not {config.mode}")
+    if config.class_weights and config.lm_loss in ("label-token", "sequence"):
+        raise UserError(f"--class-weights: not with --lm-loss {config.lm_loss}")
+    if config.mode == "lm" and config.tune == "head":
+        raise UserError("--tune head: mode lm has no head to train; use --mode p-cls or cls")
+
+
+def _check_tune(config: RunConfig) -> None:
+    if config.tune in ("full", "lora", "head"):
+        return
+    match = re.fullmatch(r"last-(\d+)", config.tune)
+    if not match:
+        raise UserError.unknown("--tune", config.tune, ["full", "lora", "head", "last-K"])
+    depth = len(config.layers) if config.layers else config.keep
+    if int(match[1]) < 1 or (isinstance(depth, int) and int(match[1]) > depth):
+        raise UserError(f"--tune {config.tune}: from last-1 to last-{depth} with {depth} layers")
+
+
+def _check_devices(config: RunConfig) -> None:
+    if config.strategy == "auto" and config.devices * config.num_nodes > 1:
+        raise UserError("--devices, --num-nodes: several processes need --strategy ddp")
+    if config.precision == "16" and config.accelerator == "cpu":
+        raise UserError("--precision 16: processors have no float16 training; use bf16 or 32")
+
+
+def flag(field: str) -> str:
+    """The command-line spelling of a field: ``batch_size`` is ``--batch-size``."""
+    return "--" + field.replace("_", "-")
+
+
+def hashed(config: RunConfig) -> dict[str, Any]:
+    """The settings that change what comes out, by field name."""
+    return {f.name: getattr(config, f.name) for f in fields(config) if f.name not in NOT_HASHED}

@@ -1,0 +1,33 @@
+"""The errors a user can cause: one line each, exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """What is wrong, where, and what to do, in one line.
+
+    Commands print it as ``slimcls: error: MESSAGE`` and exit with code 2.
+    """
+
+    @classmethod
+    def unknown(cls, kind: str, name: str, known: Iterable[str], hint: str = "") -> UserError:
+        """An unknown name: lists the known ones and the nearest.
+
+        ``hint`` is appended as it is, for what else would have been accepted.
+        """
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        nearest = f"; did you mean {near[0]!r}?" if near else ""
+        extra = f"; {hint}" if hint else ""
+        return cls(f"unknown {kind} {name!r}{nearest} (known: {', '.join(names)}{extra})")
+
+
+class Interrupted(Exception):
+    """The run was asked to stop (Ctrl-C or SIGTERM) and has saved what it needs to go on."""
+
+    def __init__(self, signal_number: int, message: str) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number
