@@ -32,8 +32,8 @@ class RunConfig:
     mode: Mode = "p-cls"
     """How to train: lm (prompt and label word), p-cls (prompt plus head), cls (text plus head)."""
 
-    keep: int | Literal["all"] = 2
-    """How many layers stay; all means no cut."""
+    keep: int | Literal["all"] | None = None
+    """How many layers stay; all means no cut. Default: 2, or as many as --layers names."""
 
     select: str = "first"
     """Which layers stay: first keeps layers 0..keep-1."""
@@ -183,10 +183,14 @@ def _check_ranges(config: RunConfig) -> None:
 
 
 def _check_cut(config: RunConfig) -> None:
+    if config.keep is None:
+        config.keep = len(config.layers) if config.layers else 2
     if isinstance(config.keep, int) and config.keep < 1:
         raise UserError(f"--keep {config.keep}: at least one layer must stay, or all")
     if config.layers is None:
         return
+    if config.keep != len(config.layers):
+        raise UserError(f"--keep {config.keep}: --layers names {len(config.layers)}; give one")
     if not config.layers or min(config.layers) < 0:
         raise UserError(f"--layers {config.layers}: layers are numbered from 0")
     if config.layers != sorted(set(config.layers)):
