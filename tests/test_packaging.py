@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ PINS = {
     if not line.startswith("#")
 }
 REQUIREMENTS = sorted(
-    {*PROJECT["dependencies"], *sum(PROJECT["optional-dependencies"].values(), [])}
+    {*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())}
 )
 
 
