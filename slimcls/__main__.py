@@ -6,6 +6,7 @@ import importlib
 import sys
 
 from slimcls import __version__
+from slimcls.cli import run
 from slimcls.errors import UserError
 
 #: Every verb with what it does; the module of the same name has ``main(argv) -> int``.
@@ -25,6 +26,10 @@ def main(argv: list[str] | None = None) -> int:
         The exit code: the verb's own, or 2 where no verb of ours was named.
     """
     words = sys.argv[1:] if argv is None else argv
+    return run(lambda: _dispatch(words))
+
+
+def _dispatch(words: list[str]) -> int:
     match words[:1]:
         case ["-h" | "--help"]:
             print(usage())
@@ -33,9 +38,9 @@ def main(argv: list[str] | None = None) -> int:
             print(f"slimcls {__version__}")
             return 0
         case []:
-            return _refuse(f"no verb given; one of {', '.join(VERBS)} (see slimcls --help)")
+            raise UserError(f"no verb given; one of {', '.join(VERBS)} (see slimcls --help)")
         case [verb] if verb not in VERBS:
-            return _refuse(str(UserError.unknown("verb", verb, VERBS, "see slimcls --help")))
+            raise UserError.unknown("verb", verb, VERBS, "see slimcls --help")
     code: int = importlib.import_module(f"slimcls.{words[0]}").main(words[1:])
     return code
 
@@ -51,11 +56,6 @@ def usage() -> str:
         "slimcls VERB --help shows a verb's settings; slimcls --version the version.\n"
         "python -m slimcls.VERB is the same command."
     )
-
-
-def _refuse(message: str) -> int:
-    print(f"slimcls: error: {message}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":
