@@ -1,1 +1,32 @@
+"""Cut a decoder language model to the layers a text classifier needs, and measure the cost.
+
+``slimcls.train.train(RunConfig(...))`` runs one fine-tuning; ``slimcls.load(RUN)`` opens its result
+for ``.predict(texts)``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+__all__ = ["RunConfig", "UserError", "__version__", "load"]
+
+if TYPE_CHECKING:
+    from slimcls.artefact import load
+    from slimcls.config import RunConfig
+    from slimcls.errors import UserError
+
+_HOME = {
+    "RunConfig": "slimcls.config",
+    "UserError": "slimcls.errors",
+    "load": "slimcls.artefact",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch and the like only when something is asked for: ``--help`` must be quick."""
+    import importlib
+
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'slimcls' has no attribute {name!r}")

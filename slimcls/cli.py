@@ -34,16 +34,20 @@ class Parser(jsonargparse.ArgumentParser):
         raise UserError(_one_line(message, self))
 
 
-def parse(config_class: type[T], argv: list[str], *, prog: str) -> T:
+def parse(
+    config_class: type[T], argv: list[str], *, prog: str, positional: tuple[str, ...] = ()
+) -> T:
     """Command-line words to a checked config.
 
-    ``--config FILE`` gives YAML settings; flags win over them wherever they stand. Raises
-    :class:`UserError` for whatever the user got wrong, before anything heavy is imported.
+    ``--config FILE`` gives YAML settings; flags win over them wherever they stand. Fields named in
+    ``positional`` may stand bare, in that order. Raises :class:`UserError` for whatever the user
+    got wrong, before anything heavy is imported.
     """
     parser = Parser(prog=prog, description=(config_class.__doc__ or "").strip())
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags win over it")
     parser.add_class_arguments(config_class, None, as_group=False)
-    settings, rest = _split_config(_plain_words(argv, parser), parser)
+    words = _plain_words(argv, parser)
+    settings, rest = _split_config(_named(words, positional), parser)
     namespace = parser.parse_args([*settings, *rest])
     values = {k: v for k, v in vars(namespace).items() if k != "config"}
     return config_class(**values)
@@ -87,6 +91,18 @@ def _plain_words(argv: list[str], parser: Parser) -> list[str]:
         else:
             words.append(word if value is None else f"{word}={value}")
     return words
+
+
+def _named(words: list[str], positional: tuple[str, ...]) -> list[str]:
+    """Bare words become the fields they stand for."""
+    names, out = list(positional), []
+    value_follows = False
+    for word in words:
+        if names and not value_follows and not word.startswith("--"):
+            word = f"--{names.pop(0)}={word}"
+        value_follows = word.startswith("--") and "=" not in word
+        out.append(word)
+    return out
 
 
 def _spelled(word: str) -> tuple[str, str | None]:

@@ -1,0 +1,124 @@
+"""Batches of token ids: grouped by length, in an order that is a function of (seed, epoch)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+#: Batches whose items are sorted together: enough that lengths match, few enough that epochs mix.
+GROUP = 16
+
+
+@dataclass
+class Batch:
+    """Items padded on the right to the longest of the batch."""
+
+    input_ids: Tensor  # (items, tokens) int64
+    lengths: Tensor  # (items,) int64, real tokens of each item, at least 1
+    labels: Tensor  # (items,) int64, class numbers
+    places: Tensor  # (items,) int64, where each item stands in its data set
+
+
+@dataclass(frozen=True)
+class Items:
+    """Encoded texts of one split: token ids and class numbers, in the split's order."""
+
+    ids: list[list[int]]
+    labels: list[int]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, place: int) -> tuple[int, list[int], int]:
+        return place, self.ids[place], self.labels[place]
+
+
+def collate(items: Sequence[tuple[int, list[int], int]], pad_id: int) -> Batch:
+    """Pad on the right with ``pad_id``. Every item needs at least one token."""
+    lengths = [len(ids) for _, ids, _ in items]
+    padded = torch.full((len(items), max(lengths)), pad_id, dtype=torch.int64)
+    for row, (_, ids, _) in enumerate(items):
+        padded[row, : len(ids)] = torch.tensor(ids)
+    return Batch(
+        input_ids=padded,
+        lengths=torch.tensor(lengths),
+        labels=torch.tensor([label for _, _, label in items]),
+        places=torch.tensor([place for place, _, _ in items]),
+    )
+
+
+def by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
+    """Places sorted by length (longest first) and cut into batches; for evaluation."""
+    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+class TrainingBatches(Sampler[list[int]]):
+    """A batch sampler that shuffles, groups by length, and can start inside an epoch.
+
+    Items are shuffled, cut into groups of ``GROUP`` batches, sorted by length inside a group, cut
+    into batches, and the batches are shuffled: every epoch mixes anew, little is padded, and the
+    order depends on nothing but (seed, epoch). With several processes each takes every
+    ``world_size``-th batch of the same order; the first batches come again where they do not
+    divide evenly.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        seed: int,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.lengths = np.asarray(lengths)
+        self.batch_size, self.seed = batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+        self._skip = (-1, 0)
+
+    @property
+    def sampler(self) -> TrainingBatches:
+        """Lightning calls ``set_epoch`` on a batch sampler's ``sampler`` only."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order the next iteration gives."""
+        self.epoch = epoch
+
+    def start_at(self, epoch: int, batches: int) -> None:
+        """In that epoch leave out the first batches: an earlier process trained on them."""
+        self._skip = (epoch, batches)
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch for one process, whatever is skipped."""
+        total = -(-len(self.lengths) // self.batch_size)
+        return -(-total // self.world_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        batches = self.order(self.epoch)
+        evenly = len(self) * self.world_size
+        mine = list(islice(cycle(batches), evenly))[self.rank :: self.world_size]
+        epoch, done = self._skip
+        yield from mine[done if epoch == self.epoch else 0 :]
+
+    def order(self, epoch: int) -> list[list[int]]:
+        """All batches of an epoch, before they are dealt to the processes."""
+        random = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+        places = random.permutation(len(self.lengths))
+        group = self.batch_size * GROUP
+        batches: list[list[int]] = []
+        for start in range(0, len(places), group):
+            part = places[start : start + group]
+            part = part[np.argsort(-self.lengths[part], kind="stable")]
+            batches += [
+                part[i : i + self.batch_size].tolist() for i in range(0, len(part), self.batch_size)
+            ]
+        return [batches[i] for i in random.permutation(len(batches))]

@@ -1,0 +1,204 @@
+"""Lightning's Trainer around the learner: epochs, validation, early stopping, going on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import lightning as L  # noqa: N812 - the library's own abbreviation
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from lightning.pytorch.loggers import Logger
+from torch.utils.data import DataLoader
+
+from slimcls.checkpoints import LAST, AtomicIO, Progress, Resume, Seeds
+from slimcls.config import RunConfig
+from slimcls.data.batches import Items, TrainingBatches, by_length, collate
+from slimcls.errors import UserError
+from slimcls.learner import Learner
+from slimcls.modes import Mode
+from slimcls.runs import Log, write_text
+
+#: Says that training is over, so that a run killed while testing does not train again.
+TRAINED = "trained.json"
+
+
+@dataclass
+class Fitted:
+    """What training came to."""
+
+    best_epoch: int = 0
+    epochs_run: int = 0
+    validation_accuracy: float = float("nan")
+    validation_macro_f1: float = float("nan")
+    train_seconds: float = 0.0
+    examples: int = 0
+    tokens: int = 0
+    params_trained: int = 0
+
+
+def fit(
+    model: Any,
+    mode: Mode,
+    config: RunConfig,
+    train: Items,
+    validation: Items,
+    prefix: list[int],
+    folder: Path,
+    log: Log,
+) -> Fitted:
+    """Train ``model`` in place and leave its best weights under ``checkpoints/``.
+
+    Goes on from the run's checkpoint where there is one. ``prefix`` are the token ids that all
+    items begin with and that ``train`` and ``validation`` leave out.
+    """
+    trained = folder / "checkpoints" / TRAINED
+    if trained.exists():
+        return Fitted(**json.loads(trained.read_text()))
+    trained_count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if config.epochs == 0:
+        return Fitted(params_trained=trained_count)
+    if config.class_weights:
+        mode.class_weights = _class_weights(train.labels)
+    progress = _run_trainer(model, mode, config, train, validation, prefix, folder, log)
+    best = progress.curves[progress.best_epoch - 1]
+    fitted = Fitted(
+        best_epoch=progress.best_epoch,
+        epochs_run=len(progress.curves),
+        validation_accuracy=best["validation_accuracy"],
+        validation_macro_f1=best["validation_macro_f1"],
+        train_seconds=progress.clock["train_seconds"],
+        examples=int(progress.clock["examples"]),
+        tokens=int(progress.clock["tokens"]),
+        params_trained=trained_count,
+    )
+    write_text(trained, json.dumps(asdict(fitted)))
+    (folder / "checkpoints" / LAST).unlink(missing_ok=True)
+    return fitted
+
+
+def _run_trainer(
+    model: Any,
+    mode: Mode,
+    config: RunConfig,
+    train: Items,
+    validation: Items,
+    prefix: list[int],
+    folder: Path,
+    log: Log,
+) -> Progress:
+    checkpoints = folder / "checkpoints"
+    progress = Progress(folder)
+    with _quiet():
+        trainer = _trainer(config, folder)
+        batches = TrainingBatches(
+            [len(ids) for ids in train.ids],
+            config.batch_size,
+            config.seed,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+        resume = Resume(checkpoints, batches, config.checkpoint_seconds)
+        stopping: list[Callback] = []
+        if config.patience:
+            stopping = [EarlyStopping("monitored", patience=config.patience, mode="max")]
+        # Resume saves what the callbacks before it have noted.
+        trainer.callbacks += [Seeds(config.seed), progress, *stopping, resume]
+        learner = Learner(
+            model, mode, config, steps=config.epochs * len(batches), prefix_ids=prefix
+        )
+        pad = partial(collate, pad_id=model.config.pad_token_id)
+        last = checkpoints / LAST
+        if last.exists():
+            log.say(f"going on from {last}")
+        learner.train()
+        try:
+            trainer.fit(
+                learner,
+                DataLoader(train, batch_sampler=batches, collate_fn=pad),
+                DataLoader(
+                    validation,
+                    batch_sampler=_validation_batches(validation, config, trainer),
+                    collate_fn=pad,
+                ),
+                ckpt_path=str(last) if last.exists() else None,
+                weights_only=True,
+            )
+        finally:
+            resume.restore_signals()
+    if trainer.global_rank:
+        # Only the first process of a run tests and writes.
+        sys.exit(0)
+    return progress
+
+
+def _trainer(config: RunConfig, folder: Path) -> L.Trainer:
+    precision = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[config.precision]
+    bar = sys.stderr.isatty()
+    return L.Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        strategy=config.strategy,
+        precision=precision,  # type: ignore[arg-type]
+        max_epochs=config.epochs,
+        gradient_clip_val=config.clip or None,
+        logger=_logger(config, folder),
+        callbacks=[TQDMProgressBar(leave=False)] if bar else [],
+        plugins=[AtomicIO()],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=bar,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        log_every_n_steps=10,
+        default_root_dir=folder,
+    )
+
+
+def _validation_batches(
+    items: Items, config: RunConfig, trainer: L.Trainer
+) -> list[list[int]]:
+    batches = by_length([len(ids) for ids in items.ids], config.eval_batch_size)
+    return batches[trainer.global_rank :: trainer.world_size]
+
+
+def _class_weights(labels: list[int]) -> torch.Tensor:
+    """Inverse of each class's share of the items, scaled so that an average item weighs 1."""
+    counts = torch.bincount(torch.tensor(labels)).float()
+    return len(labels) / (counts.clamp(min=1) * (counts > 0).sum())
+
+
+def _logger(config: RunConfig, folder: Path) -> Logger | bool:
+    """The library's logger beside ``curves.csv``; UserError where its package is missing."""
+    if config.logger == "csv":
+        return False
+    from lightning.pytorch import loggers
+
+    try:
+        if config.logger == "tensorboard":
+            return loggers.TensorBoardLogger(folder, name="", version="tensorboard")
+        if config.logger == "mlflow":
+            return loggers.MLFlowLogger("slimcls", run_name=folder.name)
+        return loggers.WandbLogger(name=folder.name, project="slimcls", save_dir=folder)
+    except ModuleNotFoundError:
+        name = config.logger
+        raise UserError(f"--logger {name}: its package is missing; pip install {name}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's hints about hardware and workers out of a run's output."""
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        yield

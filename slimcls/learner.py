@@ -1,0 +1,134 @@
+"""The one LightningModule: loss, optimiser, schedule, validation score."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L  # noqa: N812 - the library's own abbreviation
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from transformers import get_scheduler
+
+from slimcls.config import RunConfig
+from slimcls.data.batches import Batch
+from slimcls.errors import UserError
+from slimcls.modes import Mode
+from slimcls.trunk import Prefix, read_prefix
+
+_SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+
+
+class Learner(L.LightningModule):
+    """Trains what ``requires_grad`` of a transformers model, by the strategy of a mode.
+
+    ``prefix_ids`` are the token ids that every item begins with and that the batches leave out;
+    empty where nothing is shared. ``steps`` is the number of optimiser steps of a whole run.
+    """
+
+    def __init__(
+        self, model: Any, mode: Mode, config: RunConfig, *, steps: int, prefix_ids: list[int]
+    ) -> None:
+        super().__init__()
+        # A checkpoint holds what is trained; the rest comes from the source again.
+        self.strict_loading = False
+        self.model, self.mode, self.config, self.steps = model, mode, config, steps
+        self.prefix_ids = prefix_ids
+        self.classes = model.config.num_labels if mode.head == "classification" else None
+        self._prefix: Prefix | None = None
+        self._confusion = torch.zeros(0)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW over what is trained; the learning rate changes every step."""
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            trained, lr=self.config.lr, weight_decay=self.config.weight_decay, fused=True
+        )
+        warm = math.ceil(self.config.warmup * self.steps)
+        schedule = get_scheduler(_SCHEDULES[self.config.schedule], optimizer, warm, self.steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def train(self, mode: bool = True) -> Learner:
+        """Training mode for what is trained: a frozen part computes as it will in use."""
+        super().train(mode)
+        if mode:
+            freeze_idle(self.model)
+        return self
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of a batch. Raises UserError where it is not a finite number."""
+        loss = self.mode.loss(self.model, batch, self.read_prefix())
+        if not torch.isfinite(loss):
+            lr = self.trainer.optimizers[0].param_groups[0]["lr"]
+            raise UserError(
+                f"the loss became {loss.item()} at step {self.global_step + 1} with learning rate "
+                f"{lr:.2g}: try a lower --lr, more --warmup, --clip 1 or --precision 32"
+            )
+        self.log("train_loss", loss.detach(), batch_size=len(batch.labels))
+        return loss
+
+    def read_prefix(self) -> Prefix | None:
+        """Keys and values of the shared prefix with the weights as they are, or None."""
+        if not self.prefix_ids:
+            return None
+        ids = torch.tensor(self.prefix_ids, device=self.device)
+        return read_prefix(getattr(self.model, self.model.base_model_prefix), ids)
+
+    def on_validation_epoch_start(self) -> None:
+        """Read the prefix once and start counting anew."""
+        self._prefix = self.read_prefix()
+        self._confusion = torch.zeros(0)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count predictions by true and predicted class."""
+        scores = self.mode.scores(self.model, batch, self._prefix)
+        classes = scores.shape[1]
+        if not len(self._confusion):
+            self._confusion = torch.zeros(classes, classes, device=self.device)
+        ones = torch.ones(len(batch.labels), device=self.device)
+        self._confusion.index_put_((batch.labels, scores.argmax(1)), ones, accumulate=True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log accuracy and macro-F1 over the whole validation set, all processes together."""
+        self._prefix = None
+        confusion = self._confusion
+        if self.trainer.world_size > 1:
+            confusion = self.trainer.strategy.reduce(confusion, reduce_op="sum")
+        accuracy, f1 = accuracy_and_f1(confusion)
+        score = accuracy if self.config.monitor == "accuracy" else f1
+        values = {"validation_accuracy": accuracy, "validation_macro_f1": f1, "monitored": score}
+        self.log_dict(values, rank_zero_only=False)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what is trained only."""
+        checkpoint["state_dict"] = {f"model.{k}": v for k, v in trained_state(self.model).items()}
+
+
+def accuracy_and_f1(confusion: Tensor) -> tuple[float, float]:
+    """Accuracy and macro-F1 of counts (true class, predicted class).
+
+    Macro-F1 is the mean over the classes that occur, in truth or prediction, as scikit-learn has
+    it.
+    """
+    counts = confusion.double()
+    hits, true, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+    seen = (true + predicted) > 0
+    f1 = 2 * hits[seen] / (true + predicted)[seen]
+    return float(hits.sum() / counts.sum()), float(f1.mean())
+
+
+def trained_state(model: torch.nn.Module) -> dict[str, Tensor]:
+    """What is trained, by name; a tied tensor once."""
+    return {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def freeze_idle(model: torch.nn.Module) -> None:
+    """Put every module that has parameters but trains none of them into evaluation mode."""
+    for module in model.modules():
+        parameters = list(module.parameters())
+        if parameters and not any(p.requires_grad for p in parameters):
+            module.eval()

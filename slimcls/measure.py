@@ -1,0 +1,185 @@
+"""Figures of a run: scores against truth, time, memory, and the row they end in."""
+
+from __future__ import annotations
+
+import json
+import platform
+import resource
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from torch import Tensor
+
+import slimcls
+from slimcls.backbones.sources import Source
+from slimcls.config import RunConfig
+from slimcls.data.splits import Example
+from slimcls.data.tables import Tables
+from slimcls.fitting import Fitted
+from slimcls.inputs import Inputs
+from slimcls.plan import Plan
+from slimcls.runs import PREDICTIONS, SCHEMA_VERSION, Outcome, write_rows
+from slimcls.statistics import wilson
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Scores of one part of the data."""
+
+    accuracy: float
+    macro_f1: float
+    per_class: list[dict[str, Any]]
+
+
+def figures(scores: Tensor, labels: Sequence[int], names: Sequence[str]) -> Figures:
+    """Accuracy, macro-F1 and per-class figures of scores (items, classes).
+
+    Macro-F1 is the mean over the classes that occur in truth or prediction (scikit-learn).
+    """
+    predicted = scores.argmax(1).tolist()
+    precision, recall, f1, items = precision_recall_fscore_support(
+        labels, predicted, labels=range(len(names)), zero_division=0.0
+    )
+    per_class = [
+        {
+            "label": name,
+            "precision": float(precision[i]),
+            "recall": float(recall[i]),
+            "f1": float(f1[i]),
+            "items": int(items[i]),
+        }
+        for i, name in enumerate(names)
+    ]
+    seen = sorted({*labels, *predicted})
+    macro = sum(float(f1[i]) for i in seen) / len(seen)
+    return Figures(float(accuracy_score(labels, predicted)), macro, per_class)
+
+
+def outcome(
+    config: RunConfig,
+    plan: Plan,
+    inputs: Inputs,
+    fitted: Fitted,
+    test: Figures,
+    *,
+    source: Source,
+    data: Tables,
+    run: str,
+    latency_ms: float,
+    seconds: float,
+) -> Outcome:
+    """The outcome columns of a run's result row."""
+    splits = inputs.splits
+    low, high = _interval(test.accuracy, len(splits.test))
+    validation_low, validation_high = _interval(fitted.validation_accuracy, len(splits.validation))
+    demonstrations = len(splits.demonstrations) if config.uses_prompt else 0
+    train_seconds = fitted.train_seconds or float("inf")
+    return Outcome(
+        run=run,
+        schema_version=SCHEMA_VERSION,
+        slimcls_version=slimcls.__version__,
+        torch_version=torch.__version__,
+        transformers_version=transformers.__version__,
+        commit=_commit(),
+        device=_device(plan.device),
+        source_fingerprint=source.fingerprint,
+        source_note=source.note,
+        data_fingerprint=data.fingerprint,
+        data_version=data.spec.version,
+        depth=plan.depth,
+        params_full=plan.sizes.params_full,
+        params_kept=plan.sizes.params_kept,
+        params_saved=plan.sizes.params_saved,
+        params_trained=plan.params_trained,
+        embedding_share=plan.sizes.embedding_share,
+        labels_used=len(splits.train) + len(splits.validation) + demonstrations,
+        train_items=len(splits.train),
+        validation_items=len(splits.validation),
+        test_items=len(splits.test),
+        texts_cut=inputs.texts_cut,
+        repeats_removed=splits.repeats_removed,
+        text_tokens=inputs.encoder.max_text_tokens,
+        validation_accuracy=fitted.validation_accuracy,
+        validation_low=validation_low,
+        validation_high=validation_high,
+        validation_macro_f1=fitted.validation_macro_f1,
+        test_accuracy=test.accuracy,
+        test_low=low,
+        test_high=high,
+        test_macro_f1=test.macro_f1,
+        per_class=json.dumps(test.per_class),
+        best_epoch=fitted.best_epoch,
+        epochs_run=fitted.epochs_run,
+        train_seconds=fitted.train_seconds,
+        total_seconds=seconds,
+        examples_per_second=fitted.examples / train_seconds,
+        tokens_per_second=fitted.tokens / train_seconds,
+        peak_memory_mb=_peak_memory(plan.device),
+        model_mb=0.0,
+        latency_ms=latency_ms,
+    )
+
+
+def write_predictions(
+    folder: Path,
+    test: Sequence[Example],
+    scores: Tensor,
+    names: Sequence[str],
+    ids: Sequence[list[int]],
+) -> None:
+    """Write ``predictions.parquet``: a row a test item, in the order of the test part.
+
+    ``id`` is the item's row in its source split, ``tokens`` its length as it went in.
+    """
+    columns = {
+        "id": int,
+        "label": str,
+        "prediction": str,
+        "probabilities": list[float],
+        "tokens": int,
+    }
+    rows = [
+        {
+            "id": example.id,
+            "label": names[example.label],
+            "prediction": names[int(row.argmax())],
+            "probabilities": row.softmax(0).tolist(),
+            "tokens": len(item),
+        }
+        for example, row, item in zip(test, scores, ids, strict=True)
+    ]
+    write_rows(folder / PREDICTIONS, columns, rows)
+
+
+def _interval(share: float, items: int) -> tuple[float, float]:
+    return wilson(round(share * items), items)
+
+
+def _peak_memory(device: str) -> float:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e6
+    unit = 1 if platform.system() == "Darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _device(device: str) -> str:
+    name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
+    return f"{device} ({name})"
+
+
+def _commit() -> str:
+    """Commit of the checkout this code lies in, or nothing."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return ""
+    try:
+        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

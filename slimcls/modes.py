@@ -1,0 +1,140 @@
+"""The ways to make a decoder classify: three small strategies behind one interface.
+
+``lm``     demonstrations and query go in, the label word is the next token
+``p-cls``  the same prompt goes in, a linear head on its last token names the class
+``cls``    the bare text goes in, the same head on its last token
+
+Source: Yuan et al., "Why Lift so Heavy? Slimming Large Language Models by Cutting Off the Layers",
+arXiv 2402.11700. ``lm`` has three losses, a row each in ``LM_LOSSES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's own name
+from torch import Tensor
+
+from slimcls.data.batches import Batch
+from slimcls.trunk import Prefix, hidden_states, last_tokens
+
+
+class Mode:
+    """What a mode does with a model and a batch. ``model`` is a transformers model with its head."""
+
+    head: Literal["lm", "classification"]
+    #: Whether the loss can be computed with the demonstrations' keys and values shared.
+    shares_prefix = True
+    #: Weight of each class in the loss (classes,), or None.
+    class_weights: Tensor | None = None
+
+    def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        """Training loss, a scalar."""
+        weights = self.class_weights
+        if weights is not None:
+            weights = weights.to(batch.labels.device)
+        return F.cross_entropy(self.scores(model, batch, prefix), batch.labels, weights)
+
+    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        """Scores (items, classes) whose softmax are the class probabilities, float32."""
+        raise NotImplementedError
+
+    def training_ids(self, ids: list[int], label: int) -> list[int]:
+        """What goes in at training for an item encoded as ``ids``."""
+        return ids
+
+
+class Classification(Mode):
+    """``p-cls`` and ``cls``: a head without bias on the last token after the final norm."""
+
+    head = "classification"
+
+    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        return model.score(_pooled(model, batch, prefix)).float()
+
+
+class LabelWords(Mode):
+    """``lm``: cross-entropy over the label words' first tokens only, as the authors did."""
+
+    head = "lm"
+
+    def __init__(self, word_ids: Sequence[Sequence[int]]) -> None:
+        self.word_ids = [list(ids) for ids in word_ids]
+
+    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        rows = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
+        weight = model.get_output_embeddings().weight[rows]
+        return F.linear(_pooled(model, batch, prefix), weight).float()
+
+
+class LabelToken(LabelWords):
+    """``lm``: cross-entropy over the whole vocabulary at the label word's place."""
+
+    def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
+        logits = model.get_output_embeddings()(_pooled(model, batch, prefix)).float()
+        return F.cross_entropy(logits, firsts[batch.labels])
+
+
+class WholePrompt(LabelWords):
+    """``lm``: next-token loss over the whole prompt and its label word; scored by whole words."""
+
+    shares_prefix = False
+
+    def training_ids(self, ids: list[int], label: int) -> list[int]:
+        return ids + self.word_ids[label]
+
+    def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        hidden = hidden_states(_base(model), batch)
+        places = torch.arange(hidden.shape[1] - 1, device=hidden.device)
+        real = places[None] < (batch.lengths - 1)[:, None]
+        logits = model.get_output_embeddings()(hidden[:, :-1][real]).float()
+        return F.cross_entropy(logits, batch.input_ids[:, 1:][real])
+
+    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        """Log-probability of each whole label word, the sum over its tokens."""
+        words = [self._word_scores(model, batch, prefix, ids) for ids in self.word_ids]
+        return torch.stack(words, dim=1)
+
+    def _word_scores(
+        self, model: Any, batch: Batch, prefix: Prefix | None, word: list[int]
+    ) -> Tensor:
+        longer = _with_word(batch, word)
+        hidden = hidden_states(_base(model), longer, prefix)
+        items = torch.arange(len(batch.lengths), device=hidden.device)[:, None]
+        steps = torch.arange(len(word), device=hidden.device)[None]
+        before = hidden[items, (batch.lengths - 1)[:, None] + steps]
+        logs = F.log_softmax(model.get_output_embeddings()(before).float(), dim=-1)
+        wanted = torch.tensor(word, device=hidden.device).expand(len(items), -1)
+        return logs.gather(-1, wanted[..., None]).squeeze(-1).sum(-1)
+
+
+#: Losses of mode lm, by the name that ``--lm-loss`` takes.
+LM_LOSSES = {"label-words": LabelWords, "label-token": LabelToken, "sequence": WholePrompt}
+
+
+def make_mode(name: str, lm_loss: str | None, word_ids: Sequence[Sequence[int]]) -> Mode:
+    """The strategy of a mode; ``word_ids`` are the token ids of each class's label word."""
+    if name == "lm":
+        return LM_LOSSES[lm_loss or "label-words"](word_ids)
+    return Classification()
+
+
+def _base(model: Any) -> Any:
+    return getattr(model, model.base_model_prefix)
+
+
+def _pooled(model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+    return last_tokens(hidden_states(_base(model), batch, prefix), batch)
+
+
+def _with_word(batch: Batch, word: list[int]) -> Batch:
+    """The batch with the tokens of one label word behind each item's last real token."""
+    items = len(batch.lengths)
+    room = batch.input_ids.new_zeros(items, len(word))
+    ids = torch.cat([batch.input_ids, room], dim=1)
+    steps = torch.arange(len(word), device=ids.device)[None] + batch.lengths[:, None]
+    ids.scatter_(1, steps, torch.tensor(word, device=ids.device).expand(items, -1))
+    return Batch(ids, batch.lengths + len(word), batch.labels, batch.places)

@@ -1,0 +1,105 @@
+"""What a run will take, said before any weight is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PretrainedConfig
+
+from slimcls import tuning
+from slimcls.backbones import sizes
+from slimcls.backbones.sources import Source
+from slimcls.backbones.truncate import cut_config, read_config
+from slimcls.config import RunConfig
+from slimcls.errors import UserError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Parameters and memory of a run."""
+
+    model: str
+    depth: int
+    layers: tuple[int, ...]
+    sizes: sizes.Sizes
+    params_trained: int
+    memory: sizes.Memory
+    available: int
+    """Bytes this machine (or its accelerator) has free."""
+    fitting_keep: int
+    """Most first layers whose training fits into that; 0 if none."""
+    device: str
+
+    def describe(self) -> str:
+        """Three lines for the person at the terminal."""
+        s, m = self.sizes, self.memory
+        kept = ",".join(map(str, self.layers)) if len(self.layers) < 12 else len(self.layers)
+        return (
+            f"plan: {self.model}, {len(self.layers)} of {self.depth} layers kept ({kept})\n"
+            f"  parameters: {s.params_full:,} full, {s.params_kept:,} kept, "
+            f"{s.params_saved:.1%} saved; embeddings are {s.embedding_share:.0%} of what is kept\n"
+            f"  memory for training: {_gb(m.total)} (weights {_gb(m.weights)}, gradients "
+            f"{_gb(m.gradients)}, optimiser {_gb(m.optimiser)}, activations about "
+            f"{_gb(m.activations)}); free on this machine: {_gb(self.available)}"
+        )
+
+    def check(self, *, force: bool) -> None:
+        """Raise UserError where training would not fit, unless forced."""
+        if self.memory.total <= self.available or force:
+            return
+        fits = f"--keep {self.fitting_keep} would fit; " if self.fitting_keep else ""
+        raise UserError(
+            f"--keep {len(self.layers)} of {self.model} needs {_gb(self.memory.total)} to train, "
+            f"{_gb(self.available)} are free: {fits}--tune lora, a smaller --batch-size or "
+            f"--max-text-tokens need less; --force tries all the same"
+        )
+
+
+def make_plan(config: RunConfig, source: Source, tokens: int, classes: int) -> Plan:
+    """The plan of a run whose longest item has ``tokens`` tokens."""
+    full = read_config(source)
+    assert config.layers is not None
+    layers = tuple(config.layers)
+    trained = count_trained(full, config, classes)
+    memory = sizes.training_memory(
+        full,
+        layers,
+        batch_size=config.batch_size,
+        tokens=tokens,
+        trainable_params=trained,
+        precision=config.precision,
+    )
+    device = {"gpu": "cuda"}.get(config.accelerator, config.accelerator)
+    available = sizes.available_memory(device)
+    keep = sizes.largest_keep(
+        full,
+        available,
+        batch_size=config.batch_size,
+        tokens=tokens,
+        precision=config.precision,
+        train_all=config.tune == "full",
+    )
+    counted = sizes.count(full, layers)
+    depth = sizes.depth_of(full)
+    return Plan(config.model, depth, layers, counted, trained, memory, available, keep, device)
+
+
+def count_trained(full: PretrainedConfig, config: RunConfig, classes: int) -> int:
+    """Parameters that training changes, counted on a model without storage."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    cut = cut_config(full, config.layers or [])
+    cut.num_labels = classes
+    factory: Any = (
+        AutoModelForCausalLM if config.mode == "lm" else AutoModelForSequenceClassification
+    )
+    with torch.device("meta"):
+        model = factory.from_config(cut)
+        tuning.choose_trained(model, config)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"

@@ -1,0 +1,94 @@
+"""Classify texts with a finished run: ``python -m slimcls.predict RUN "some text"``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimcls import cli
+from slimcls.errors import UserError
+
+SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
+
+
+@dataclass(kw_only=True)
+class PredictConfig:
+    """Classify a text, or the texts of a file, with a finished run."""
+
+    run: str
+    """Run directory, or the model folder in it."""
+
+    input: str
+    """A text, or a .txt (a text a line), .csv, .jsonl or .parquet file."""
+
+    out: str | None = None
+    """File for the results, of the input's kind; default: INPUT with .predicted before its end."""
+
+    text_column: str | None = None
+    """Column or key that holds the text."""
+
+    batch_size: int = 64
+    """Texts per forward pass; does not change a prediction."""
+
+    strict: bool = False
+    """Stop at the first row that cannot be read, instead of reporting and skipping it."""
+
+    overwrite: bool = False
+    """Write over an output file that is there."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UserError(f"--batch-size {self.batch_size}: must be at least 1")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command: results go to a file, or to the terminal for a single text."""
+    words = sys.argv[1:] if argv is None else argv
+    config = cli.parse(PredictConfig, words, prog="slimcls.predict", positional=("run", "input"))
+    from slimcls.artefact import load, read_description
+
+    read_description(Path(config.run))
+    paths = _paths(config)
+    classifier = load(config.run)
+    if paths is None:
+        prediction = classifier.predict([config.input])[0]
+        print(prediction.label)
+        for label, probability in prediction.probabilities.items():
+            print(f"  {probability:.3f}  {label}")
+        return 0
+    from slimcls.predict_files import classify_file
+
+    rows, bad = classify_file(
+        classifier,
+        *paths,
+        column=config.text_column,
+        batch_size=config.batch_size,
+        strict=config.strict,
+    )
+    print(f"{rows - bad} of {rows} rows classified: {paths[1]}")
+    return 0
+
+
+def _paths(config: PredictConfig) -> tuple[Path, Path] | None:
+    """Input and output file, or None where the input is a text itself."""
+    source = Path(config.input)
+    looks_like_file = source.suffix.lower() in SUFFIXES and " " not in config.input
+    if not looks_like_file:
+        if config.out or config.text_column:
+            raise UserError("--out and --text-column: only with an input file")
+        if not config.input.strip():
+            raise UserError("the text is empty")
+        return None
+    if not source.is_file():
+        raise UserError(f"{source}: no such file")
+    target = Path(config.out or source.with_suffix(f".predicted{source.suffix}"))
+    if target.suffix.lower() != source.suffix.lower():
+        raise UserError(f"--out {target}: must end in {source.suffix} like the input")
+    if target.exists() and not config.overwrite:
+        raise UserError(f"{target}: is there already; --overwrite writes over it")
+    return source, target
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

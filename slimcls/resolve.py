@@ -1,0 +1,63 @@
+"""Settings left open (``auto``, defaults that depend on the model) get their values."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+
+from slimcls.backbones.sources import Source
+from slimcls.backbones.truncate import chosen_layers, depth_of, read_config
+from slimcls.config import RunConfig
+from slimcls.errors import UserError
+
+
+def resolve(config: RunConfig, source: Source) -> RunConfig:
+    """The same run with nothing left open: what is saved, hashed and reported."""
+    depth = depth_of(read_config(source))
+    assert config.keep is not None
+    layers = chosen_layers(depth, config.keep, config.layers, config.select)
+    accelerator = _accelerator(config.accelerator)
+    return dataclasses.replace(
+        config,
+        keep=len(layers),
+        layers=list(layers),
+        accelerator=accelerator,
+        precision=_precision(config.precision, accelerator),
+        lm_loss=(config.lm_loss or "label-words") if config.mode == "lm" else None,
+        lr=config.lr if config.lr is not None else learning_rate(config.tune, len(layers)),
+    )
+
+
+#: Default peak learning rates by what is trained: (kept layers at most, rate), in order.
+#: The search that chose them is in docs/defaults.md.
+LEARNING_RATES: dict[str, list[tuple[float, float]]] = {
+    "full": [(4, 5e-4), (float("inf"), 1e-4)],
+    "lora": [(float("inf"), 1e-3)],
+    "head": [(float("inf"), 1e-2)],
+    "last": [(4, 5e-4), (float("inf"), 1e-4)],
+}
+
+
+def learning_rate(tune: str, keep: int) -> float:
+    """The default peak learning rate for a way of tuning and a number of kept layers."""
+    rows = LEARNING_RATES[tune.partition("-")[0]]
+    return next(rate for most, rate in rows if keep <= most)
+
+
+def _accelerator(wanted: str) -> str:
+    if wanted in ("auto", "gpu") and torch.cuda.is_available():
+        return "gpu"
+    if wanted in ("auto", "mps") and torch.backends.mps.is_available():
+        return "mps"
+    if wanted in ("gpu", "mps"):
+        raise UserError(f"--accelerator {wanted}: this machine has none that torch can use")
+    return "cpu"
+
+
+def _precision(wanted: str, accelerator: str) -> str:
+    if wanted == "16" and accelerator != "gpu":
+        raise UserError(f"--precision 16: only on a GPU, not on {accelerator}; use bf16 or 32")
+    if wanted != "auto":
+        return wanted
+    return "bf16" if accelerator == "gpu" and torch.cuda.is_bf16_supported(False) else "32"

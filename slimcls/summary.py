@@ -1,0 +1,47 @@
+"""The small table at the end of a run."""
+
+from __future__ import annotations
+
+import shlex
+
+from slimcls.runs import RunResult
+
+
+def summary(result: RunResult) -> str:
+    """What came out, and the command to try next."""
+    c, o = result.config, result.outcome
+    rows = [
+        (
+            "test accuracy",
+            f"{o.test_accuracy:.3f}  (95 % interval {o.test_low:.3f} to {o.test_high:.3f} "
+            f"over {o.test_items} test items)",
+        ),
+        ("macro-F1", f"{o.test_macro_f1:.3f}"),
+        ("layers kept", f"{c.keep} of {o.depth}"),
+        (
+            "parameters kept",
+            f"{_millions(o.params_kept)} of {_millions(o.params_full)} "
+            f"({o.params_saved:.1%} saved)",
+        ),
+        ("labels used", f"{o.labels_used:,} (training, validation, demonstrations)"),
+    ]
+    if o.source_note:
+        rows.append(("weights", o.source_note))
+    if o.model_mb:
+        rows.append(("size on disk", f"{o.model_mb:.0f} MB"))
+    rows += [
+        ("one text takes", f"{o.latency_ms:.1f} ms"),
+        ("seconds", f"{o.total_seconds:.0f} in all, {o.train_seconds:.0f} of them training"),
+        ("run", str(result.folder)),
+    ]
+    if o.model_mb:
+        run = shlex.quote(str(result.folder))
+        rows.append(("artefact", f"{result.folder / 'model'}"))
+        rows.append(("try next", f'python -m slimcls.predict {run} "some text"'))
+    width = max(len(name) for name, _ in rows)
+    title = f"{c.model} cut to {c.keep} layers, {c.mode} on {c.dataset}, seed {c.seed}"
+    return "\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in rows)])
+
+
+def _millions(count: int) -> str:
+    return f"{count / 1e6:.1f} M"

@@ -1,0 +1,68 @@
+"""One fine-tuning run: ``python -m slimcls.train --mode p-cls --keep 2 --dataset sst2``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slimcls import cli
+from slimcls.config import RunConfig
+
+if TYPE_CHECKING:
+    from slimcls.runs import RunResult
+
+
+def train(config: RunConfig) -> RunResult:
+    """Cut, fine-tune, test and save one classifier.
+
+    A finished run with the same settings, data and weights is answered from its directory; a run
+    that was stopped goes on from its last checkpoint. Raises :class:`slimcls.errors.UserError` for
+    what the caller got wrong and :class:`slimcls.errors.Interrupted` after Ctrl-C or SIGTERM.
+    """
+    from slimcls.backbones import sources
+    from slimcls.data import catalog, tables
+
+    spec = catalog.find(
+        config.dataset, text_column=config.text_column, label_column=config.label_column
+    )
+    sources.check_name(config.model, config.revision)
+    data = tables.load(spec, Path(config.data_dir) if config.data_dir else None)
+    source = sources.find(config.model, config.revision)
+    # From here on torch and transformers are needed.
+    from slimcls import resolve, runs, session
+
+    config = resolve.resolve(config, source)
+    name = runs.run_name(
+        config, {"source": source.fingerprint, "data": data.fingerprint, "labels": spec.labels}
+    )
+    folder = Path(config.out) / name
+    if finished := (None if config.overwrite else runs.read_result(folder)):
+        return finished
+    if is_helper_process():
+        return session.Session(config, source, data, folder).run()
+    with runs.locked(folder):
+        if config.overwrite:
+            runs.clear(folder)
+        return runs.read_result(folder) or session.Session(config, source, data, folder).run()
+
+
+def is_helper_process() -> bool:
+    """Whether Lightning started this process to work beside the first one of a run."""
+    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK"))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command: print what came out as a table. Returns the exit code."""
+    config = cli.parse(RunConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.train")
+    result = train(config)
+    if not is_helper_process():
+        from slimcls.summary import summary
+
+        print(summary(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

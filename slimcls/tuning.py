@@ -1,0 +1,60 @@
+"""What is trained: everything, a low-rank update, the head, or the last blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from slimcls.backbones.families import blocks_of, family_of, final_norm_of
+from slimcls.config import RunConfig
+
+
+def choose_trained(model: Any, config: RunConfig) -> Any:
+    """Mark what ``--tune`` trains with ``requires_grad``; return the model to hand to :func:`merge`.
+
+    ``model`` is changed in place: with LoRA its projections get their update matrices (peft).
+    """
+    if config.tune == "full":
+        return model
+    if config.tune == "lora":
+        return _add_lora(model, config)
+    model.requires_grad_(False)
+    if config.tune.startswith("last-"):
+        trained = list(blocks_of(model))[-int(config.tune.removeprefix("last-")) :]
+        norm = final_norm_of(model)
+        for module in [*trained, *([norm] if norm is not None else [])]:
+            module.requires_grad_(True)
+    _train_head(model)
+    return model
+
+
+def merge(model: Any) -> Any:
+    """The plain transformers model with low-rank updates added to its weights."""
+    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+
+
+def _add_lora(model: Any, config: RunConfig) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    family = family_of(model.config)
+    # peft draws the update matrices from the global generator.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        adapted = get_peft_model(
+            model,
+            LoraConfig(
+                r=config.lora_rank,
+                lora_alpha=config.lora_alpha,
+                target_modules=list(family.lora_targets),
+                fan_in_fan_out=family.fan_in_fan_out,
+            ),
+        )
+    _train_head(model)
+    return adapted
+
+
+def _train_head(model: Any) -> None:
+    """A classification head is always trained; a language model's tied head never alone."""
+    if hasattr(model, "score"):
+        model.score.requires_grad_(True)
