@@ -6,7 +6,6 @@ on larger models are parsed. A line that is neither fails the test: nothing is s
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import os
 import re
@@ -67,8 +66,7 @@ def desk(tmp_path_factory):
         csv.writer(file).writerows([("text", "label"), *rows])
     with (folder / "new.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text",), *((text,) for text, _ in rows[::10])])
-    with contextlib.chdir(folder):
-        yield folder
+    return folder
 
 
 def last_run(desk: Path) -> str:
@@ -91,7 +89,8 @@ def test_a_train_command_is_understood(words, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_commands_on_tiny_models_do_what_they_say(desk, capsys):
+def test_the_commands_on_tiny_models_do_what_they_say(desk, capsys, monkeypatch):
+    monkeypatch.chdir(desk)
     for page, words in OURS:
         if words[0] == "train" and not is_tiny(words):
             continue
@@ -105,7 +104,8 @@ def test_the_commands_on_tiny_models_do_what_they_say(desk, capsys):
 
 
 @pytest.mark.slow
-def test_the_python_code_runs(desk, capsys):
+def test_the_python_code_runs(desk, capsys, monkeypatch):
+    monkeypatch.chdir(desk)
     (code,) = blocks(ROOT / "README.md", "python")
     exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
     lines = capsys.readouterr().out.splitlines()
