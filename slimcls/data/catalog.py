@@ -1,0 +1,133 @@
+"""What ``--dataset`` may name: a packaged dataset, an own YAML, a data file, or a folder of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from slimcls.errors import UserError
+
+#: Data files that are read, by the end of their name.
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+#: The names a folder's files may have, for each part.
+PART_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+
+_PACKAGED = Path(__file__).parent / "catalog"
+_WHAT_ELSE = (
+    "or a .yaml, .csv, .tsv, .jsonl or .parquet file, or a folder with train and test files"
+)
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """Where a dataset's rows come from and how they are read.
+
+    Empty ``text_column``, ``label_column``, ``labels``, ``template`` or ``label_words`` are filled
+    in from the rows when they are loaded.
+    """
+
+    name: str
+    version: int = 1
+    hub: str | None = None
+    hub_revision: str | None = None
+    hub_config: str | None = None
+    text_column: str = ""
+    label_column: str = ""
+    #: Our part (train, validation, test) to the source's name for it.
+    splits: dict[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    #: Holds {text} and, after it, {label}; a label word follows with one blank in front.
+    template: str = ""
+    label_words: tuple[str, ...] = ()
+    #: All parts are pooled, repeats removed, and split 80/10/10 by a hash of the text.
+    pool: bool = False
+    #: Near-duplicates are removed too when parts are pooled.
+    near_duplicates: bool = False
+    #: Local data files by part; a lone file is under "all".
+    files: dict[str, Path] = field(default_factory=dict)
+    note: str = ""
+
+
+def names() -> list[str]:
+    """The packaged datasets."""
+    return sorted(path.stem for path in _PACKAGED.glob("*.yaml"))
+
+
+def find(
+    name: str, *, text_column: str | None = None, label_column: str | None = None
+) -> DatasetSpec:
+    """The dataset of that name; rows are not read yet.
+
+    Args:
+        name: a packaged name, an own .yaml, a data file, or a folder with train/test files.
+        text_column: names the text column of the user's own files.
+        label_column: names the label column of the user's own files.
+
+    Raises:
+        UserError: no such dataset, or a description that cannot be right.
+    """
+    if name in names():
+        _refuse_columns(name, text_column, label_column)
+        return _described(_PACKAGED / f"{name}.yaml")
+    spec = _own(Path(name).expanduser(), name)
+    return replace(
+        spec,
+        text_column=text_column or spec.text_column,
+        label_column=label_column or spec.label_column,
+    )
+
+
+def _described(path: Path) -> DatasetSpec:
+    from slimcls.data.description import read
+
+    return read(path)
+
+
+def _refuse_columns(name: str, text_column: str | None, label_column: str | None) -> None:
+    for flag, value in (("--text-column", text_column), ("--label-column", label_column)):
+        if value is not None:
+            raise UserError(f"{flag} {value}: only for your own files; {name} names its columns")
+
+
+def _own(path: Path, name: str) -> DatasetSpec:
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        return _folder(path)
+    if suffix in (*SUFFIXES, ".yaml", ".yml"):
+        if not path.is_file():
+            raise UserError(f"dataset {name}: no such file")
+        if suffix in SUFFIXES:
+            return DatasetSpec(name=path.stem, pool=True, files={"all": path})
+        return _described(path)
+    if path.exists():
+        raise UserError(f"dataset {name}: not a kind of file that is read ({', '.join(SUFFIXES)})")
+    raise UserError.unknown("dataset", name, names(), _WHAT_ELSE)
+
+
+def _folder(path: Path) -> DatasetSpec:
+    files = {part: found for part in PART_NAMES if (found := _part_file(path, part))}
+    name = path.resolve().name
+    if "train" not in files:
+        raise UserError(f"dataset {path}: the folder has no train file ({', '.join(SUFFIXES)})")
+    if "test" in files:
+        return DatasetSpec(name=name, files=files)
+    if "validation" in files:
+        raise UserError(f"dataset {path}: the folder has no test file; add one, or give one file")
+    return DatasetSpec(name=name, pool=True, files={"all": files["train"]})
+
+
+def _part_file(folder: Path, part: str) -> Path | None:
+    found = [
+        file
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() in SUFFIXES and file.stem.lower() in PART_NAMES[part]
+    ]
+    if len(found) > 1:
+        several = ", ".join(file.name for file in found)
+        raise UserError(f"dataset {folder}: several {part} files ({several}); keep one")
+    return found[0] if found else None

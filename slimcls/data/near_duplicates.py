@@ -1,0 +1,66 @@
+"""Texts that are nearly the same: word five-grams, Jaccard similarity, connected components."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+#: Words in a row that count as one feature of a text.
+WORDS = 5
+
+#: Least share of common five-grams (of all that either text has) of near-duplicates.
+ALIKE = 0.5
+
+#: Odd 64-bit factor of the rolling hash; products wrap around.
+_FACTOR = 0x9E3779B97F4A7C15
+
+
+def groups(texts: Sequence[str]) -> list[int]:
+    """The group of each text: the place of the first text that it is a near-duplicate of.
+
+    Two texts are near-duplicates where the Jaccard similarity of their sets of word five-grams
+    (case and punctuation ignored) is at least ``ALIKE``, or a chain of such pairs joins them.
+    Texts of fewer than five words count as one feature, so they match only as a whole.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not texts:
+        return []
+    features = _features(texts)
+    sizes = np.array([len(found) for found in features])
+    _, columns = np.unique(np.concatenate(features), return_inverse=True)
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    ones = np.ones(len(columns), dtype=np.float32)
+    matrix = csr_array((ones, columns, ends), shape=(len(texts), int(columns.max()) + 1))
+    both = (matrix @ matrix.T).tocoo()
+    rows, cols = both.coords
+    alike = both.data >= ALIKE * (sizes[rows] + sizes[cols] - both.data)
+    edges = csr_array((np.ones(int(alike.sum())), (rows[alike], cols[alike])), shape=both.shape)
+    _, component = connected_components(edges, directed=False)
+    first: dict[int, int] = {}
+    return [first.setdefault(int(group), place) for place, group in enumerate(component)]
+
+
+def _features(texts: Sequence[str]) -> list[npt.NDArray[np.uint64]]:
+    numbers: dict[str, int] = {}
+    features = []
+    for text in texts:
+        words = re.findall(r"[^\W_]+", text.casefold()) or [text]
+        ids = np.array([numbers.setdefault(w, len(numbers) + 1) for w in words], dtype=np.uint64)
+        features.append(np.unique(_rolling(ids)))
+    return features
+
+
+def _rolling(ids: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """One 64-bit hash for every run of WORDS ids (or for all of a shorter text)."""
+    width = min(WORDS, len(ids))
+    count = len(ids) - width + 1
+    total = np.zeros(count, dtype=np.uint64)
+    for offset in range(width):
+        total = (total ^ ids[offset : offset + count]) * np.uint64(_FACTOR)
+        total ^= total >> np.uint64(29)
+    return total

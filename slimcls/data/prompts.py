@@ -1,0 +1,286 @@
+"""Texts into token ids: whole prompts with demonstrations (lm, p-cls), or bare texts (cls)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from slimcls.errors import UserError
+
+#: Tokens of a text that are kept where the context allows.
+DEFAULT_TOKENS = 256
+
+#: With less room than this for a text, demonstrations count as not fitting the context.
+LEAST_TOKENS = 16
+
+#: Beginnings of texts that a tokenizer may join to what stands before them in different ways.
+_PROBES = ("a", "The", "s", "'s", "1", ".", "...", ":", "-", "é", "中", "😀", "\n", "")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of some texts, in their order, and how many of the texts were cut."""
+
+    ids: list[list[int]]
+    n_cut: int
+
+
+class PromptBuilder:
+    """Builds prompts: demonstrations, then the query up to its label slot, joined by line ends.
+
+    A query's own label is never in its prompt. Long texts, those of demonstrations too, are cut to
+    ``max_text_tokens`` so that template, label slot and demonstrations survive; a prompt and any
+    label word after it never exceed the context.
+
+    Args:
+        tokenizer: a fast transformers tokenizer.
+        template: holds {text} and, after it, {label}.
+        label_words: one a class; each gets one blank in front.
+        demonstrations: (text, class number) in the order they are shown.
+        context: most tokens that the model takes.
+        max_text_tokens: tokens of a text that are kept; default 256, less where the context needs.
+
+    Raises:
+        UserError: the demonstrations do not fit the context, with the numbers.
+
+    Source: Yuan et al., arXiv 2402.11700 (templates, demonstrations).
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        *,
+        template: str,
+        label_words: Sequence[str],
+        demonstrations: Sequence[tuple[str, int]],
+        context: int,
+        max_text_tokens: int | None = None,
+    ) -> None:
+        self.tokenizer, self.context = tokenizer, context
+        self.label_words = tuple(label_words)
+        self._before, rest = template.split("{text}")
+        between, self._tail = rest.split("{label}")
+        self._after = between.rstrip()
+        self._demonstrations = [(text.strip(), label) for text, label in demonstrations]
+        self.label_ids = self._label_ids()
+        self.max_text_tokens = self._fitting(max_text_tokens)
+        #: Text of all demonstrations; empty without any.
+        self.prefix = self._prefix(self.max_text_tokens)
+        #: How many demonstrations were cut.
+        self.demonstrations_cut = sum(self.cut(text)[1] for text, _ in self._demonstrations)
+        self._shared: list[int] | None = None
+
+    @property
+    def frame(self) -> tuple[str, str]:
+        """What stands before and after the text in every prompt."""
+        join = f"{self.prefix}\n" if self.prefix else ""
+        return join + self._before, self._after
+
+    def cut(self, text: str) -> tuple[str, bool]:
+        """The text stripped and, where it has more than ``max_text_tokens`` tokens, cut after
+        whole characters; and whether it was cut."""
+        return _cut(self.tokenizer, text.strip(), self.max_text_tokens)
+
+    def prompt(self, text: str) -> str:
+        """Everything up to the label slot, for a text as it is."""
+        before, after = self.frame
+        return f"{before}{text}{after}"
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Token ids of whole prompts, each tokenised as one string, for texts cut as needed."""
+        cuts = [self.cut(text) for text in texts]
+        ids = _tokens(self.tokenizer, [self.prompt(text) for text, _ in cuts])
+        room = self.context - self._longest_word
+        n_cut = 0
+        for place, (text, was_cut) in enumerate(cuts):
+            if len(ids[place]) > room:
+                ids[place], was_cut = self._shrunk(text, room), True
+            n_cut += was_cut
+        self._check_shared(ids)
+        return Encoded(ids, n_cut)
+
+    def shared_prefix_ids(self) -> list[int]:
+        """Token ids that every prompt built here begins with; [] without demonstrations.
+
+        They end before a blank or line end that belongs to the frame: no pre-tokenizer joins
+        letters or signs across it, so no text can change them, and tokens always follow them.
+        """
+        if self._shared is None:
+            self._shared = self._find_shared() if self.prefix else []
+        return list(self._shared)
+
+    def first_token_ids(self) -> list[int]:
+        """The first token of each label word.
+
+        Raises:
+            UserError: two label words begin with the same token.
+        """
+        first: dict[int, str] = {}
+        for word, ids in zip(self.label_words, self.label_ids, strict=True):
+            if other := first.get(ids[0]):
+                raise UserError(
+                    f"label words {other!r} and {word!r} begin with the same token; give other "
+                    "label_words in a dataset YAML, or use --lm-loss sequence"
+                )
+            first[ids[0]] = word
+        return list(first)
+
+    @property
+    def _longest_word(self) -> int:
+        return max((len(ids) for ids in self.label_ids), default=0)
+
+    def _label_ids(self) -> list[list[int]]:
+        """Tokens of each label word where it stands in a prompt."""
+        bare = f"{self._before}text{self._after}"
+        whole = _tokens(self.tokenizer, [bare, *(f"{bare} {word}" for word in self.label_words)])
+        start = whole[0]
+        for word, ids in zip(self.label_words, whole[1:], strict=True):
+            if ids[: len(start)] != start or len(ids) == len(start):
+                raise UserError(
+                    f"label word {word!r}: the tokenizer joins it to the prompt before it; end the "
+                    "template's label slot with a colon, or give another label word"
+                )
+        return [ids[len(start) :] for ids in whole[1:]]
+
+    def _prefix(self, tokens: int) -> str:
+        return "\n".join(
+            f"{self._before}{_cut(self.tokenizer, text, tokens)[0]}{self._after} "
+            f"{self.label_words[label]}{self._tail}"
+            for text, label in self._demonstrations
+        )
+
+    def _overhead(self, tokens: int) -> int:
+        """Tokens of everything but the query's text, demonstrations cut to ``tokens``."""
+        prefix = self._prefix(tokens)
+        frame = f"{prefix}\n{self._before}" if prefix else self._before
+        prompt = _tokens(self.tokenizer, [f"{frame}{self._after}"])[0]
+        return len(prompt) + self._longest_word
+
+    def _fitting(self, wanted: int | None) -> int:
+        """The tokens of a text: as wanted, or the most up to the default that fits."""
+        least = min(wanted or LEAST_TOKENS, self.context)
+        need = self._overhead(least)
+        if need + least > self.context:
+            count = len(self._demonstrations)
+            raise UserError(
+                f"{count} demonstrations with template and label word take {need} tokens and the "
+                f"text up to {least}, over the context of {self.context}: use fewer --demos or a "
+                "smaller --max-text-tokens"
+            )
+        if wanted is not None:
+            return wanted
+        low, high = least, DEFAULT_TOKENS
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._overhead(middle) + middle <= self.context:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    def _shrunk(self, text: str, room: int) -> list[int]:
+        """Ids of the longest prompt that fits, where joining made more tokens than foreseen."""
+        tokens = self.max_text_tokens
+        ids = _tokens(self.tokenizer, [self.prompt(text)])[0]
+        while len(ids) > room and tokens > 0:
+            tokens -= 1
+            shorter, _ = _cut(self.tokenizer, text, tokens)
+            ids = _tokens(self.tokenizer, [self.prompt(shorter)])[0]
+        return ids
+
+    def _find_shared(self) -> list[int]:
+        before, _ = self.frame
+        prompts = [self.prompt(probe) for probe in _PROBES]
+        encoded = self.tokenizer(prompts, return_offsets_mapping=True, padding=False)
+        common = longest_common_prefix(encoded["input_ids"])
+        ends = [end for _, end in encoded["offset_mapping"][0]]
+        for count in range(len(common), 0, -1):
+            end = ends[count - 1]
+            stable = 0 < end < len(before) and before[end].isspace()
+            if stable and not before[end - 1].isspace():
+                return common[:count]
+        return []
+
+    def _check_shared(self, ids: Sequence[list[int]]) -> None:
+        shared = self._shared
+        if shared and any(item[: len(shared)] != shared for item in ids):
+            raise UserError(
+                "the tokenizer joins a text to the demonstrations before it; use --no-share-prefix"
+            )
+
+
+class TextEncoder:
+    """Bare texts (cls), as plain ``tokenizer(text, truncation=True)`` encodes them.
+
+    Args:
+        tokenizer: a fast transformers tokenizer.
+        context: most tokens that the model takes.
+        max_text_tokens: tokens of a text that are kept, the tokenizer's own beginning or end not
+            counted; default 256, less where the context needs it.
+
+    Raises:
+        UserError: ``max_text_tokens`` is over the context.
+    """
+
+    def __init__(self, tokenizer: Any, *, context: int, max_text_tokens: int | None = None) -> None:
+        self.tokenizer, self.context = tokenizer, context
+        added = tokenizer.num_special_tokens_to_add()
+        most = context - added
+        if max_text_tokens is not None and max_text_tokens > most:
+            raise UserError(
+                f"--max-text-tokens {max_text_tokens}: the model's context leaves {most} for text"
+            )
+        self.max_text_tokens = max_text_tokens or min(DEFAULT_TOKENS, most)
+        #: Most tokens of an encoded text, the tokenizer's own included.
+        self.max_length = self.max_text_tokens + added
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Token ids of stripped texts, cut on the right."""
+        stripped = [text.strip() for text in texts]
+        ids = _tokens(self.tokenizer, stripped)
+        n_cut = 0
+        for place, text in enumerate(stripped):
+            if len(ids[place]) > self.max_length:
+                found = self.tokenizer(text, truncation=True, max_length=self.max_length)
+                ids[place] = list(found["input_ids"])
+                n_cut += 1
+            elif not ids[place]:
+                raise ValueError("the tokenizer gives no token for an empty text")
+        return Encoded(ids, n_cut)
+
+
+def longest_common_prefix(items: Sequence[Sequence[int]]) -> list[int]:
+    """The ids that all sequences begin with."""
+    if not items:
+        return []
+    low, high = min(items), max(items)
+    count = 0
+    while count < min(len(low), len(high)) and low[count] == high[count]:
+        count += 1
+    return list(low[:count])
+
+
+def _tokens(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Untruncated ids of each text."""
+    if not texts:
+        return []
+    found = tokenizer(list(texts), truncation=False, padding=False, verbose=False)
+    return [list(ids) for ids in found["input_ids"]]
+
+
+def _cut(tokenizer: Any, text: str, tokens: int) -> tuple[str, bool]:
+    """The text up to where token number ``tokens`` begins, without blanks at its end."""
+    # A token of these tokenizers holds a byte at least.
+    if len(text.encode(errors="surrogatepass")) <= tokens:
+        return text, False
+    shorter = text
+    while True:
+        found = tokenizer(
+            shorter, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+        )
+        if len(found["input_ids"]) <= tokens:
+            return shorter, shorter != text
+        shorter = shorter[: found["offset_mapping"][tokens][0]].rstrip()
+        if not shorter:
+            return "", True

@@ -1,0 +1,214 @@
+"""A dataset's rows as tables: found, read, checked, stripped, and fingerprinted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from slimcls.data import corpus, files
+from slimcls.data.catalog import DatasetSpec
+from slimcls.data.columns import Labels, choose
+from slimcls.data.files import Rows
+from slimcls.data.pooling import Table, split
+from slimcls.errors import UserError
+
+__all__ = ["Table", "Tables", "load"]
+
+#: A part with fewer rows gives too wide an interval to tell models apart: it is warned about.
+FEW = 200
+
+DEFAULT_TEMPLATE = "Text: {text}\nLabel:{label}"
+
+
+@dataclass(frozen=True)
+class Tables:
+    """A dataset's parts, all rows of each."""
+
+    #: The specification with labels, template and label words filled in.
+    spec: DatasetSpec
+    train: Table
+    #: None where the source has no validation part: one is reserved from train.
+    validation: Table | None
+    test: Table
+    #: "sha256:..." of the rows and of what decides how they are read and put into prompts.
+    fingerprint: str
+    #: What was dropped, counted, and warnings.
+    notes: list[str] = field(default_factory=list)
+
+
+def load(spec: DatasetSpec, data_dir: Path | None = None) -> Tables:
+    """Read a dataset: from its own files, else from ``data_dir``, the installed corpus, the hub.
+
+    Args:
+        spec: as :func:`slimcls.data.catalog.find` gives it.
+        data_dir: holds ``<name>/<split>.parquet`` with the hub's column and split names;
+            ``SLIMCLS_DATA_DIR`` where None.
+
+    Raises:
+        UserError: rows that cannot be found, read or used, with file and line.
+    """
+    sources = _find(spec, data_dir)
+    first = sources.get("train") or next(iter(sources.values()))
+    text, label = choose(spec, first)
+    labels = Labels(spec, label, first)
+    notes = [spec.note] if spec.note else []
+    parts = {}
+    for part, rows in sources.items():
+        _need_columns(rows, text, label)
+        parts[part] = _table(rows, text, labels, strict=bool(spec.files), notes=notes)
+    if spec.pool:
+        parts, said = split(_pooled(parts.values()), near_duplicates=spec.near_duplicates)
+        notes += said
+    spec = _filled(spec, text, label, labels.names)
+    _check(parts, first, notes, labels.names)
+    return Tables(
+        spec,
+        parts["train"],
+        parts.get("validation"),
+        parts["test"],
+        _fingerprint(spec, parts),
+        notes,
+    )
+
+
+def _find(spec: DatasetSpec, data_dir: Path | None) -> dict[str, Rows]:
+    if spec.files:
+        return {part: files.read(path) for part, path in spec.files.items()}
+    folder = _data_dir(data_dir)
+    if folder and (folder / spec.name).is_dir():
+        return {
+            part: files.read(folder / spec.name / f"{name}.parquet")
+            for part, name in spec.splits.items()
+        }
+    if spec.name == "bbcnews" and (articles := corpus.folder()):
+        return {"all": corpus.read(articles)}
+    if spec.hub:
+        from slimcls.data import hub
+
+        return hub.read(spec)
+    where = f"{folder} has no folder {spec.name}" if folder else "it names no files and no hub id"
+    raise UserError(
+        f"dataset {spec.name}: {where}; give --data-dir DIR with "
+        f"DIR/{spec.name}/{next(iter(spec.splits.values()))}.parquet"
+    )
+
+
+def _data_dir(given: Path | None) -> Path | None:
+    if given is None:
+        named = os.environ.get("SLIMCLS_DATA_DIR")
+        given = Path(named) if named else None
+    if given is not None and not given.expanduser().is_dir():
+        raise UserError(f"--data-dir {given}: no such folder (or SLIMCLS_DATA_DIR)")
+    return given.expanduser() if given else None
+
+
+def _need_columns(rows: Rows, text: str, label: str) -> None:
+    for column in (text, label):
+        if column not in rows.columns:
+            raise UserError(
+                f"{rows.where}: no column {column!r}, which train has "
+                f"(columns: {', '.join(rows.columns)})"
+            )
+
+
+def _table(rows: Rows, text: str, labels: Labels, *, strict: bool, notes: list[str]) -> Table:
+    """Stripped texts and class numbers; empty texts are errors in the user's own files (strict),
+    and dropped elsewhere."""
+    table, empty = Table(), []
+    for row, value in enumerate(rows.columns[text]):
+        if value is not None and not isinstance(value, str):
+            value = _as_text(value, rows, row, text)
+        stripped = (value or "").strip()
+        if stripped:
+            table.ids.append(row)
+            table.texts.append(stripped)
+            table.labels.append(labels.number(rows, row))
+        else:
+            empty.append(row)
+    if empty and strict:
+        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
+        raise UserError(f"{rows.place(empty[0])}{more}: no text in column {text}; remove the row")
+    if empty:
+        notes.append(f"{rows.where}: {len(empty)} rows without text dropped")
+    return table
+
+
+def _as_text(value: object, rows: Rows, row: int, text: str) -> str:
+    if isinstance(value, int | float):
+        return "" if value != value else str(value)
+    kind = type(value).__name__
+    raise UserError(f"{rows.place(row)}: column {text} holds a {kind}, not a text")
+
+
+def _pooled(tables: Iterable[Table]) -> Table:
+    """One table; ids count on from part to part."""
+    pooled = Table()
+    offset = 0
+    for table in tables:
+        pooled.ids += [offset + place for place in table.ids]
+        pooled.texts += table.texts
+        pooled.labels += table.labels
+        offset = pooled.ids[-1] + 1 if pooled.ids else offset
+    return pooled
+
+
+def _filled(
+    spec: DatasetSpec, text_column: str, label_column: str, labels: tuple[str, ...]
+) -> DatasetSpec:
+    words = spec.label_words or tuple(_word(name) for name in labels)
+    if len(set(words)) < len(words):
+        twice = next(word for word in words if words.count(word) > 1)
+        raise UserError(
+            f"dataset {spec.name}: several labels give the label word {twice!r}; "
+            "write label_words in a dataset YAML"
+        )
+    return replace(
+        spec,
+        text_column=text_column,
+        label_column=label_column,
+        labels=labels,
+        template=spec.template or DEFAULT_TEMPLATE,
+        label_words=words,
+    )
+
+
+def _word(name: str) -> str:
+    """A label's name as a word of a prompt: ``world_news`` is ``World news``."""
+    spaced = " ".join(name.replace("_", " ").split()) or name
+    return spaced[0].upper() + spaced[1:]
+
+
+def _check(parts: dict[str, Table], first: Rows, notes: list[str], names: tuple[str, ...]) -> None:
+    seen = set(parts["train"].labels)
+    if len(seen) < 2:
+        raise UserError(f"{first.where}: one class only in train; a classifier needs two or more")
+    for part, table in parts.items():
+        if not len(table):
+            raise UserError(f"{first.where}: too few rows: the {part} part is empty")
+        lacking = sorted(set(table.labels) - seen)
+        if lacking:
+            raise UserError(
+                f"{first.where}: label {names[lacking[0]]!r} occurs in {part} but not in train"
+            )
+        if part != "train" and len(table) < FEW:
+            notes.append(
+                f"warning: the {part} part has {len(table)} rows, under {FEW}: "
+                "figures from it are uncertain"
+            )
+    absent = [name for number, name in enumerate(names) if number not in seen]
+    if absent:
+        notes.append(f"no row has the label {', '.join(absent)}")
+
+
+def _fingerprint(spec: DatasetSpec, parts: dict[str, Table]) -> str:
+    digest = hashlib.sha256()
+    described = [spec.version, spec.labels, spec.template, spec.label_words]
+    digest.update(json.dumps(described).encode())
+    for part in sorted(parts):
+        table = parts[part]
+        digest.update(json.dumps([part, table.ids, table.labels, table.texts]).encode())
+    return f"sha256:{digest.hexdigest()}"

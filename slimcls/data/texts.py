@@ -1,0 +1,28 @@
+"""When two texts count as the same, and an order of texts that depends on nothing but a seed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+_NOT_LETTERS = re.compile(r"[\W_]+")
+
+
+def key(text: str) -> str:
+    """Texts with equal keys are the same text: case-folded, runs of whitespace are one blank."""
+    return " ".join(text.casefold().split())
+
+
+def letters(text: str) -> str:
+    """Case-folded letters and digits alone, so that copies of one text that differ in punctuation,
+    case or spacing agree; the key where a text has neither letters nor digits."""
+    return _NOT_LETTERS.sub("", text.casefold()) or key(text)
+
+
+def rank(text: str, stream: str) -> bytes:
+    """A pseudo-random sort key of 16 bytes: SHA-256 of the stream's name and ``letters(text)``.
+
+    Sorting by it shuffles; the order is the same on every machine, with every library version,
+    and whatever order or copy of the data the texts came from.
+    """
+    return hashlib.sha256(f"{stream}\0{letters(text)}".encode(errors="surrogatepass")).digest()[:16]
