@@ -91,9 +91,7 @@ def code(description: dict[str, Any]) -> str:
     mode, loss = description["mode"], description.get("lm_loss")
     example = "An example text."
     if mode == "cls":
-        scores = _HEAD_SCORES.format(
-            text="text.strip()", options="padding=True, truncation=True, "
-        )
+        scores = _HEAD_SCORES.format(text="text.strip()", options="padding=True, truncation=True, ")
         cut = ""
     else:
         cut = _CUT

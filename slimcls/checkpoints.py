@@ -112,27 +112,27 @@ class Progress(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note the epoch's figures; write the weights if they are the best so far."""
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        assert isinstance(pl_module, Learner)
+        accuracy, macro_f1 = pl_module.validation
         epoch = trainer.current_epoch + 1
         self.curves.append(
             {
                 "epoch": epoch,
                 "step": trainer.global_step,
                 "train_loss": self.losses["sum"] / max(1, self.losses["items"]),
-                "validation_accuracy": metrics["validation_accuracy"],
-                "validation_macro_f1": metrics["validation_macro_f1"],
+                "validation_accuracy": accuracy,
+                "validation_macro_f1": macro_f1,
                 "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
                 "train_seconds": self.clock["train_seconds"],
             }
         )
         self.losses = {"sum": 0.0, "items": 0}
-        better = metrics["monitored"] > self.best_score
+        better = pl_module.monitored > self.best_score
         if better:
-            self.best_score, self.best_epoch = metrics["monitored"], epoch
+            self.best_score, self.best_epoch = pl_module.monitored, epoch
         if trainer.is_global_zero:
             write_text(self.run / "curves.csv", pd.DataFrame(self.curves).to_csv(index=False))
             if better:
-                assert isinstance(pl_module, Learner)
                 save_trained(pl_module.model, self.run / "checkpoints" / BEST)
 
 

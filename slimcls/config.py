@@ -10,6 +10,8 @@ from slimcls.errors import UserError
 
 Mode = Literal["lm", "p-cls", "cls"]
 Shots = int | Literal["all"]
+Precision = Literal["auto", "32", "bf16", "16"]
+Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 
 #: Settings that say where or how to write, not what comes out: they are not part of a run's hash.
 NOT_HASHED = frozenset({"out", "data_dir", "overwrite", "force", "logger", "checkpoint_seconds"})
@@ -69,14 +71,14 @@ class RunConfig:
     """Most test items."""
 
     max_text_tokens: int | None = None
-    """Longest text in tokens; longer ones are cut. Default: 256, less where the context needs it."""
+    """Longest text in tokens; longer ones are cut. Default: 256, less where the context needs."""
 
     lm_loss: Literal["label-words", "label-token", "sequence"] | None = None
-    """Loss of mode lm: over the label words' first tokens (label-words, the default), over the whole
-    vocabulary at that position (label-token), or over the whole prompt (sequence)."""
+    """Loss of mode lm: over the label words' first tokens (label-words, the default), over the
+    whole vocabulary at that position (label-token), or over the whole prompt (sequence)."""
 
     tune: str = "full"
-    """What is trained: full, lora, head, or last-K (the last K kept layers, final norm and head)."""
+    """What is trained: full, lora, head, or last-K (last K kept layers, final norm and head)."""
 
     lora_rank: int = 8
     """Rank of the LoRA update."""
@@ -114,10 +116,10 @@ class RunConfig:
     class_weights: bool = False
     """Weigh each class by the inverse of its share of the training items."""
 
-    precision: Literal["auto", "32", "bf16", "16"] = "auto"
+    precision: Precision = "auto"
     """Arithmetic of training; weights stay in float32. auto: bf16 where the device computes it."""
 
-    accelerator: Literal["auto", "cpu", "gpu", "mps"] = "auto"
+    accelerator: Accelerator = "auto"
     """Device, as Lightning names it."""
 
     devices: int = 1

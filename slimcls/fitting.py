@@ -98,7 +98,7 @@ def _run_trainer(
     checkpoints = folder / "checkpoints"
     progress = Progress(folder)
     with _quiet():
-        trainer = _trainer(config, folder)
+        trainer: Any = _trainer(config, folder)
         batches = TrainingBatches(
             [len(ids) for ids in train.ids],
             config.batch_size,
@@ -164,9 +164,7 @@ def _trainer(config: RunConfig, folder: Path) -> L.Trainer:
     )
 
 
-def _validation_batches(
-    items: Items, config: RunConfig, trainer: L.Trainer
-) -> list[list[int]]:
+def _validation_batches(items: Items, config: RunConfig, trainer: L.Trainer) -> list[list[int]]:
     batches = by_length([len(ids) for ids in items.ids], config.eval_batch_size)
     return batches[trainer.global_rank :: trainer.world_size]
 

@@ -35,15 +35,21 @@ class Learner(L.LightningModule):
         self.strict_loading = False
         self.model, self.mode, self.config, self.steps = model, mode, config, steps
         self.prefix_ids = prefix_ids
-        self.classes = model.config.num_labels if mode.head == "classification" else None
+        #: Accuracy and macro-F1 of the last validation.
+        self.validation = (0.0, 0.0)
         self._prefix: Prefix | None = None
         self._confusion = torch.zeros(0)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over what is trained; the learning rate changes every step."""
+        assert self.config.lr is not None
         trained = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            trained, lr=self.config.lr, weight_decay=self.config.weight_decay, fused=True
+            trained,
+            lr=self.config.lr,
+            weight_decay=self.config.weight_decay,
+            # Lightning cannot clip what a fused optimiser unscales itself.
+            fused=self.config.precision != "16",
         )
         warm = math.ceil(self.config.warmup * self.steps)
         schedule = get_scheduler(_SCHEDULES[self.config.schedule], optimizer, warm, self.steps)
@@ -98,10 +104,15 @@ class Learner(L.LightningModule):
         confusion = self._confusion
         if self.trainer.world_size > 1:
             confusion = self.trainer.strategy.reduce(confusion, reduce_op="sum")
-        accuracy, f1 = accuracy_and_f1(confusion)
-        score = accuracy if self.config.monitor == "accuracy" else f1
-        values = {"validation_accuracy": accuracy, "validation_macro_f1": f1, "monitored": score}
-        self.log_dict(values, rank_zero_only=False)
+        self.validation = accuracy_and_f1(confusion)
+        names = ("validation_accuracy", "validation_macro_f1")
+        self.log_dict(dict(zip(names, self.validation, strict=True)), prog_bar=True)
+        self.log("monitored", self.monitored)
+
+    @property
+    def monitored(self) -> float:
+        """The validation score that picks the best epoch."""
+        return self.validation[0 if self.config.monitor == "accuracy" else 1]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained only."""

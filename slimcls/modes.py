@@ -22,7 +22,7 @@ from slimcls.trunk import Prefix, hidden_states, last_tokens
 
 
 class Mode:
-    """What a mode does with a model and a batch. ``model`` is a transformers model with its head."""
+    """What a mode does with a batch; ``model`` is a transformers model with its head."""
 
     head: Literal["lm", "classification"]
     #: Whether the loss can be computed with the demonstrations' keys and values shared.

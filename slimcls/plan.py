@@ -10,8 +10,9 @@ from transformers import PretrainedConfig
 
 from slimcls import tuning
 from slimcls.backbones import sizes
+from slimcls.backbones.sizes import Memory, Sizes
 from slimcls.backbones.sources import Source
-from slimcls.backbones.truncate import cut_config, read_config
+from slimcls.backbones.truncate import cut_config, depth_of, read_config
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
 
@@ -23,9 +24,9 @@ class Plan:
     model: str
     depth: int
     layers: tuple[int, ...]
-    sizes: sizes.Sizes
+    sizes: Sizes
     params_trained: int
-    memory: sizes.Memory
+    memory: Memory
     available: int
     """Bytes this machine (or its accelerator) has free."""
     fitting_keep: int
@@ -82,7 +83,7 @@ def make_plan(config: RunConfig, source: Source, tokens: int, classes: int) -> P
         train_all=config.tune == "full",
     )
     counted = sizes.count(full, layers)
-    depth = sizes.depth_of(full)
+    depth = depth_of(full)
     return Plan(config.model, depth, layers, counted, trained, memory, available, keep, device)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import chosen_layers, depth_of, read_config
-from slimcls.config import RunConfig
+from slimcls.config import Accelerator, Precision, RunConfig
 from slimcls.errors import UserError
 
 
@@ -45,7 +45,7 @@ def learning_rate(tune: str, keep: int) -> float:
     return next(rate for most, rate in rows if keep <= most)
 
 
-def _accelerator(wanted: str) -> str:
+def _accelerator(wanted: Accelerator) -> Accelerator:
     if wanted in ("auto", "gpu") and torch.cuda.is_available():
         return "gpu"
     if wanted in ("auto", "mps") and torch.backends.mps.is_available():
@@ -55,7 +55,7 @@ def _accelerator(wanted: str) -> str:
     return "cpu"
 
 
-def _precision(wanted: str, accelerator: str) -> str:
+def _precision(wanted: Precision, accelerator: Accelerator) -> Precision:
     if wanted == "16" and accelerator != "gpu":
         raise UserError(f"--precision 16: only on a GPU, not on {accelerator}; use bf16 or 32")
     if wanted != "auto":

@@ -50,6 +50,7 @@ class Session:
 
     def _fit(self, tokenizer: Any, inputs: Inputs) -> tuple[Any, Fitted]:
         config, mode = self.config, inputs.mode
+        assert config.layers is not None
         self.log.say(f"loading {config.keep} layers of {config.model}")
         model = open_cut(
             self.source,
@@ -121,5 +122,3 @@ class Session:
 
 def _labels(examples: Sequence[Example]) -> list[int]:
     return [example.label for example in examples]
-
-

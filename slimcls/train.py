@@ -34,9 +34,7 @@ def train(config: RunConfig) -> RunResult:
     from slimcls import resolve, runs, session
 
     config = resolve.resolve(config, source)
-    name = runs.run_name(
-        config, {"source": source.fingerprint, "data": data.fingerprint, "labels": spec.labels}
-    )
+    name = runs.run_name(config, {"source": source.fingerprint, "data": data.fingerprint})
     folder = Path(config.out) / name
     if finished := (None if config.overwrite else runs.read_result(folder)):
         return finished

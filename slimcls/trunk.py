@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from slimcls.data.batches import Batch
+
+# Padding stands on the right, where causal attention cannot see it: no mask is needed.
+logging.getLogger("transformers.modeling_utils").addFilter(
+    lambda record: "passing in an `attention_mask`" not in record.getMessage()
+)
 
 
 @dataclass(frozen=True)

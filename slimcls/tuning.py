@@ -11,7 +11,7 @@ from slimcls.config import RunConfig
 
 
 def choose_trained(model: Any, config: RunConfig) -> Any:
-    """Mark what ``--tune`` trains with ``requires_grad``; return the model to hand to :func:`merge`.
+    """Mark what ``--tune`` trains with ``requires_grad``; return what :func:`merge` takes.
 
     ``model`` is changed in place: with LoRA its projections get their update matrices (peft).
     """

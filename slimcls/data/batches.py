@@ -9,7 +9,7 @@ from itertools import cycle, islice
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import Dataset, Sampler
 
 #: Batches whose items are sorted together: enough that lengths match, few enough that epochs mix.
 GROUP = 16
@@ -26,7 +26,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Items:
+class Items(Dataset[tuple[int, list[int], int]]):
     """Encoded texts of one split: token ids and class numbers, in the split's order."""
 
     ids: list[list[int]]

@@ -1,0 +1,85 @@
+"""Shared by all tests: a cache of their own, no network, made-up texts."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+# Before anything imports a Hugging Face library: a test must never wait for a network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+ROOT = Path(__file__).parents[1]
+WORDS = {
+    "weather": ["rain", "wind", "sun", "storm", "cloud", "frost", "warm", "cold", "snow", "mist"],
+    "food": ["bread", "soup", "salt", "plate", "cook", "taste", "apple", "pepper", "oven", "honey"],
+    "travel": ["train", "road", "ticket", "map", "port", "bridge", "hotel", "border", "ferry"],
+}
+FILLER = ["the", "a", "of", "in", "on", "was", "seen", "again", "today", "near", "old", "some"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """One cache for all processes of a test run, so that models are made once."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["SLIMCLS_CACHE"] = str(shared / "slimcls-cache")
+
+
+def made_up_rows(count: int, seed: int) -> list[tuple[str, str]]:
+    """Distinct texts of three classes that a few words tell apart, and their labels."""
+    chance = random.Random(seed)
+    rows = []
+    for place in range(count):
+        label = list(WORDS)[place % len(WORDS)]
+        words = chance.choices(FILLER, k=chance.randint(3, 12)) + chance.choices(WORDS[label], k=3)
+        chance.shuffle(words)
+        rows.append((" ".join([*words, f"number {seed}{place}"]), label))
+    return rows
+
+
+def write_csv(path: Path, rows: list[tuple[str, str]]) -> Path:
+    """A CSV file with the columns text and label."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with train.csv and test.csv of made-up texts, three classes."""
+    folder = tmp_path_factory.mktemp("data") / "toy"
+    folder.mkdir()
+    write_csv(folder / "train.csv", made_up_rows(300, 1))
+    write_csv(folder / "test.csv", made_up_rows(60, 2))
+    return folder
+
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Command:
+    """Runs ``python -m ARGS`` in an empty folder and returns the finished process."""
+
+    def run(*args: object, **extra: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | extra
+        return subprocess.run(
+            [sys.executable, "-m", *map(str, args)],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+            timeout=300,
+        )
+
+    return run
