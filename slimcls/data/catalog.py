@@ -1,4 +1,4 @@
-"""What ``--dataset`` may name: a packaged dataset, an own YAML, a data file, or a folder of them."""
+"""What ``--dataset`` may name: a packaged dataset, an own YAML, a data file, or a folder."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ PART_NAMES = {
 }
 
 _PACKAGED = Path(__file__).parent / "catalog"
-_WHAT_ELSE = (
-    "or a .yaml, .csv, .tsv, .jsonl or .parquet file, or a folder with train and test files"
-)
+_WHAT_ELSE = "or a .yaml, .csv, .tsv, .jsonl or .parquet file, or a folder of them"
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from slimcls.data.files import Rows
 from slimcls.errors import UserError
 
 _TEXT_NAMES = frozenset(
-    "text sentence content body review comment question message document tweet utterance "
-    "headline description title query".split()
+    {"text", "sentence", "content", "body", "review", "comment", "question", "message"}
+    | {"document", "tweet", "utterance", "headline", "description", "title", "query"}
 )
 _LABEL_NAMES = frozenset(
-    "label labels class category target sentiment topic intent emotion coarse_label y".split()
+    {"label", "labels", "class", "category", "target", "sentiment", "topic", "intent"}
+    | {"emotion", "coarse_label", "y"}
 )
 _PAIRS = (
     ("sentence1", "sentence2"),
@@ -121,10 +122,13 @@ class Labels:
         values = train.columns[column]
         self.column = column
         self._spec_names = spec.labels
+        _refuse_nested(train, column)
         source_names = train.label_names.get(column, [])
+        if not _all_class_numbers(values, len(source_names)):
+            source_names = []
         if spec.labels:
             self.names = spec.labels
-        elif source_names and _all_class_numbers(values, len(source_names)):
+        elif source_names:
             self.names = tuple(source_names)
         else:
             self.names = _distinct(train, column)
@@ -139,10 +143,9 @@ class Labels:
 
     def _class_numbers(self, train: Rows, source_names: list[str]) -> dict[int, int]:
         """The source's class numbers to ours, by name where the source has names."""
-        if not self._spec_names and not source_names:
-            return {}
         if not source_names:
-            return {place: place for place in range(len(self.names))}
+            as_names = not self._spec_names or any(_as_int(n) is not None for n in self.names)
+            return {} if as_names else {place: place for place in range(len(self.names))}
         folded = [name.casefold() for name in source_names]
         if not set(folded) <= set(self._by_name):
             raise UserError(
@@ -166,6 +169,15 @@ class Labels:
             f"{rows.place(row)}: label {name!r} is not one of the classes "
             f"{'of train' if not self._spec_names else 'described'} ({_listed(self.names)})"
         )
+
+
+def _refuse_nested(rows: Rows, column: str) -> None:
+    for row, value in enumerate(rows.columns[column]):
+        if isinstance(value, list | dict):
+            raise UserError(
+                f"{rows.place(row)}: column {column} holds a {type(value).__name__}; "
+                "a text has one label"
+            )
 
 
 def _all_class_numbers(values: Sequence[Any], count: int) -> bool:

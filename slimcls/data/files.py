@@ -184,10 +184,13 @@ def class_names(metadata: dict[bytes, bytes]) -> dict[str, list[str]]:
 
     They stand under ``label_names`` (JSON), or in what the datasets library writes.
     """
-    if b"label_names" in metadata:
-        named = json.loads(metadata[b"label_names"])
+    try:
+        named = json.loads(metadata.get(b"label_names", b"{}"))
+        described = json.loads(metadata.get(b"huggingface", b"{}"))
+    except ValueError:
+        return {}
+    if named:
         return {column: [str(name) for name in found] for column, found in named.items()}
-    described = json.loads(metadata.get(b"huggingface", b"{}"))
     features = described.get("info", {}).get("features", {})
     return {
         column: list(feature["names"])

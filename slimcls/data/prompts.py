@@ -78,8 +78,10 @@ class PromptBuilder:
         return join + self._before, self._after
 
     def cut(self, text: str) -> tuple[str, bool]:
-        """The text stripped and, where it has more than ``max_text_tokens`` tokens, cut after
-        whole characters; and whether it was cut."""
+        """The text stripped, with at most ``max_text_tokens`` tokens, and whether it was cut.
+
+        It is cut between characters, never inside one.
+        """
         return _cut(self.tokenizer, text.strip(), self.max_text_tokens)
 
     def prompt(self, text: str) -> str:
@@ -250,7 +252,7 @@ class TextEncoder:
         return Encoded(ids, n_cut)
 
 
-def longest_common_prefix(items: Sequence[Sequence[int]]) -> list[int]:
+def longest_common_prefix(items: Sequence[list[int]]) -> list[int]:
     """The ids that all sequences begin with."""
     if not items:
         return []
@@ -258,7 +260,7 @@ def longest_common_prefix(items: Sequence[Sequence[int]]) -> list[int]:
     count = 0
     while count < min(len(low), len(high)) and low[count] == high[count]:
         count += 1
-    return list(low[:count])
+    return low[:count]
 
 
 def _tokens(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

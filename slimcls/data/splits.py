@@ -102,8 +102,14 @@ class _Drawing:
             train = self._train()
             validation = self._rest(wanted)
         self._warn(validation)
-        parts = (demonstrations, train, validation, test)
-        return Splits(*map(tuple, parts), notes=tuple(self.notes), repeats_removed=self.removed)
+        return Splits(
+            demonstrations=tuple(demonstrations),
+            train=tuple(train),
+            validation=tuple(validation),
+            test=tuple(test),
+            notes=tuple(self.notes),
+            repeats_removed=self.removed,
+        )
 
     def _own_validation(self) -> list[Example]:
         if self.tables.validation is None:
@@ -253,8 +259,10 @@ def _quota(
 ) -> dict[int, int]:
     """``wanted`` items in proportion to the sizes, within least and most, by largest remainder.
 
-    Every class keeps its least even where ``wanted`` is smaller than the number of classes.
+    Where ``wanted`` is less than all least together, least is nothing.
     """
+    if sum(least.values()) > wanted:
+        least = dict.fromkeys(sizes, 0)
     total = sum(sizes.values())
     exact = {label: wanted * size / total for label, size in sizes.items()}
     quota = {label: min(max(int(exact[label]), least[label]), most[label]) for label in sizes}

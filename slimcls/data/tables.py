@@ -52,7 +52,7 @@ def load(spec: DatasetSpec, data_dir: Path | None = None) -> Tables:
         UserError: rows that cannot be found, read or used, with file and line.
     """
     sources = _find(spec, data_dir)
-    first = sources.get("train") or next(iter(sources.values()))
+    first = sources["train" if "train" in sources else next(iter(sources))]
     text, label = choose(spec, first)
     labels = Labels(spec, label, first)
     notes = [spec.note] if spec.note else []
@@ -116,8 +116,10 @@ def _need_columns(rows: Rows, text: str, label: str) -> None:
 
 
 def _table(rows: Rows, text: str, labels: Labels, *, strict: bool, notes: list[str]) -> Table:
-    """Stripped texts and class numbers; empty texts are errors in the user's own files (strict),
-    and dropped elsewhere."""
+    """Stripped texts and class numbers.
+
+    Empty texts are errors in the user's own files (strict), and dropped elsewhere.
+    """
     table, empty = Table(), []
     for row, value in enumerate(rows.columns[text]):
         if value is not None and not isinstance(value, str):

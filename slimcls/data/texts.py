@@ -6,6 +6,7 @@ import hashlib
 import re
 
 _NOT_LETTERS = re.compile(r"[\W_]+")
+_NOT_LETTERS_ASCII = bytes(code for code in range(128) if not chr(code).isalnum())
 
 
 def key(text: str) -> str:
@@ -14,9 +15,15 @@ def key(text: str) -> str:
 
 
 def letters(text: str) -> str:
-    """Case-folded letters and digits alone, so that copies of one text that differ in punctuation,
-    case or spacing agree; the key where a text has neither letters nor digits."""
-    return _NOT_LETTERS.sub("", text.casefold()) or key(text)
+    """Case-folded letters and digits alone; the key of a text that has neither.
+
+    Copies of one text that differ in punctuation, case or spacing agree in it.
+    """
+    if text.isascii():
+        kept = text.lower().encode().translate(None, _NOT_LETTERS_ASCII).decode()
+    else:
+        kept = _NOT_LETTERS.sub("", text.casefold())
+    return kept or key(text)
 
 
 def rank(text: str, stream: str) -> bytes:

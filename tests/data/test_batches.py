@@ -47,8 +47,7 @@ def test_epochs_and_seeds_differ() -> None:
 @given(lengths, st.integers(1, 16), st.integers(1, 5))
 def test_processes_share_an_epoch_evenly(sizes: list[int], batch: int, world: int) -> None:
     parts = [
-        list(TrainingBatches(sizes, batch, 3, rank=rank, world_size=world))
-        for rank in range(world)
+        list(TrainingBatches(sizes, batch, 3, rank=rank, world_size=world)) for rank in range(world)
     ]
     assert len({len(part) for part in parts}) == 1
     seen = {place for part in parts for places in part for place in places}
