@@ -1,0 +1,1 @@
+"""Backbones: from a model's name to the decoder that a run trains, kept layers only."""

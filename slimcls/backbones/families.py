@@ -1,0 +1,142 @@
+"""Architectures, a row each: where a decoder keeps its blocks, norms, embeddings and head."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, cast
+
+from slimcls.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Family:
+    """Names of the parts of one architecture.
+
+    Paths are dotted and start at the base model, ``getattr(model, model.base_model_prefix)``;
+    ``lm_head`` is an attribute of the causal language model itself.
+    """
+
+    name: str
+    """What error messages call it."""
+
+    model_types: tuple[str, ...]
+    """Values of ``model_type`` in config.json."""
+
+    blocks: str
+    """The list of decoder blocks."""
+
+    final_norm: str
+    """The norm after the last block; a model of the family may do without (opt-350m)."""
+
+    embeddings: str
+    """Token embeddings."""
+
+    positions: str | None
+    """Learned position embeddings; None where positions are rotary."""
+
+    lm_head: str
+    """The language-model head."""
+
+    depth_key: str
+    """What the config calls the number of blocks."""
+
+    lora_targets: tuple[str, ...]
+    """Projections inside a block that LoRA adapts."""
+
+    fan_in_fan_out: bool
+    """Whether projections are Conv1D, with weights stored as (in, out)."""
+
+    lm_head_aliases: tuple[str, ...] = ()
+    """Other names under which checkpoints hold the head."""
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(
+        name="GPT-2",
+        model_types=("gpt2",),
+        blocks="h",
+        final_norm="ln_f",
+        embeddings="wte",
+        positions="wpe",
+        lm_head="lm_head",
+        depth_key="n_layer",
+        lora_targets=("attn.c_attn", "attn.c_proj"),
+        fan_in_fan_out=True,
+    ),
+    Family(
+        name="OPT",
+        model_types=("opt",),
+        blocks="decoder.layers",
+        final_norm="decoder.final_layer_norm",
+        embeddings="decoder.embed_tokens",
+        positions="decoder.embed_positions",
+        lm_head="lm_head",
+        depth_key="num_hidden_layers",
+        lora_targets=("self_attn.q_proj", "self_attn.v_proj"),
+        fan_in_fan_out=False,
+    ),
+    Family(
+        name="Llama-like",
+        model_types=("llama", "mistral", "qwen2", "qwen3", "smollm3"),
+        blocks="layers",
+        final_norm="norm",
+        embeddings="embed_tokens",
+        positions=None,
+        lm_head="lm_head",
+        depth_key="num_hidden_layers",
+        lora_targets=("self_attn.q_proj", "self_attn.v_proj"),
+        fan_in_fan_out=False,
+    ),
+    Family(
+        name="GPT-NeoX",
+        model_types=("gpt_neox",),
+        blocks="layers",
+        final_norm="final_layer_norm",
+        embeddings="embed_in",
+        positions=None,
+        lm_head="lm_head",
+        depth_key="num_hidden_layers",
+        lora_targets=("attention.query_key_value", "attention.dense"),
+        fan_in_fan_out=False,
+        lm_head_aliases=("embed_out",),
+    ),
+)
+
+
+def family_of(config: Any) -> Family:
+    """The row of a transformers config, or of anything with a ``model_type``.
+
+    Raises:
+        UserError: the architecture has no row; names it and says where to add one.
+    """
+    model_type = str(getattr(config, "model_type", None) or "without a model_type")
+    for family in FAMILIES:
+        if model_type in family.model_types:
+            return family
+    known = ", ".join(f"{row.name} ({', '.join(row.model_types)})" for row in FAMILIES)
+    raise UserError(
+        f"architecture {model_type!r} is not supported (families: {known}); "
+        "to support it, add a row to FAMILIES in slimcls/backbones/families.py"
+    )
+
+
+def base_of(model: nn.Module) -> nn.Module:
+    """The decoder inside a model with a head; a base model is its own base."""
+    base = getattr(model, str(getattr(model, "base_model_prefix", "")), None)
+    return model if base is None else cast("nn.Module", base)
+
+
+def blocks_of(model: nn.Module) -> nn.ModuleList:
+    """The decoder blocks of a model, with or without a head."""
+    family = family_of(model.config)
+    return cast("nn.ModuleList", attrgetter(family.blocks)(base_of(model)))
+
+
+def final_norm_of(model: nn.Module) -> nn.Module | None:
+    """The norm after the last block, None where there is none (post-norm OPT)."""
+    family = family_of(model.config)
+    return cast("nn.Module | None", attrgetter(family.final_norm)(base_of(model)))

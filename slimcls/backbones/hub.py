@@ -1,0 +1,177 @@
+"""Models on the hub: the files that are needed, with or without a network."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from slimcls.errors import UserError
+
+#: Seconds in which the hub must answer a knock before it counts as out of reach.
+PATIENCE = 2.0
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """A model's files in the hub's local cache."""
+
+    folder: Path
+    commit: str
+    weights: tuple[str, ...]
+
+
+def fetch(repo: str, revision: str | None) -> Fetched:
+    """Config, tokenizer and weights of a hub model; what is cached is not fetched again.
+
+    A commit that is cached needs no network at all. Files in other formats (or of other
+    frameworks) are left alone.
+
+    Raises:
+        UserError: out of reach and not cached, no access, no such model or revision, no
+            weights, disk full.
+    """
+    if revision is not None and _COMMIT.fullmatch(revision):
+        cached = _cached(repo, revision)
+        if cached is not None:
+            return cached
+    why = out_of_reach()
+    if why:
+        cached = _cached(repo, revision)
+        if cached is None:
+            at = f" at {revision}" if revision else ""
+            raise UserError(
+                f"--model {repo}{at}: not cached whole on this machine, and {why}; connect once, "
+                "or use smollm2-135m, a tiny model, or a local folder"
+            )
+        return cached
+    return _translated(repo, revision)
+
+
+def endpoint() -> str:
+    """Address of the hub."""
+    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+
+
+def out_of_reach() -> str:
+    """Why the hub cannot be asked, in words; empty if it can."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
+            return f"{name} is set"
+    return "" if _answers(endpoint()) else f"{endpoint()} does not answer"
+
+
+@lru_cache(maxsize=8)
+def _answers(url: str) -> bool:
+    """Whether something listens at ``url``, or at the proxy that leads there."""
+    parts = urlsplit(url)
+    proxy = getproxies().get(parts.scheme)
+    if proxy and not proxy_bypass(parts.hostname or ""):
+        parts = urlsplit(proxy if "//" in proxy else f"//{proxy}", scheme="http")
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        with socket.create_connection((parts.hostname or "", port), timeout=PATIENCE):
+            return True
+    except OSError:
+        return False
+
+
+def _cached(repo: str, revision: str | None) -> Fetched | None:
+    """A whole copy in the hub's cache, or None."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
+    except (LocalEntryNotFoundError, OSError, ValueError):
+        return None
+    from slimcls.backbones.weights import weight_files
+
+    names = [file.name for file in folder.iterdir()]
+    if "config.json" not in names or not _has_tokenizer(names):
+        return None
+    try:
+        weights = weight_files(names, repo, lambda name: folder / name)
+    except UserError:
+        return None
+    return Fetched(folder, folder.name, tuple(weights))
+
+
+def _has_tokenizer(names: Sequence[str]) -> bool:
+    present = set(names)
+    return (
+        bool(present & {"tokenizer.json", "tokenizer.model"})
+        or {
+            "vocab.json",
+            "merges.txt",
+        }
+        <= present
+    )
+
+
+def _translated(repo: str, revision: str | None) -> Fetched:
+    """:func:`_fetch`, with the hub's many errors said in a line."""
+    from huggingface_hub import errors as hub
+
+    at = f" at {revision}" if revision else ""
+    try:
+        return _fetch(repo, revision)
+    except hub.GatedRepoError as error:
+        raise UserError(
+            f"--model {repo}: its authors give access by request; accept their terms at "
+            f"{endpoint()}/{repo} and log in with `hf auth login` or set HF_TOKEN"
+        ) from error
+    except hub.RevisionNotFoundError as error:
+        raise UserError(
+            f"--revision {revision}: {repo} has no such branch, tag or commit"
+        ) from error
+    except hub.RepositoryNotFoundError as error:
+        raise UserError(
+            f"--model {repo}: no such model on the hub, or a private one "
+            "(then log in with `hf auth login` or set HF_TOKEN)"
+        ) from error
+    except OSError as error:  # the hub's other errors and the disk's
+        reason = error.strerror or (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise UserError(f"--model {repo}{at}: cannot be fetched: {reason}") from error
+
+
+def _fetch(repo: str, revision: str | None) -> Fetched:
+    from huggingface_hub import HfApi, hf_hub_download
+
+    from slimcls.backbones.sources import TOKENIZER_FILES
+    from slimcls.backbones.weights import weight_files
+
+    info: Any = HfApi().model_info(repo, revision=revision)
+    names = [sibling.rfilename for sibling in info.siblings or ()]
+    if "config.json" not in names:
+        raise UserError(f"--model {repo}: has no config.json, so it is not a whole model")
+
+    def get(name: str) -> Path:
+        return Path(hf_hub_download(repo, name, revision=info.sha))
+
+    weights = weight_files(names, repo, get)
+    small = [name for name in (*TOKENIZER_FILES, "generation_config.json") if name in names]
+    folder = get("config.json").parent
+    for name in (*small, *weights):
+        get(name)
+    _note_branch(folder, revision, info.sha)
+    return Fetched(folder, info.sha, tuple(weights))
+
+
+def _note_branch(folder: Path, revision: str | None, commit: str) -> None:
+    """Tell the cache which commit the branch is at, so that its name works offline too."""
+    branch = revision or "main"
+    if branch == commit:
+        return
+    note = folder.parent.parent / "refs" / branch
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(commit)

@@ -1,0 +1,151 @@
+"""From a model's name to its files on this machine, and to what identifies them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimcls.backbones.cache import cache_dir, content_hash
+from slimcls.errors import UserError
+
+__all__ = ["KNOWN", "Source", "cache_dir", "check_name", "find"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model's files."""
+
+    name: str
+    """As the user gave it."""
+
+    folder: Path
+    """Holds config.json, the tokenizer, and the weights."""
+
+    fingerprint: str
+    """``hub:COMMIT``, or ``sha256:HEX`` of the contents of the files that matter."""
+
+    weights: tuple[Path, ...]
+    """Weight files: one, or the shards."""
+
+    note: str = ""
+    """What has to be said wherever results of this model are shown."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A model that slimcls builds itself, once, into the cache."""
+
+    build: Callable[[], Path]
+    note: str = ""
+
+
+def _tiny(name: str) -> Built:
+    def build() -> Path:
+        from slimcls.backbones import tiny
+
+        return tiny.build(name)
+
+    return Built(build, "random weights")
+
+
+def _smollm2() -> Path:
+    from slimcls.backbones import gguf
+
+    return gguf.smollm2_135m()
+
+
+#: Short names: hub ids, and models that need no network.
+KNOWN: dict[str, str | Built] = {
+    **{name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large")},
+    "gpt2-xl": "openai-community/gpt2-xl",
+    **{f"opt-{size}": f"facebook/opt-{size}" for size in ("125m", "350m", "1.3b")},
+    "smollm2-135m": Built(_smollm2, "4-bit weights expanded"),
+    **{
+        name: _tiny(name)
+        for name in ("tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox")
+    },
+}
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+#: Files beside the weights that change what a model does, and so belong to its fingerprint.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.model",
+)
+
+
+def check_name(name: str, revision: str | None) -> None:
+    """Whether ``name`` can be a model at all; no network, nothing heavy imported.
+
+    Raises:
+        UserError: an unknown short name (with the nearest known one), a folder that is not
+            there or has no config.json, a revision for what has none.
+    """
+    kind = _kind(name)
+    if revision is not None and kind != "hub":
+        raise UserError(f"--revision {revision}: only hub models have one, {name!r} is not one")
+    if kind == "folder" and not (Path(name).expanduser() / "config.json").is_file():
+        raise UserError(f"{name}: no config.json there; --model takes a folder with a whole model")
+
+
+def _kind(name: str) -> str:
+    """``built``, ``hub`` or ``folder``."""
+    known = KNOWN.get(name)
+    if known is not None:
+        return "hub" if isinstance(known, str) else "built"
+    if Path(name).expanduser().is_dir():
+        return "folder"
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise UserError(f"--model {name}: there is no such folder")
+    if _HUB_ID.fullmatch(name):
+        return "hub"
+    raise UserError.unknown(
+        "model", name, KNOWN, "or a hub id such as HuggingFaceTB/SmolLM2-135M, or a local folder"
+    )
+
+
+def find(name: str, revision: str | None = None) -> Source:
+    """The files of a model: built, downloaded, or where they lie.
+
+    Args:
+        name: A short name, a hub id, or a local folder.
+        revision: Branch, tag or commit of a hub model.
+
+    Raises:
+        UserError: what :func:`check_name` refuses; a hub model that cannot be had (no network
+            and no cached copy, no access, no such model or revision); no weights.
+    """
+    check_name(name, revision)
+    known = KNOWN.get(name, name)
+    if isinstance(known, Built):
+        return _local(name, known.build(), known.note)
+    if _kind(name) == "folder":
+        return _local(name, Path(name).expanduser(), "")
+    from slimcls.backbones import hub
+
+    fetched = hub.fetch(known, revision)
+    weights = tuple(fetched.folder / file for file in fetched.weights)
+    return Source(name, fetched.folder, f"hub:{fetched.commit}", weights)
+
+
+def _local(name: str, folder: Path, note: str) -> Source:
+    from slimcls.backbones.weights import weight_files
+
+    folder = folder.resolve()
+    try:
+        present = [file.name for file in folder.iterdir() if file.is_file()]
+        files = weight_files(present, name, lambda file: folder / file)
+        weights = tuple(folder / file for file in files)
+        beside = [folder / file for file in TOKENIZER_FILES if file in present]
+        fingerprint = content_hash([folder / "config.json", *beside, *weights])
+    except OSError as error:
+        raise UserError(f"{error.filename or folder}: {error.strerror}") from error
+    return Source(name, folder, fingerprint, weights, note)

@@ -1,0 +1,77 @@
+"""Tokenizers that treat every text as text and give every text at least one token."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from transformers import PreTrainedTokenizerFast
+
+from slimcls.backbones.sources import Source
+from slimcls.backbones.truncate import read_config
+from slimcls.errors import UserError
+
+#: Given while opening, because only what is given then is saved with the tokenizer.
+_SAVED = {"padding_side": "right", "truncation_side": "right", "split_special_tokens": True}
+
+
+def open_tokenizer(source: Source, *, never_empty: bool = True) -> PreTrainedTokenizerFast:
+    """The model's tokenizer, set up so that plain transformers gives the same ids after saving.
+
+    Padding and truncation are at the right, the pad token is set (the model's own, else its end
+    token), ``model_max_length`` is the model's context, and special tokens written out in a text
+    are ordinary characters: the pad token's id never occurs in a text's own tokens, so that the
+    last token that is not padding is the text's last.
+
+    Args:
+        source: Where the tokenizer's files are.
+        never_empty: Whether a tokenizer that gives no token for the empty text shall put its
+            start token in front of every text. Needed where texts go in without a prompt: a
+            tokenizer's file can say "always" but not "for the empty text".
+
+    Raises:
+        UserError: no tokenizer in the folder, or one that does not fit the model.
+    """
+    config = read_config(source)
+    tokenizer = _open(source)
+    _set_pad_token(tokenizer, source)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
+    if never_empty and not tokenizer("")["input_ids"]:
+        _put_start_token(tokenizer)
+    most = max(tokenizer.get_vocab().values())
+    if most >= config.vocab_size:
+        raise UserError(
+            f"{source.name}: tokenizer has token id {most}, the model {config.vocab_size} tokens; "
+            "take both from the same model"
+        )
+    return cast("PreTrainedTokenizerFast", tokenizer)
+
+
+def _open(source: Source) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            source.folder, trust_remote_code=False, local_files_only=True, **_SAVED
+        )
+    except Exception as error:  # transformers and tokenizers raise many kinds
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        raise UserError(f"{source.name}: cannot open its tokenizer: {reason}") from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(f"{source.name}: its tokenizer has no tokenizer.json and no way to get one")
+    if not tokenizer.get_vocab() or not tokenizer("a", add_special_tokens=False)["input_ids"]:
+        raise UserError(f"{source.name}: no tokenizer files beside config.json")
+    return tokenizer
+
+
+def _set_pad_token(tokenizer: Any, source: Source) -> None:
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise UserError(f"{source.name}: its tokenizer has neither a pad nor an end token")
+        tokenizer.pad_token = tokenizer.eos_token
+
+
+def _put_start_token(tokenizer: Any) -> None:
+    """A start token before every text, in the tokenizer's file and so for whoever opens it."""
+    if tokenizer.bos_token is None:
+        tokenizer.bos_token = tokenizer.eos_token or tokenizer.pad_token
+    tokenizer.add_bos_token = True

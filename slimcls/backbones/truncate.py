@@ -1,0 +1,325 @@
+"""Open a language model with some of its layers: only kept tensors are ever in memory."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+import torch
+from transformers import PretrainedConfig, PreTrainedModel
+
+from slimcls.backbones.families import Family, family_of
+from slimcls.backbones.sources import Source
+from slimcls.backbones.weights import Weights
+from slimcls.errors import UserError
+
+Head = Literal["lm", "classification"]
+
+#: How ``--select`` picks ``keep`` of ``depth`` layers.
+SELECTORS: dict[str, Callable[[int, int], tuple[int, ...]]] = {
+    "first": lambda depth, keep: tuple(range(keep)),
+}
+
+#: Config entries that hold one value a layer.
+PER_LAYER = ("layer_types", "no_rope_layers")
+
+#: The new head of a classifier.
+SCORE = "score.weight"
+
+#: Tensors of old checkpoints that today's models compute themselves.
+COMPUTED = re.compile(r"((^|\.)(attn|attention)\.(bias|masked_bias)|rotary_emb\.inv_freq|version)$")
+
+
+def chosen_layers(
+    depth: int, keep: int | Literal["all"], layers: list[int] | None, select: str
+) -> tuple[int, ...]:
+    """Ids of the kept layers, ascending from 0, of a model with ``depth`` layers.
+
+    Raises:
+        UserError: more layers than there are, ids out of range, repeated or not ascending, or
+            an unknown ``select``.
+    """
+    if layers is not None:
+        return _named_layers(depth, layers)
+    if select not in SELECTORS:
+        raise UserError.unknown("--select", select, SELECTORS)
+    if keep == "all":
+        return tuple(range(depth))
+    if keep < 1:
+        raise UserError(f"--keep {keep}: at least one layer must stay, or all")
+    if keep > depth:
+        raise UserError(f"--keep {keep}: the model has {depth} layers; at most that many can stay")
+    return SELECTORS[select](depth, keep)
+
+
+def _named_layers(depth: int, layers: Sequence[int]) -> tuple[int, ...]:
+    given = ",".join(map(str, layers))
+    if not layers or list(layers) != sorted(set(layers)):
+        raise UserError(f"--layers {given}: must be ascending, each layer once, at least one")
+    if layers[0] < 0 or layers[-1] >= depth:
+        raise UserError(
+            f"--layers {given}: the model has {depth} layers, numbered from 0 to {depth - 1}"
+        )
+    return tuple(layers)
+
+
+def read_config(source: Source) -> PretrainedConfig:
+    """The model's configuration, full depth. Code that a model brings along is never run.
+
+    Raises:
+        UserError: config.json cannot be read, or its architecture has no row in FAMILIES.
+    """
+    path = source.folder / "config.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("not a JSON object")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable model configuration ({error})") from error
+    family_of(_Named(content.get("model_type")))
+    if content.get("quantization_config"):
+        raise UserError(f"{source.name}: its weights are quantised; use the model as it was before")
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
+    except Exception as error:  # transformers raises many kinds, all about this file
+        reason = (str(error).strip().splitlines() or [""])[-1]
+        raise UserError(f"{path}: not a valid configuration ({reason})") from error
+    return cast("PretrainedConfig", config)
+
+
+@dataclass(frozen=True)
+class _Named:
+    model_type: object
+
+
+def depth_of(config: PretrainedConfig) -> int:
+    """Number of layers that a configuration stands for."""
+    return int(getattr(config, family_of(config).depth_key))
+
+
+def cut_config(config: PretrainedConfig, layers: Sequence[int]) -> PretrainedConfig:
+    """A copy of ``config`` for the kept ``layers``: depth and per-layer entries follow.
+
+    Raises:
+        UserError: the model scales attention by layer number, so that only the first layers
+            keep their meaning when they are numbered anew.
+    """
+    depth = depth_of(config)
+    moved = list(layers) != list(range(len(layers)))
+    if moved and getattr(config, "scale_attn_by_inverse_layer_idx", False):
+        raise UserError(
+            "this model scales attention by layer number: only its first layers can stay"
+        )
+    cut = copy.deepcopy(config)
+    for name in PER_LAYER:
+        values = getattr(config, name, None)
+        if isinstance(values, list | tuple) and len(values) == depth:
+            setattr(cut, name, [values[i] for i in layers])
+    setattr(cut, family_of(config).depth_key, len(layers))
+    return cut
+
+
+def open_cut(
+    source: Source,
+    layers: Sequence[int],
+    *,
+    head: Head,
+    labels: Sequence[str] = (),
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+    pad_token_id: int | None = None,
+) -> PreTrainedModel:
+    """The model of ``source`` with blocks ``layers``, in evaluation mode.
+
+    Args:
+        source: Where config and weights are.
+        layers: Ids of the kept blocks, ascending; they become blocks 0..len(layers)-1.
+        head: ``lm`` keeps the language-model head; ``classification`` puts a new linear one
+            without bias on the last token: (classes, hidden), normal with the model's own
+            ``initializer_range``, drawn from a generator of its own.
+        labels: Names of the classes, for ``classification``.
+        dtype: Of the parameters, whatever the file holds.
+        seed: Of the new head.
+        pad_token_id: Goes into the config; the classifier pools the last token that is not it.
+
+    Raises:
+        UserError: weights damaged, or other than this configuration's: apart from the blocks
+            that were cut, every tensor must be used, and apart from the head none may lack.
+    """
+    full = read_config(source)
+    layers = _named_layers(depth_of(full), layers)
+    config = _head_config(cut_config(full, layers), head, labels, dtype, pad_token_id)
+    model_class = _model_class(config, head)
+    with torch.device("meta"):
+        skeleton = model_class(copy.deepcopy(config))
+    with Weights(source.weights) as weights:
+        wanted = _match(skeleton, weights, layers, depth_of(full), source)
+        tensors = {ours: weights.read(theirs, dtype) for ours, theirs in wanted.items()}
+    if head == "classification":
+        tensors[SCORE] = _new_head(skeleton, dtype, seed)
+    return _fill(model_class, config, tensors, dtype)
+
+
+def _head_config(
+    config: PretrainedConfig,
+    head: Head,
+    labels: Sequence[str],
+    dtype: torch.dtype,
+    pad_token_id: int | None,
+) -> PretrainedConfig:
+    # A local path says nothing to whoever gets the saved model.
+    config._name_or_path = ""
+    config.dtype = dtype
+    if pad_token_id is not None:
+        config.pad_token_id = pad_token_id
+    if head == "classification":
+        if len(labels) < 2:
+            raise UserError(f"a classifier needs at least two labels, not {len(labels)}")
+        config.id2label = dict(enumerate(labels))
+        config.label2id = {label: i for i, label in enumerate(labels)}
+    return config
+
+
+def _model_class(config: PretrainedConfig, head: Head) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    auto: Any = AutoModelForCausalLM if head == "lm" else AutoModelForSequenceClassification
+    return auto._model_mapping[type(config)]
+
+
+def _match(
+    skeleton: Any, weights: Weights, layers: Sequence[int], depth: int, source: Source
+) -> dict[str, str]:
+    """Parameter names of the cut model -> names in the checkpoint; checks that they fit."""
+    family = family_of(skeleton.config)
+    prefix = f"{skeleton.base_model_prefix}."
+    stored = {name.removeprefix(prefix): name for name in weights.shapes}
+    _join_head_aliases(stored, family)
+    wanted: dict[str, str] = {}
+    used: set[str] = set()
+    missing: list[str] = []
+    for name, value in _own_tensors(skeleton, family).items():
+        place = _place_in_source(name.removeprefix(prefix), family, layers)
+        used.add(place)
+        if place not in stored:
+            missing.append(name)
+            continue
+        wanted[name] = stored[place]
+        _check_shape(source, stored[place], weights.shapes[stored[place]], tuple(value.shape))
+    if missing:
+        raise _misfit(source, f"{missing[0]} is missing", len(missing))
+    _check_rest(set(stored) - used, used, family, layers, depth, source)
+    return wanted
+
+
+def _own_tensors(skeleton: Any, family: Family) -> dict[str, torch.Tensor]:
+    """What a checkpoint must hold: everything but the new head and a head tied to the embedding."""
+    tensors: dict[str, torch.Tensor] = skeleton.state_dict()
+    tensors.pop(SCORE, None)
+    if skeleton.config.tie_word_embeddings:
+        tensors.pop(f"{family.lm_head}.weight", None)
+    return tensors
+
+
+def _join_head_aliases(stored: dict[str, str], family: Family) -> None:
+    for alias in family.lm_head_aliases:
+        if f"{alias}.weight" in stored:
+            stored[f"{family.lm_head}.weight"] = stored.pop(f"{alias}.weight")
+
+
+def _place_in_source(name: str, family: Family, layers: Sequence[int]) -> str:
+    """Name in the full model of what the cut model calls ``name``, both without base prefix."""
+    match = _block_pattern(family).match(name)
+    if not match:
+        return name
+    return f"{family.blocks}.{layers[int(match[1])]}.{match[2]}"
+
+
+def _block_pattern(family: Family) -> re.Pattern[str]:
+    return re.compile(rf"{re.escape(family.blocks)}\.(\d+)\.(.+)")
+
+
+def _check_shape(
+    source: Source, name: str, found: tuple[int, ...], expected: tuple[int, ...]
+) -> None:
+    if found != expected:
+        raise _misfit(source, f"{name} has shape {list(found)}, not {list(expected)}", 1)
+
+
+def _check_rest(
+    rest: set[str],
+    used: set[str],
+    family: Family,
+    layers: Sequence[int],
+    depth: int,
+    source: Source,
+) -> None:
+    """What was not used must be exactly the cut blocks, heads, and buffers nobody needs."""
+    pattern = _block_pattern(family)
+    parts = {match[2] for name in used if (match := pattern.match(name))}
+    cut = {f"{family.blocks}.{i}.{p}" for i in set(range(depth)) - set(layers) for p in parts}
+    other_heads = {f"{family.lm_head}.weight", SCORE}
+    left = {name for name in rest - other_heads if not COMPUTED.search(name)}
+    for odd, what in ((left - cut, "unknown"), (cut - left, "missing")):
+        if odd:
+            raise _misfit(source, f"{min(odd)} is {what}", len(odd))
+
+
+def _misfit(source: Source, what: str, count: int) -> UserError:
+    more = f" and {count - 1} more" if count > 1 else ""
+    return UserError(
+        f"{source.name}: weights do not fit config.json: {what}{more}; "
+        "take both from the same model"
+    )
+
+
+def _new_head(skeleton: Any, dtype: torch.dtype, seed: int) -> torch.Tensor:
+    """A classification head of shape (classes, hidden), the same whatever was drawn before."""
+    config = skeleton.config
+    spread = float(getattr(config, "initializer_range", None) or config.init_std)
+    shape = skeleton.get_submodule(SCORE.removesuffix(".weight")).weight.shape
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(shape, generator=generator) * spread).to(dtype)
+
+
+def _fill(
+    model_class: Any,
+    config: PretrainedConfig,
+    tensors: dict[str, torch.Tensor],
+    dtype: torch.dtype,
+) -> PreTrainedModel:
+    """A model over ``tensors`` themselves: from_pretrained takes them as they are."""
+    with _quiet():
+        model, report = model_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype=dtype,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+        )
+    faults = {kind: names for kind, names in report.items() if names}
+    if faults:
+        raise RuntimeError(f"transformers did not take every tensor: {faults}")
+    return cast("PreTrainedModel", model.eval())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bar and no report for filling a skeleton, which takes an instant."""
+    from transformers.utils import logging
+
+    bar = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if bar:
+            logging.enable_progress_bar()

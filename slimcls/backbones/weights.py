@@ -1,0 +1,199 @@
+"""Checkpoint files, read tensor by tensor: what a cut leaves out is never read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from slimcls.errors import UserError
+
+#: Weight files in the order in which they are preferred: safetensors needs no pickle.
+SINGLE_OR_INDEX: tuple[tuple[str, str], ...] = (
+    ("model.safetensors", "model.safetensors.index.json"),
+    ("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+
+
+def weight_files(names: Iterable[str], where: str, fetch: Callable[[str], Path]) -> list[str]:
+    """Which files of a model hold its weights, the index of a sharded one left out.
+
+    ``names`` are the files there are, ``where`` is what errors call the place, and ``fetch``
+    gives the local path of one of them (only an index is asked for).
+
+    Raises:
+        UserError: no weights in a format that can be read, or an index that cannot be.
+    """
+    present = set(names)
+    for single, index in SINGLE_OR_INDEX:
+        if single in present:
+            return [single]
+        if index in present:
+            shards = _shards(fetch(index))
+            lacking = [shard for shard in shards if shard not in present]
+            if lacking:
+                raise UserError(f"{where}: {index} names {lacking[0]}, which is not there")
+            return shards
+    wanted = " or ".join(single for single, _ in SINGLE_OR_INDEX)
+    raise UserError(f"{where}: no weights ({wanted}, or their shards with an index.json)")
+
+
+def _shards(index: Path) -> list[str]:
+    """File names in an index. Only plain names: an index must not reach outside its folder."""
+    try:
+        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        if not shards or any(Path(shard).name != shard for shard in shards):
+            raise ValueError("it must name files beside it")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{index}: not a readable index of weight files ({error})") from error
+    return shards
+
+
+class _File(Protocol):
+    """One open weight file."""
+
+    def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
+    def read(self, name: str) -> torch.Tensor: ...
+    def close(self) -> None: ...
+
+
+class Weights:
+    """The tensors of a model by name, over one file or several. A context manager.
+
+    ``bytes_read`` counts the bytes of the tensors read so far. Opening reads headers only and
+    refuses damaged files, so that a fault shows before anything is built.
+    """
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self.bytes_read = 0
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._file_of: dict[str, _File] = {}
+        self._open = ExitStack()
+        try:
+            for path in files:
+                self._add(path)
+        except BaseException:
+            self._open.close()
+            raise
+
+    def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
+        """One tensor in ``dtype``, in memory of its own."""
+        tensor = self._file_of[name].read(name)
+        self.bytes_read += tensor.nbytes
+        return tensor.to(dtype)
+
+    def _add(self, path: Path) -> None:
+        file: _File = _Safetensors(path) if path.suffix == ".safetensors" else _Pickled(path)
+        self._open.callback(file.close)
+        for name, shape in file.shapes().items():
+            self.shapes[name] = shape
+            self._file_of[name] = file
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+
+class _Safetensors:
+    """A safetensors file, read by ``pread``: mapped memory would count as ours and could fault."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file: Any = safe_open(path, framework="pt", backend="pread").__enter__()
+        except (SafetensorError, OSError, ValueError) as error:
+            raise UserError(
+                f"{path}: not a whole safetensors file ({_first_line(error)}); fetch it again"
+            ) from error
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {
+            name: tuple(self._file.get_slice(name).get_shape())
+            for name in self._file.keys()  # noqa: SIM118
+        }
+
+    def read(self, name: str) -> torch.Tensor:
+        try:
+            tensor: torch.Tensor = self._file.get_tensor(name)
+        except (SafetensorError, OSError, RuntimeError) as error:
+            raise UserError(
+                f"{self._path}: cannot read {name} ({_first_line(error)}); fetch it again"
+            ) from error
+        return tensor
+
+    def close(self) -> None:
+        self._file.__exit__(None, None, None)
+
+
+class _Pickled:
+    """A .bin checkpoint: mapped, tensors only, kept ones copied out of the mapping."""
+
+    def __init__(self, path: Path) -> None:
+        self._tensors = _load_pickled(path)
+        odd = [name for name, value in self._tensors.items() if not _is_named_tensor(name, value)]
+        if odd:
+            raise UserError(
+                f"{path}: holds more than tensors ({odd[0]!r} is {_kind(self._tensors[odd[0]])}); "
+                "only plain weights are read, best as safetensors"
+            )
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return {name: tuple(tensor.shape) for name, tensor in self._tensors.items()}
+
+    def read(self, name: str) -> torch.Tensor:
+        # A view of a larger storage must not keep all of it.
+        return self._tensors[name].clone(memory_format=torch.contiguous_format)
+
+    def close(self) -> None:
+        self._tensors = {}
+
+
+def _load_pickled(path: Path) -> dict[str, torch.Tensor]:
+    import pickle
+
+    try:
+        loaded = _torch_load(path)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"{path}: is damaged or holds more than tensors, and code from a file is never run; "
+            "use the model's safetensors file"
+        ) from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise UserError(
+            f"{path}: not a whole PyTorch weight file ({_first_line(error)}); fetch it again"
+        ) from error
+    if not isinstance(loaded, dict):
+        raise UserError(f"{path}: holds {_kind(loaded)}, not named tensors")
+    return loaded
+
+
+def _torch_load(path: Path) -> Any:
+    """``torch.load`` that maps the file; the format from before PyTorch 1.6 cannot be mapped."""
+    with path.open("rb") as opened:
+        mappable = opened.read(4) == b"PK\x03\x04"
+    return torch.load(path, map_location="cpu", weights_only=True, mmap=mappable)
+
+
+def _is_named_tensor(name: Any, value: Any) -> bool:
+    return isinstance(name, str) and isinstance(value, torch.Tensor)
+
+
+def _kind(value: Any) -> str:
+    return f"a {type(value).__name__}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
