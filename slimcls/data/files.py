@@ -50,7 +50,7 @@ def read(path: Path) -> Rows:
     numbers: list[int] = []
     columns: dict[str, list[Any]] = {}
     for number, row in iterate(path):
-        for name in row.keys() - columns.keys():
+        for name in [name for name in row if name not in columns]:
             columns[name] = [None] * len(numbers)
         numbers.append(number)
         for name, values in columns.items():

@@ -1,0 +1,299 @@
+import re
+from collections import Counter
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+from data.shared_data import data_dir
+
+from slimcls.data import catalog, corpus, tables
+from slimcls.data.texts import letters as letters_of
+from slimcls.errors import UserError
+
+
+def _load(path, **columns):
+    return tables.load(catalog.find(str(path), **columns))
+
+
+def _csv(path, rows, header="text,label"):
+    path.write_text("\n".join([header, *(f"{text},{label}" for text, label in rows)]) + "\n")
+    return path
+
+
+def _rows(count, labels=("no", "yes"), start=0):
+    return [(f"text number {n}", labels[n % len(labels)]) for n in range(start, start + count)]
+
+
+def test_a_lone_file_is_split_by_class_and_hash(tmp_path):
+    loaded = _load(_csv(tmp_path / "mail.csv", _rows(300, ("no", "yes", "later"))))
+    sizes = [len(loaded.train), len(loaded.validation), len(loaded.test)]
+    assert sizes == [240, 30, 30]
+    for table in (loaded.train, loaded.validation, loaded.test):
+        assert set(Counter(table.labels).values()) == {len(table) // 3}
+    ids = loaded.train.ids + loaded.validation.ids + loaded.test.ids
+    assert sorted(ids) == list(range(300))
+    for row, text in zip(loaded.test.ids, loaded.test.texts, strict=True):
+        assert text == f"text number {row}"
+    assert loaded.spec.labels == ("later", "no", "yes")
+    assert loaded.spec.label_words == ("Later", "No", "Yes")
+    assert loaded.spec.template == "Text: {text}\nLabel:{label}"
+    assert any("warning: the test part has 30 rows" in note for note in loaded.notes)
+
+
+def test_the_order_of_a_lone_files_rows_does_not_matter(tmp_path):
+    rows = _rows(100)
+    one = _load(_csv(tmp_path / "a.csv", rows))
+    other = _load(_csv(tmp_path / "b.csv", rows[::-1]))
+    assert one.train.texts == other.train.texts
+    assert one.test.texts == other.test.texts
+
+
+def test_repeats_in_a_lone_file_are_dropped_and_counted(tmp_path):
+    rows = [*_rows(50), ("Text  NUMBER 3", "yes"), ("text number 4", "yes")]
+    loaded = _load(_csv(tmp_path / "a.csv", rows))
+    assert len(loaded.train) + len(loaded.validation) + len(loaded.test) == 50
+    assert "2 repeated texts dropped (1 with another label)" in loaded.notes
+
+
+def test_a_folder_keeps_its_parts_and_strips_its_texts(tmp_path):
+    _csv(tmp_path / "train.csv", [("  spaced out ", "b"), ("short", "a")])
+    _csv(tmp_path / "test.csv", [("more", "b")])
+    loaded = _load(tmp_path)
+    assert loaded.train == tables.Table([0, 1], ["spaced out", "short"], [1, 0])
+    assert loaded.validation is None
+    assert loaded.test.labels == [1]
+
+
+def test_the_fingerprint_follows_rows_and_reading(tmp_path):
+    path = _csv(tmp_path / "a.csv", _rows(40))
+    first = _load(path).fingerprint
+    assert re.fullmatch(r"sha256:[0-9a-f]{64}", first)
+    assert _load(path).fingerprint == first
+    _csv(path, [*_rows(39), ("changed", "yes")])
+    assert _load(path).fingerprint != first
+
+
+def test_integers_are_names_and_sorted_as_numbers(tmp_path):
+    loaded = _load(_csv(tmp_path / "a.csv", _rows(60, ("10", "9", "1"))))
+    assert loaded.spec.labels == ("1", "9", "10")
+
+
+def test_class_names_of_the_source_are_used(tmp_path):
+    table = pyarrow.table(
+        {"text": [f"t{n}" for n in range(30)], "label": [n % 2 for n in range(30)]}
+    )
+    names = b'{"label": ["3 stars", "4 stars"]}'
+    table = table.replace_schema_metadata({b"label_names": names})
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    assert _load(tmp_path / "a.parquet").spec.labels == ("3 stars", "4 stars")
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("text,label", ("text", "label")),
+        ("Sentence,Category", ("Sentence", "Category")),
+        ("what,label", ("what", "label")),
+        ("review,mark", ("review", "mark")),
+    ],
+)
+def test_columns_are_found(tmp_path, header, columns):
+    spec = _load(_csv(tmp_path / "a.csv", _rows(40), header)).spec
+    assert (spec.text_column, spec.label_column) == columns
+
+
+def test_a_column_of_numbers_beside_one_of_words_is_the_label(tmp_path):
+    spec = _load(_csv(tmp_path / "a.csv", _rows(40, ("0", "1")), "a,b")).spec
+    assert (spec.text_column, spec.label_column) == ("a", "b")
+
+
+def test_columns_named_by_flags(tmp_path):
+    path = _csv(tmp_path / "a.csv", [(f"x{n},text {n}", n % 3) for n in range(60)], "text,b,c")
+    spec = _load(path, text_column="b", label_column="c").spec
+    assert (spec.text_column, spec.label_column) == ("b", "c")
+
+
+# name of the case, header, rows, flags, what the message says
+BAD = [
+    ("no such text", "text,label", _rows(4), {"text_column": "body"}, "unknown text column in"),
+    ("no such label", "text,label", _rows(4), {"label_column": "labl"}, "did you mean 'label'?"),
+    ("same column", "a,b", _rows(4), {"text_column": "a", "label_column": "a"}, "both are a"),
+    ("neither", "a,b", _rows(4), {}, "which column is the text? name it with --text-column (a, b)"),
+    ("two labels", "a,b,label,topic", [("x,y,0", 1)], {}, "which column is the label?"),
+    ("two texts", "text,body,label", [("x,y", 1)], {}, "which column is the text?"),
+    ("no label", "text", [], {}, "no label column (columns: text)"),
+    ("pairs", "premise,hypothesis,label", [("x,y", 1)], {}, "text pairs (premise, hypothesis)"),
+    ("one class", "text,label", _rows(4, ("a",)), {}, "holds one class only ('a')"),
+    ("empty text", "text,label", [*_rows(4), (" ", "no")], {}, "line 6: no text in column text"),
+    ("two empty", "text,label", [("", "no"), *_rows(4), ("", "no")], {}, "line 2 and 1 more: no"),
+    ("empty label", "text,label", [*_rows(4), ("x", "")], {}, "line 6: no label in column label"),
+    ("all empty", "text,label", [("a", ""), ("b", "")], {}, "column label holds no label"),
+    ("not classes", "text,label", [(f"a{n}", f"b{n}") for n in range(30)], {}, "are no classes"),
+    ("same words", "text,label", _rows(40, ("no_one", "no one")), {}, "label word 'No one'"),
+    ("too few", "text,label", _rows(4), {}, "too few rows: the validation part is empty"),
+]
+
+
+@pytest.mark.parametrize("case", BAD, ids=[row[0] for row in BAD])
+def test_faults_are_one_line_with_the_place(tmp_path, case):
+    name, header, rows, flags, problem = case
+    path = tmp_path / "a.csv"
+    if name == "no label":
+        path.write_text("text\none\ntwo\n")
+    else:
+        _csv(path, rows, header)
+    with pytest.raises(UserError, match=re.escape(problem)) as error:
+        _load(path, **flags)
+    assert "\n" not in str(error.value)
+
+
+def test_a_label_in_test_that_train_lacks(tmp_path):
+    _csv(tmp_path / "train.csv", _rows(10))
+    _csv(tmp_path / "test.csv", [*_rows(3, start=10), ("odd", "maybe")])
+    with pytest.raises(UserError, match=r"test.csv line 5: label 'maybe' is not .* of train \(no,"):
+        _load(tmp_path)
+
+
+def test_a_described_label_in_test_that_train_lacks(tmp_path):
+    _csv(tmp_path / "train.csv", _rows(10))
+    _csv(tmp_path / "test.csv", [("odd", "maybe")])
+    (tmp_path / "d.yaml").write_text(
+        "files: {train: train.csv, test: test.csv}\nlabels: ['no', 'yes', maybe]"
+    )
+    spec = catalog.find(str(tmp_path / "d.yaml"))
+    with pytest.raises(UserError, match="label 'maybe' occurs in test but not in train"):
+        tables.load(spec)
+
+
+def test_columns_of_test_must_be_those_of_train(tmp_path):
+    _csv(tmp_path / "train.csv", _rows(10))
+    _csv(tmp_path / "test.csv", _rows(3), "body,label")
+    with pytest.raises(UserError, match=r"test.csv: no column 'text', which train has"):
+        _load(tmp_path)
+
+
+def test_json_values_that_are_no_text_or_no_label(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "a", "label": ["x", "y"]}\n{"text": "b", "label": ["x"]}\n')
+    with pytest.raises(UserError, match="line 1: column label holds a list; a text has one label"):
+        _load(path)
+    path.write_text('{"text": ["a"], "label": 1}\n{"text": "b", "label": 0}\n')
+    with pytest.raises(UserError, match="line 1: column text holds a list, not a text"):
+        _load(path)
+    path.write_text("".join(f'{{"text": {n}, "label": {n % 2}}}\n' for n in range(40)))
+    assert _load(path).spec.labels == ("0", "1")
+
+
+def _sst2_like(folder, names=None):
+    folder.mkdir(parents=True)
+    for split, count in (("train", 20), ("validation", 6)):
+        columns = {"sentence": [f"{split} {n} " for n in range(count)]}
+        table = pyarrow.table({**columns, "label": [n % 2 for n in range(count)]})
+        if names:
+            table = table.replace_schema_metadata({"label_names": names})
+        pyarrow.parquet.write_table(table, folder / f"{split}.parquet")
+
+
+def test_a_data_folder_has_the_hubs_names(tmp_path, monkeypatch):
+    _sst2_like(tmp_path / "sst2")
+    loaded = tables.load(catalog.find("sst2"), tmp_path)
+    assert loaded.validation is None
+    assert loaded.test.texts[0] == "validation 0"
+    assert loaded.test.labels == [0, 1] * 3
+    monkeypatch.setenv("SLIMCLS_DATA_DIR", str(tmp_path))
+    assert tables.load(catalog.find("sst2")).fingerprint == loaded.fingerprint
+
+
+def test_class_numbers_follow_the_names_of_the_source(tmp_path):
+    _sst2_like(tmp_path / "sst2", '{"label": ["Positive", "Negative"]}')
+    loaded = tables.load(catalog.find("sst2"), tmp_path)
+    assert loaded.spec.labels == ("negative", "positive")
+    assert loaded.test.labels == [1, 0] * 3
+    _sst2_like(tmp_path / "more" / "sst2", '{"label": ["spam", "ham"]}')
+    with pytest.raises(UserError, match="has the classes spam, ham; the description says negative"):
+        tables.load(catalog.find("sst2"), tmp_path / "more")
+
+
+def test_numbers_as_names_are_not_class_numbers(tmp_path):
+    _csv(tmp_path / "a.csv", _rows(40, ("1", "2")))
+    (tmp_path / "d.yaml").write_text("files: {train: a.csv}\nlabels: ['1', '2']")
+    loaded = tables.load(catalog.find(str(tmp_path / "d.yaml")))
+    for row, label in zip(loaded.train.ids, loaded.train.labels, strict=True):
+        assert label == row % 2
+
+
+def test_an_unlabelled_row_is_named(tmp_path):
+    _sst2_like(tmp_path / "sst2")
+    table = pyarrow.table({"sentence": ["a", "b"], "label": [0, -1]})
+    pyarrow.parquet.write_table(table, tmp_path / "sst2" / "validation.parquet")
+    with pytest.raises(UserError, match=r"validation.parquet row 1: label '-1' is not one of the"):
+        tables.load(catalog.find("sst2"), tmp_path)
+
+
+def test_empty_texts_of_a_foreign_source_are_dropped_and_counted(tmp_path):
+    _sst2_like(tmp_path / "sst2")
+    table = pyarrow.table({"sentence": ["a", None, " ", "b"], "label": [0, 1, 1, 1]})
+    pyarrow.parquet.write_table(table, tmp_path / "sst2" / "validation.parquet")
+    loaded = tables.load(catalog.find("sst2"), tmp_path)
+    assert loaded.test == tables.Table([0, 3], ["a", "b"], [0, 1])
+    assert any("2 rows without text dropped" in note for note in loaded.notes)
+
+
+def test_data_folders_that_lack_something(tmp_path):
+    with pytest.raises(UserError, match=r"--data-dir .*none: no such folder"):
+        tables.load(catalog.find("sst2"), tmp_path / "none")
+    (tmp_path / "sst2").mkdir()
+    with pytest.raises(UserError, match=r"train.parquet: not a readable Parquet file"):
+        tables.load(catalog.find("sst2"), tmp_path)
+    own = tmp_path / "own.yaml"
+    own.write_text("text_column: a\nlabel_column: b\nsplits: {train: tr, test: te}")
+    with pytest.raises(UserError, match="names no files and no hub id; give --data-dir DIR with "):
+        tables.load(catalog.find(str(own)))
+    with pytest.raises(UserError, match=r"has no folder own; give --data-dir DIR with DIR/own/tr"):
+        tables.load(catalog.find(str(own)), tmp_path)
+
+
+def test_bbcnews_is_the_same_from_either_source(tmp_path):
+    articles = corpus.folder()
+    assert articles is not None, corpus.INSTALL
+    from_corpus = tables.load(catalog.find("bbcnews"))
+    rows = corpus.read(articles)
+    places = list(range(len(rows)))[::-1]
+    (tmp_path / "bbcnews").mkdir()
+    for split, part in (("train", places[:1225]), ("test", places[1225:])):
+        table = pyarrow.table(
+            {
+                "text": [re.sub(r"['\"£]", " ", rows.columns["text"][n].lower()) for n in part],
+                "label": [n % 5 for n in part],
+                "label_text": [rows.columns["label_text"][n] for n in part],
+            }
+        )
+        pyarrow.parquet.write_table(table, tmp_path / "bbcnews" / f"{split}.parquet")
+    from_hub_format = tables.load(catalog.find("bbcnews"), tmp_path)
+    for part in ("train", "validation", "test"):
+        one, other = getattr(from_corpus, part), getattr(from_hub_format, part)
+        letters = [[letters_of(text) for text in table.texts] for table in (one, other)]
+        assert letters[0] == letters[1]
+        assert one.labels == other.labels
+
+
+def test_bbcnews_as_installed():
+    loaded = tables.load(catalog.find("bbcnews"))
+    counts = [len(loaded.train), len(loaded.validation), len(loaded.test)]
+    assert counts == [1645, 206, 206]
+    assert set(loaded.train.labels) == set(loaded.test.labels) == set(range(5))
+    assert any("67 near-duplicates" in note for note in loaded.notes)
+    assert all("�" not in text for text in loaded.train.texts)
+    assert any("£" in text for text in loaded.train.texts)
+
+
+def test_real_data():
+    folder = data_dir()
+    sizes = {"trec": (5452, 500), "sst2": (67349, 872)}
+    for name, (train, test) in sizes.items():
+        loaded = tables.load(catalog.find(name), folder)
+        assert (len(loaded.train), len(loaded.test)) == (train, test)
+        assert loaded.validation is None
+        assert all(text == text.strip() for text in loaded.train.texts)
+    trec = Counter(tables.load(catalog.find("trec"), folder).test.labels)
+    assert [trec[n] for n in range(6)] == [9, 94, 138, 65, 81, 113]
