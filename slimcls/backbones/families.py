@@ -50,6 +50,9 @@ class Family:
     fan_in_fan_out: bool
     """Whether projections are Conv1D, with weights stored as (in, out)."""
 
+    inner_saved: int
+    """Vectors of the MLP's inner size that a block keeps for its backward pass, per token."""
+
     lm_head_aliases: tuple[str, ...] = ()
     """Other names under which checkpoints hold the head."""
 
@@ -66,6 +69,7 @@ FAMILIES: tuple[Family, ...] = (
         depth_key="n_layer",
         lora_targets=("attn.c_attn", "attn.c_proj"),
         fan_in_fan_out=True,
+        inner_saved=5,
     ),
     Family(
         name="OPT",
@@ -78,6 +82,7 @@ FAMILIES: tuple[Family, ...] = (
         depth_key="num_hidden_layers",
         lora_targets=("self_attn.q_proj", "self_attn.v_proj"),
         fan_in_fan_out=False,
+        inner_saved=1,
     ),
     Family(
         name="Llama-like",
@@ -90,6 +95,7 @@ FAMILIES: tuple[Family, ...] = (
         depth_key="num_hidden_layers",
         lora_targets=("self_attn.q_proj", "self_attn.v_proj"),
         fan_in_fan_out=False,
+        inner_saved=4,
     ),
     Family(
         name="GPT-NeoX",
@@ -102,6 +108,7 @@ FAMILIES: tuple[Family, ...] = (
         depth_key="num_hidden_layers",
         lora_targets=("attention.query_key_value", "attention.dense"),
         fan_in_fan_out=False,
+        inner_saved=2,
         lm_head_aliases=("embed_out",),
     ),
 )

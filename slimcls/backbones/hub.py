@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+from slimcls.backbones.layout import TOKENIZER_FILES, has_tokenizer, weight_files
 from slimcls.errors import UserError
 
 #: Seconds in which the hub must answer a knock before it counts as out of reach.
@@ -94,28 +94,14 @@ def _cached(repo: str, revision: str | None) -> Fetched | None:
         folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, OSError, ValueError):
         return None
-    from slimcls.backbones.weights import weight_files
-
     names = [file.name for file in folder.iterdir()]
-    if "config.json" not in names or not _has_tokenizer(names):
+    if "config.json" not in names or not has_tokenizer(names):
         return None
     try:
         weights = weight_files(names, repo, lambda name: folder / name)
     except UserError:
         return None
     return Fetched(folder, folder.name, tuple(weights))
-
-
-def _has_tokenizer(names: Sequence[str]) -> bool:
-    present = set(names)
-    return (
-        bool(present & {"tokenizer.json", "tokenizer.model"})
-        or {
-            "vocab.json",
-            "merges.txt",
-        }
-        <= present
-    )
 
 
 def _translated(repo: str, revision: str | None) -> Fetched:
@@ -146,9 +132,6 @@ def _translated(repo: str, revision: str | None) -> Fetched:
 
 def _fetch(repo: str, revision: str | None) -> Fetched:
     from huggingface_hub import HfApi, hf_hub_download
-
-    from slimcls.backbones.sources import TOKENIZER_FILES
-    from slimcls.backbones.weights import weight_files
 
     info: Any = HfApi().model_info(repo, revision=revision)
     names = [sibling.rfilename for sibling in info.siblings or ()]

@@ -97,7 +97,7 @@ def training_memory(
     reduced = precision not in ("32", "auto")
     # Mixed precision keeps a copy of the weights in two bytes for the length of a step.
     weights = kept * (WEIGHT + 2 if reduced else WEIGHT)
-    activations = len(layers) * _block_activations(config, tokens) * batch_size * tokens
+    activations = len(layers) * block_activations(config, tokens) * batch_size * tokens
     return Memory(
         weights=weights,
         gradients=trainable_params * GRADIENT,
@@ -106,19 +106,18 @@ def training_memory(
     )
 
 
-def _block_activations(config: Any, tokens: int) -> int:
+def block_activations(config: Any, tokens: int) -> int:
     """Floats that one block keeps for its backward pass, per token.
 
-    Fitted to what autograd saves: about 12 vectors of the hidden size, 4 of the inner size of a
-    gated MLP or 3 of a plain one, and, where attention has dropout, its probabilities.
+    Fitted to what autograd saves, within about a fifth: 12 vectors of the hidden size, some of
+    the MLP's inner size and, where attention has dropout, its probabilities three times.
     """
     hidden = config.hidden_size
     inner = getattr(config, "intermediate_size", None) or getattr(config, "ffn_dim", None)
     inner = inner or getattr(config, "n_inner", None) or 4 * hidden
-    gated = family_of(config).name == "Llama-like"
     dropout = getattr(config, "attention_dropout", 0) or getattr(config, "attn_pdrop", 0)
     probabilities = 3 * config.num_attention_heads * tokens if dropout else 0
-    return int(12 * hidden + (4 if gated else 3) * inner + probabilities)
+    return int(12 * hidden + family_of(config).inner_saved * inner + probabilities)
 
 
 def largest_keep(

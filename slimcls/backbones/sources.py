@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimcls.backbones.cache import cache_dir, content_hash
+from slimcls.backbones.layout import TOKENIZER_FILES, weight_files
 from slimcls.errors import UserError
 
 __all__ = ["KNOWN", "Source", "cache_dir", "check_name", "find"]
@@ -70,17 +71,6 @@ KNOWN: dict[str, str | Built] = {
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
-#: Files beside the weights that change what a model does, and so belong to its fingerprint.
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-)
-
 
 def check_name(name: str, revision: str | None) -> None:
     """Whether ``name`` can be a model at all; no network, nothing heavy imported.
@@ -137,8 +127,6 @@ def find(name: str, revision: str | None = None) -> Source:
 
 
 def _local(name: str, folder: Path, note: str) -> Source:
-    from slimcls.backbones.weights import weight_files
-
     folder = folder.resolve()
     try:
         present = [file.name for file in folder.iterdir() if file.is_file()]
