@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import threading
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -78,8 +79,19 @@ def _answers(url: str) -> bool:
     if proxy and not proxy_bypass(parts.hostname or ""):
         parts = urlsplit(proxy if "//" in proxy else f"//{proxy}", scheme="http")
     port = parts.port or (443 if parts.scheme == "https" else 80)
+    answers: list[bool] = []
+    # A thread, because a name that cannot be resolved blocks for longer than a socket may.
+    knock = threading.Thread(
+        target=lambda: answers.append(_listens(parts.hostname or "", port)), daemon=True
+    )
+    knock.start()
+    knock.join(PATIENCE)
+    return answers == [True]
+
+
+def _listens(host: str, port: int) -> bool:
     try:
-        with socket.create_connection((parts.hostname or "", port), timeout=PATIENCE):
+        with socket.create_connection((host, port), timeout=PATIENCE):
             return True
     except OSError:
         return False
