@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from slimcls.data import copies
 from slimcls.data.catalog import DatasetSpec
 from slimcls.data.files import Rows
 from slimcls.errors import UserError
@@ -11,65 +15,95 @@ from slimcls.errors import UserError
 #: The hub's own conversion of datasets that are scripts.
 CONVERTED = "refs/convert/parquet"
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
 
 def read(spec: DatasetSpec) -> dict[str, Rows]:
-    """Our parts of a hub dataset; a copy in the library's cache needs no network.
+    """Our parts of a hub dataset; what was read once needs no network.
 
     Raises:
-        UserError: the hub cannot be reached and there is no copy, no such dataset, revision or
-            split, or one whose terms have not been accepted.
+        UserError: the hub cannot be reached and there is no copy, no such dataset, revision,
+            configuration or split, or one whose terms have not been accepted.
     """
-    from slimcls.backbones.sources import hub_reachable
+    from slimcls.backbones.hub import out_of_reach
 
-    online = hub_reachable()
-    if not online:
-        _go_offline()
-    import datasets
+    pinned = bool(spec.hub_revision and _COMMIT.fullmatch(spec.hub_revision))
+    if pinned and (copied := copies.read(spec)):
+        return copied
+    why = out_of_reach()
+    if why:
+        return copies.read(spec) or _library_copy(spec, why)
+    found = _load(spec)
+    rows = {part: _rows(spec, found, name) for part, name in spec.splits.items()}
+    copies.write(spec, rows)
+    return rows
 
-    datasets.disable_progress_bars()
-    return {part: _split(spec, name, online) for part, name in spec.splits.items()}
+
+def _library_copy(spec: DatasetSpec, why: str) -> dict[str, Rows]:
+    """What the datasets library itself has in its cache of the main branch."""
+    missing = UserError(
+        f"hub dataset {spec.hub}: {why} and there is no copy of it on this machine; connect once, "
+        f"or give the rows with --data-dir DIR (DIR/{spec.name}/SPLIT.parquet)"
+    )
+    if spec.hub_revision:
+        # The library's cache does not say which branch a copy is from.
+        raise missing
+    try:
+        with _offline():
+            found = _load_with_library(spec)
+    except (OSError, ValueError):
+        raise missing from None
+    return {part: _rows(spec, found, name) for part, name in spec.splits.items()}
 
 
-def _go_offline() -> None:
-    """Make both libraries look in their caches only, whether or not they are imported yet."""
-    import os
-
-    os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
-    import datasets
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Keep both libraries, which may be imported already, from trying the network again."""
+    import datasets.config
     import huggingface_hub.constants
 
-    huggingface_hub.constants.HF_HUB_OFFLINE = True
-    datasets.config.HF_HUB_OFFLINE = True
+    places: tuple[Any, ...] = (huggingface_hub.constants, datasets.config)
+    before = [place.HF_HUB_OFFLINE for place in places]
+    try:
+        for place in places:
+            place.HF_HUB_OFFLINE = True
+        yield
+    finally:
+        for place, value in zip(places, before, strict=True):
+            place.HF_HUB_OFFLINE = value
 
 
-def _split(spec: DatasetSpec, name: str, online: bool) -> Rows:
-    import datasets
+def _load(spec: DatasetSpec) -> Mapping[str, Any]:
+    """:func:`_load_with_library`, with its many errors said in a line."""
     from datasets.exceptions import DatasetNotFoundError
 
-    where = f"hub dataset {spec.hub} {name}"
     try:
-        found: Any = datasets.load_dataset(spec.hub, split=name, **_arguments(spec))
+        return _load_with_library(spec)
     except DatasetNotFoundError as error:
         if "gated" in str(error):
             raise UserError(
-                f"hub dataset {spec.hub} is gated: accept its terms on the hub, then log in with "
-                "'hf auth login'"
+                f"hub dataset {spec.hub}: its authors give access by request; accept their terms "
+                "on its page and log in with `hf auth login` or set HF_TOKEN"
             ) from None
-        raise _absent(spec, online) from None
-    except (ConnectionError, OSError, ValueError, RuntimeError) as error:
-        if not online:
-            raise _absent(spec, online) from None
-        raise UserError(f"{where}: cannot be read: {str(error).splitlines()[0]}") from None
-    features = found.features
-    names = {column: list(getattr(features[column], "names", None) or []) for column in features}
-    columns = {column: found[column][:] for column in found.column_names}
-    return Rows(
-        where,
-        "row",
-        list(range(found.num_rows)),
-        columns,
-        {column: classes for column, classes in names.items() if classes},
-    )
+        at = f" at {spec.hub_revision}" if spec.hub_revision else ""
+        raise UserError(
+            f"hub dataset {spec.hub}{at}: no such dataset or revision on the hub, or a private one "
+            "(then log in with `hf auth login` or set HF_TOKEN)"
+        ) from None
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        if "scripts" in reason:
+            reason = f"it is a script, which is never run; try revision: {CONVERTED}"
+        raise UserError(f"hub dataset {spec.hub}: cannot be read: {reason}") from None
+
+
+def _load_with_library(spec: DatasetSpec) -> Mapping[str, Any]:
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    loaded: Any = datasets.load_dataset(spec.hub, **_arguments(spec))
+    return dict(loaded)
 
 
 def _arguments(spec: DatasetSpec) -> dict[str, Any]:
@@ -80,13 +114,19 @@ def _arguments(spec: DatasetSpec) -> dict[str, Any]:
     return {"revision": CONVERTED, "data_files": files}
 
 
-def _absent(spec: DatasetSpec, online: bool) -> UserError:
-    if online:
-        return UserError(
-            f"hub dataset {spec.hub} (revision {spec.hub_revision or 'main'}): the hub has no such "
-            "dataset, or it is private; see its page, or give the rows with --data-dir"
-        )
-    return UserError(
-        f"hub dataset {spec.hub}: no network and no copy in the cache; connect once, or give the "
-        f"rows with --data-dir DIR (DIR/{spec.name}/SPLIT.parquet)"
+def _rows(spec: DatasetSpec, found: Mapping[str, Any], name: str) -> Rows:
+    if name not in found:
+        raise UserError.unknown(f"split of hub dataset {spec.hub}", name, found)
+    split = found[name]
+    wanted = [c for c in split.column_names if c in (spec.text_column, spec.label_column)]
+    classes = {column: getattr(split.features[column], "names", None) for column in wanted}
+    return Rows(
+        f"hub dataset {spec.hub} {name}",
+        "row",
+        list(range(split.num_rows)),
+        {
+            column: split[column][:]
+            for column in (wanted if len(wanted) == 2 else split.column_names)
+        },
+        {column: list(names) for column, names in classes.items() if names},
     )

@@ -1,0 +1,56 @@
+"""Copies of hub datasets in the user's cache, so that a run works again without a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from slimcls.data.catalog import DatasetSpec
+from slimcls.data.files import Rows
+from slimcls.data.files import read as read_file
+from slimcls.errors import UserError
+
+
+def folder(spec: DatasetSpec) -> Path:
+    """Where the copies of a hub dataset's revision and configuration are."""
+    from slimcls.backbones.sources import cache_dir
+
+    which = [spec.hub, spec.hub_revision or "main", spec.hub_config or "default"]
+    which += [spec.text_column, spec.label_column]
+    return cache_dir() / "datasets" / "--".join(re.sub(r"[^\w.]+", "-", str(w)) for w in which)
+
+
+def read(spec: DatasetSpec) -> dict[str, Rows] | None:
+    """The parts as they were last read from the hub, or None where one is not there."""
+    parts = {}
+    for part, name in spec.splits.items():
+        try:
+            rows = read_file(folder(spec) / f"{name}.parquet")
+        except UserError:
+            return None
+        parts[part] = replace(rows, where=f"hub dataset {spec.hub} {name}")
+    return parts
+
+
+def write(spec: DatasetSpec, parts: dict[str, Rows]) -> None:
+    """Keep the parts; a cache that cannot be written keeps nothing."""
+    import pyarrow
+    import pyarrow.parquet
+
+    for part, rows in parts.items():
+        table = pyarrow.table(rows.columns)
+        table = table.replace_schema_metadata({"label_names": json.dumps(rows.label_names)})
+        path = folder(spec) / f"{spec.splits[part]}.parquet"
+        unfinished = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pyarrow.parquet.write_table(table, unfinished)
+            unfinished.replace(path)
+        except OSError:
+            with suppress(OSError):
+                unfinished.unlink()
+            return
