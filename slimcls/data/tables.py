@@ -87,14 +87,23 @@ def _find(spec: DatasetSpec, data_dir: Path | None) -> dict[str, Rows]:
     if spec.name == "bbcnews" and (articles := corpus.folder()):
         return {"all": corpus.read(articles)}
     if spec.hub:
-        from slimcls.data import hub
-
-        return hub.read(spec)
+        return _from_hub(spec)
     where = f"{folder} has no folder {spec.name}" if folder else "it names no files and no hub id"
     raise UserError(
         f"dataset {spec.name}: {where}; give --data-dir DIR with "
         f"DIR/{spec.name}/{next(iter(spec.splits.values()))}.parquet"
     )
+
+
+def _from_hub(spec: DatasetSpec) -> dict[str, Rows]:
+    from slimcls.data import hub
+
+    try:
+        return hub.read(spec)
+    except UserError as error:
+        if spec.name == "bbcnews":
+            raise UserError(f"{error}; or install the corpus: {corpus.INSTALL}") from None
+        raise
 
 
 def _data_dir(given: Path | None) -> Path | None:

