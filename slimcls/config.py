@@ -86,7 +86,7 @@ class RunConfig:
     lora_alpha: int = 16
     """Scale of the LoRA update is lora_alpha / lora_rank."""
 
-    epochs: int = 10
+    epochs: int = 5
     """Most passes over the training items."""
 
     batch_size: int = 16

@@ -150,7 +150,6 @@ def _trainer(config: RunConfig, folder: Path) -> L.Trainer:
         strategy=config.strategy,
         precision=precision,  # type: ignore[arg-type]
         max_epochs=config.epochs,
-        gradient_clip_val=config.clip or None,
         logger=_logger(config, folder),
         callbacks=[TQDMProgressBar(leave=False)] if bar else [],
         plugins=[AtomicIO()],

@@ -48,7 +48,7 @@ class Learner(L.LightningModule):
             trained,
             lr=self.config.lr,
             weight_decay=self.config.weight_decay,
-            # Lightning cannot clip what a fused optimiser unscales itself.
+            # A fused optimiser unscales float16 gradients after they were clipped.
             fused=self.config.precision != "16",
         )
         warm = math.ceil(self.config.warmup * self.steps)
@@ -57,6 +57,12 @@ class Learner(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+        """Clip by norm; Lightning's own refuses a fused optimiser under mixed precision."""
+        if self.config.clip:
+            trained = [p for p in self.model.parameters() if p.requires_grad]
+            torch.nn.utils.clip_grad_norm_(trained, self.config.clip)
 
     def train(self, mode: bool = True) -> Learner:
         """Training mode for what is trained: a frozen part computes as it will in use."""
