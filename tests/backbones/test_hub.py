@@ -7,9 +7,9 @@ import socket
 from pathlib import Path
 
 import pytest
+from backbones.hub_home import ask, run
 from hub_server import TOKEN, commit_of, serve, serve_hub
 
-from backbones.hub_home import ask, run
 from slimcls.backbones import tiny
 from slimcls.backbones.hub import out_of_reach
 
