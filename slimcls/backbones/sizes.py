@@ -160,11 +160,11 @@ def available_memory(device: str = "cpu") -> int:
     import psutil
 
     machine = int(psutil.virtual_memory().available)
-    limits = [left for left in (_cgroup_left(Path("/sys/fs/cgroup")),) if left is not None]
+    limits = [left for left in (cgroup_left(Path("/sys/fs/cgroup")),) if left is not None]
     return min([machine, *limits])
 
 
-def _cgroup_left(folder: Path) -> int | None:
+def cgroup_left(folder: Path) -> int | None:
     """Bytes a control group has left (version 2, else 1); file cache counts as free."""
     for most, used, stat in (
         ("memory.max", "memory.current", "memory.stat"),

@@ -91,7 +91,7 @@ def _kind(name: str) -> str:
     known = KNOWN.get(name)
     if known is not None:
         return "hub" if isinstance(known, str) else "built"
-    if Path(name).expanduser().is_dir():
+    if name and Path(name).expanduser().is_dir():
         return "folder"
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(f"--model {name}: there is no such folder")

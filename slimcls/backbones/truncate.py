@@ -296,7 +296,7 @@ def _fill(
     dtype: torch.dtype,
 ) -> PreTrainedModel:
     """A model over ``tensors`` themselves: from_pretrained takes them as they are."""
-    with _quiet():
+    with no_bars():
         model, report = model_class.from_pretrained(
             None,
             config=config,
@@ -312,8 +312,8 @@ def _fill(
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """No bar and no report for filling a skeleton, which takes an instant."""
+def no_bars() -> Iterator[None]:
+    """Without transformers' progress bars, for what takes an instant."""
     from transformers.utils import logging
 
     bar = logging.is_progress_bar_enabled()
