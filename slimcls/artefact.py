@@ -31,14 +31,20 @@ def save(
     """Write ``model/`` of a run whole or not at all. Raises UserError where the disk is full."""
     from safetensors import SafetensorError
 
+    from slimcls.backbones.truncate import no_bars
     from slimcls.card import card
+    from slimcls.data.prompts import TextEncoder
 
     folder = result.folder / "model"
     temporary = result.folder / ".model.tmp"
     description = describe(classifier, result, demonstrations, spec)
+    if isinstance(classifier.encoder, TextEncoder):
+        # So that plain ``tokenizer(text, truncation=True)`` cuts where training did.
+        classifier.tokenizer.model_max_length = classifier.encoder.max_length
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        classifier.model.save_pretrained(temporary)
+        with no_bars():
+            classifier.model.save_pretrained(temporary)
         classifier.tokenizer.save_pretrained(temporary)
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False))
         (temporary / "README.md").write_text(card(result, description))
@@ -104,6 +110,7 @@ def load(run: str | Path) -> Classifier:
         AutoTokenizer,
     )
 
+    from slimcls.backbones.truncate import no_bars
     from slimcls.classifier import Classifier, make_encoder, mode_for
 
     folder, description = read_description(Path(run))
@@ -113,7 +120,8 @@ def load(run: str | Path) -> Classifier:
         factory = AutoModelForCausalLM
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        model = factory.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
+        with no_bars():
+            model = factory.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(f"{folder}: cannot be read ({_first_line(error)})") from None
     encoder = make_encoder(

@@ -156,7 +156,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
 
 
 def _yaml_flags(path: str, parser: Parser) -> list[str]:
-    if not path:
+    if not path or path.startswith("--"):
         raise UserError("--config: needs the name of a YAML file")
     words = []
     known = {name[2:] for name in parser._option_string_actions if name.startswith("--")}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -36,53 +36,43 @@ ODD = [
     "bread " * 900,
 ]
 
+#: Runs the code of every model card, with the packages of this environment but without slimcls.
 PLAIN = """
-import json, sys
-try:
-    import slimcls
-    sys.exit("slimcls must not be importable here")
-except ImportError:
-    pass
-texts = json.load(open(sys.argv[1]))
-code = open(sys.argv[2]).read()
-exec(code, globals())
-print(json.dumps([classify([text])[0].tolist() for text in texts]))
-print(json.dumps(classify(texts).tolist()))
-print(json.dumps(type(model).__name__))
+import json, os, sys
+sys.path.append(sys.argv[1])
+class NoSlimcls:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "slimcls":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NoSlimcls())
+texts, cards = json.load(open(sys.argv[2]))
+results = {}
+for name, (folder, code) in cards.items():
+    os.chdir(folder)
+    scope = {}
+    exec(code, scope)
+    alone = [scope["classify"]([text])[0].tolist() for text in texts]
+    together = scope["classify"](texts).tolist()
+    results[name] = (alone, together, type(scope["model"]).__name__)
+assert "slimcls" not in sys.modules
+json.dump(results, open(sys.argv[3], "w"))
 """
 
 
-def plain_scores(model: Path, texts: list[str], tmp_path: Path) -> tuple[Any, Any, str]:
-    """Scores one by one and together, and the model's class, by the code of the model card."""
-    card = (model / "README.md").read_text()
-    (block,) = re.findall(r"```python\n(.*?)```", card, flags=re.S)
-    (tmp_path / "code.py").write_text(block)
-    (tmp_path / "texts.json").write_text(json.dumps(texts))
-    (tmp_path / "plain.py").write_text(PLAIN)
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+def plain_results(models: dict[str, Path], folder: Path) -> dict[str, Any]:
+    """Per model: scores one by one, scores together, the model's class."""
+    cards = {}
+    for name, model in models.items():
+        (code,) = re.findall(r"```python\n(.*?)```", (model / "README.md").read_text(), flags=re.S)
+        cards[name] = (str(model), code)
+    (folder / "cards.json").write_text(json.dumps([ODD, cards]))
     done = subprocess.run(
-        [sys.executable, "-P", "-S", "-c", _only_packages(), tmp_path / "plain.py",
-         tmp_path / "texts.json", tmp_path / "code.py"],
-        capture_output=True, text=True, cwd=model, env=environment, timeout=200,
+        [sys.executable, "-I", "-S", "-c", PLAIN, sysconfig.get_path("purelib"),
+         folder / "cards.json", folder / "results.json"],
+        capture_output=True, text=True, cwd=folder, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    alone, together, name = done.stdout.splitlines()[-3:]
-    return json.loads(alone), json.loads(together), json.loads(name)
-
-
-def _only_packages() -> str:
-    """Runs a script with the installed packages but without slimcls, however it is installed."""
-    return (
-        "import runpy, sys, sysconfig\n"
-        "sys.path.append(sysconfig.get_path('purelib'))\n"
-        "class Not:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] == 'slimcls':\n"
-        "            raise ModuleNotFoundError(name)\n"
-        "sys.meta_path.insert(0, Not())\n"
-        "sys.argv = sys.argv[1:]\n"
-        "runpy.run_path(sys.argv[0], run_name='__main__')\n"
-    )
+    return json.loads((folder / "results.json").read_text())
 
 
 def make_run(toy: Path, out: Path, **settings: Any) -> RunResult:
@@ -93,18 +83,31 @@ def make_run(toy: Path, out: Path, **settings: Any) -> RunResult:
     return train(RunConfig(dataset=str(toy), out=str(out), **(defaults | settings)))
 
 
+@pytest.fixture(scope="module")
+def plain(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], Any]:
+    """A run of every family and mode, and what plain transformers makes of all of them."""
+    folder = tmp_path_factory.mktemp("plain")
+    models = {}
+    for family in FAMILIES:
+        for mode, loss in KINDS:
+            result = make_run(toy, folder / "runs", model=family, mode=mode, lm_loss=loss)
+            models[f"{family} {mode} {loss}"] = result.folder / "model"
+    return models, plain_results(models, folder)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("mode", "loss"), KINDS)
 def test_plain_transformers_gives_the_same_scores(
-    toy: Path, tmp_path: Path, family: str, mode: str, loss: str | None
+    plain: tuple[dict[str, Path], Any], family: str, mode: str, loss: str | None
 ) -> None:
-    result = make_run(toy, tmp_path, model=family, mode=mode, lm_loss=loss)
-    classifier = slimcls.load(result.folder)
+    models, results = plain
+    name = f"{family} {mode} {loss}"
+    classifier = slimcls.load(models[name])
     ours = classifier.scores(classifier.encoder.encode(ODD).ids)
-    alone, together, name = plain_scores(result.folder / "model", ODD, tmp_path)
+    alone, together, model_class = results[name]
     for theirs in (alone, together):
         torch.testing.assert_close(ours, torch.tensor(theirs), atol=1e-5, rtol=0)
-    assert name.endswith("ForSequenceClassification") is (mode != "lm")
+    assert model_class.endswith("ForSequenceClassification") is (mode != "lm")
 
 
 def test_what_the_folder_holds(toy: Path, tmp_path: Path) -> None:
