@@ -20,7 +20,7 @@ from torch import nn
 from slimcls.data.batches import Batch, TrainingBatches
 from slimcls.errors import Interrupted
 from slimcls.learner import Learner, trained_state
-from slimcls.runs import replacing, write_text
+from slimcls.runs import Log, replacing, write_text
 
 LAST, BEST = "last.ckpt", "best.safetensors"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -70,8 +70,8 @@ class Seeds(L.Callback):
 class Progress(L.Callback):
     """Keeps the best weights, the curves and the clock of a run over all its interruptions."""
 
-    def __init__(self, run: Path) -> None:
-        self.run = run
+    def __init__(self, run: Path, log: Log) -> None:
+        self.run, self.report = run, log
         self.best_score, self.best_epoch = -1.0, 0
         self.curves: list[dict[str, float]] = []
         self.clock = {"train_seconds": 0.0, "examples": 0, "tokens": 0}
@@ -131,6 +131,10 @@ class Progress(L.Callback):
         if better:
             self.best_score, self.best_epoch = pl_module.monitored, epoch
         if trainer.is_global_zero:
+            self.report.say(
+                f"epoch {epoch} of {trainer.max_epochs}: loss {self.curves[-1]['train_loss']:.3f}, "
+                f"validation accuracy {accuracy:.3f}, macro-F1 {macro_f1:.3f}"
+            )
             write_text(self.run / "curves.csv", pd.DataFrame(self.curves).to_csv(index=False))
             if better:
                 save_trained(pl_module.model, self.run / "checkpoints" / BEST)
@@ -143,6 +147,7 @@ class Resume(L.Callback):
         self.path = folder / LAST
         self.batches, self.seconds = batches, seconds
         self._saved = time.monotonic()
+        self._cost = 0.0
         self._signal = 0
         self._before: dict[int, Any] = {}
 
@@ -199,12 +204,16 @@ class Resume(L.Callback):
         self._signal = number
 
     def _save(self, trainer: L.Trainer) -> None:
-        due = time.monotonic() - self._saved >= self.seconds
+        # A large checkpoint takes seconds itself: it may cost a twentieth of the time at most.
+        wait = max(self.seconds, 20 * self._cost) if self.seconds else 0
+        due = time.monotonic() - self._saved >= wait
         if trainer.world_size > 1:
             due = trainer.strategy.broadcast(due or bool(self._signal))
         if due or self._signal:
+            started = time.monotonic()
             trainer.save_checkpoint(self.path)
             self._saved = time.monotonic()
+            self._cost = self._saved - started
         if self._signal:
             raise Interrupted(
                 self._signal, f"stopped; saved in {self.path}; the same command goes on from there"

@@ -141,7 +141,7 @@ class RunConfig:
     """curves.csv is always written; the others log beside it, as Lightning has them."""
 
     checkpoint_seconds: float = 30.0
-    """Least time between two checkpoints of a run, in seconds."""
+    """Least time between two checkpoints of a run, in seconds; 0 saves after every batch."""
 
     out: str = "runs"
     """Folder that holds the run directories."""

@@ -96,7 +96,7 @@ def _run_trainer(
     log: Log,
 ) -> Progress:
     checkpoints = folder / "checkpoints"
-    progress = Progress(folder)
+    progress = Progress(folder, log)
     with _quiet():
         trainer: Any = _trainer(config, folder)
         batches = TrainingBatches(

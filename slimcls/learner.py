@@ -112,7 +112,7 @@ class Learner(L.LightningModule):
             confusion = self.trainer.strategy.reduce(confusion, reduce_op="sum")
         self.validation = accuracy_and_f1(confusion)
         names = ("validation_accuracy", "validation_macro_f1")
-        self.log_dict(dict(zip(names, self.validation, strict=True)), prog_bar=True)
+        self.log_dict(dict(zip(names, self.validation, strict=True)))
         self.log("monitored", self.monitored)
 
     @property

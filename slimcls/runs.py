@@ -170,6 +170,11 @@ def clear(folder: Path) -> None:
             path.unlink()
 
 
+def is_helper_process() -> bool:
+    """Whether Lightning started this process to work beside the first one of a run."""
+    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK"))
+
+
 class Log:
     """Lines for the person at the terminal, kept in the run's ``log.txt``."""
 
@@ -177,8 +182,12 @@ class Log:
         self.path = path
 
     def say(self, text: str) -> None:
-        """Print to stderr and append to the file."""
-        print(text, file=sys.stderr, flush=True)
+        """Print to stderr, above a progress bar, and append to the file."""
+        from tqdm import tqdm
+
+        if is_helper_process():
+            return
+        tqdm.write(text, file=sys.stderr)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(text + "\n")
 

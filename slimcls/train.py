@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +36,9 @@ def train(config: RunConfig) -> RunResult:
     name = runs.run_name(config, {"source": source.fingerprint, "data": data.fingerprint})
     folder = Path(config.out) / name
     if finished := (None if config.overwrite else runs.read_result(folder)):
+        print(f"finished before; --overwrite starts again: {folder}", file=sys.stderr)
         return finished
-    if is_helper_process():
+    if runs.is_helper_process():
         return session.Session(config, source, data, folder).run()
     with runs.locked(folder):
         if config.overwrite:
@@ -46,19 +46,13 @@ def train(config: RunConfig) -> RunResult:
         return runs.read_result(folder) or session.Session(config, source, data, folder).run()
 
 
-def is_helper_process() -> bool:
-    """Whether Lightning started this process to work beside the first one of a run."""
-    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK"))
-
-
 def main(argv: list[str] | None = None) -> int:
     """The command: print what came out as a table. Returns the exit code."""
     config = cli.parse(RunConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.train")
     result = train(config)
-    if not is_helper_process():
-        from slimcls.summary import summary
+    from slimcls.summary import summary
 
-        print(summary(result))
+    print(summary(result))
     return 0
 
 
