@@ -37,7 +37,8 @@ class Session:
         """All of it. Only the last step makes the run a finished one."""
         config = self.config
         self.log.say(f"run directory: {self.folder}")
-        tokenizer = open_tokenizer(self.source)
+        # Only a bare text can be empty, and prompts go in as the authors' did.
+        tokenizer = open_tokenizer(self.source, never_empty=not config.uses_prompt)
         inputs = make_inputs(config, self.data, tokenizer, self.log)
         planned = plan.make_plan(config, self.source, inputs.longest, len(self.data.spec.labels))
         self.log.say(planned.describe())
