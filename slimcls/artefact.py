@@ -13,7 +13,7 @@ from slimcls.errors import UserError
 
 if TYPE_CHECKING:
     from slimcls.classifier import Classifier
-    from slimcls.data.catalog import DatasetSpec
+    from slimcls.data.spec import DatasetSpec
     from slimcls.data.splits import Example
     from slimcls.runs import RunResult
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from slimcls.classifier import Classifier, Prediction
+from slimcls.data.columns import TEXT_NAMES
+from slimcls.data.files import delimiter
 from slimcls.errors import UserError
 from slimcls.runs import replacing
 
 #: Rows classified together: enough to sort by length, few enough for any memory.
 CHUNK = 1024
-#: Columns that hold the text where nothing says which.
-TEXT_NAMES = ("text", "sentence", "content", "review", "question", "message")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def choose_column(path: Path, names: list[str], wanted: str | None) -> str:
         return wanted
     if len(names) == 1:
         return names[0]
-    found = [name for name in TEXT_NAMES if name in names]
+    found = [name for name in names if name.lower() in TEXT_NAMES]
     if len(found) != 1:
         raise UserError(
             f"{path}: which column holds the text? name it with --text-column "
@@ -156,7 +156,8 @@ class Csv:
         """A row a record; ``number`` is the line where it ends."""
         csv.field_size_limit(sys.maxsize)
         with _open_text(path) as file:
-            reader = csv.reader(file)
+            reader = csv.reader(file, delimiter=delimiter(file.readline()))
+            file.seek(0)
             header = next(reader, None)
             if not header:
                 raise UserError(f"{path}: is empty")
@@ -179,7 +180,8 @@ class Csv:
     def writer(self, source: Path, path: Path, stack: ExitStack) -> Any:
         """The header comes with the first rows."""
         file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
-        out = csv.writer(file)
+        with _open_text(source) as given:
+            out = csv.writer(file, delimiter=delimiter(given.readline()))
         begun = False
 
         def write(rows: list[dict[str, Any]]) -> None:

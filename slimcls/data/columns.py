@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from slimcls.data.catalog import DatasetSpec
 from slimcls.data.files import Rows
+from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 
-_TEXT_NAMES = frozenset(
+#: Names of columns that hold the text where nothing says which does.
+TEXT_NAMES = frozenset(
     {"text", "sentence", "content", "body", "review", "comment", "question", "message"}
     | {"document", "tweet", "utterance", "headline", "description", "title", "query"}
 )
@@ -78,7 +79,7 @@ def _label_column(rows: Rows, text: str) -> str:
 
 
 def _text_column(rows: Rows, label: str) -> str:
-    found = _named((name for name in rows.columns if name != label), _TEXT_NAMES)
+    found = _named((name for name in rows.columns if name != label), TEXT_NAMES)
     if len(found) > 1:
         raise _ambiguous(rows, "text", found)
     if found:

@@ -9,9 +9,9 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from slimcls.data.catalog import DatasetSpec
 from slimcls.data.files import Rows
 from slimcls.data.files import read as read_file
+from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 
 

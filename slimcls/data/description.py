@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from slimcls.data.catalog import PART_NAMES, SUFFIXES, DatasetSpec
+from slimcls.data.spec import PART_NAMES, SUFFIXES, DatasetSpec
 from slimcls.errors import UserError
 
 

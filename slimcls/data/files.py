@@ -130,7 +130,7 @@ def _delimited_rows(path: Path, text: str, bad: BadRow) -> Iterator[tuple[int, d
 def _records(path: Path, text: str, bad: BadRow) -> Iterator[tuple[int, list[str]]]:
     tabs = path.suffix.lower() == ".tsv"
     csv.field_size_limit(2**31 - 1)
-    options: dict[str, Any] = {"delimiter": "\t" if tabs else _delimiter(text), "strict": True}
+    options: dict[str, Any] = {"delimiter": "\t" if tabs else delimiter(text), "strict": True}
     if tabs and not _quotes_balance(text):
         options["quoting"] = csv.QUOTE_NONE
     reader = csv.reader(io.StringIO(text, newline=""), **options)
@@ -147,7 +147,8 @@ def _records(path: Path, text: str, bad: BadRow) -> Iterator[tuple[int, list[str
             yield start, values
 
 
-def _delimiter(text: str) -> str:
+def delimiter(text: str) -> str:
+    """What stands between the columns of a .csv, by its header line: a comma or a semicolon."""
     header = text.lstrip().partition("\n")[0]
     return ";" if ";" in header and "," not in header else ","
 

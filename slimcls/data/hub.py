@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from slimcls.data import copies
-from slimcls.data.catalog import DatasetSpec
 from slimcls.data.files import Rows
+from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 
 #: The hub's own conversion of datasets that are scripts.

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slimcls.data import corpus, files
-from slimcls.data.catalog import DatasetSpec
 from slimcls.data.columns import Labels, choose
 from slimcls.data.files import Rows
 from slimcls.data.pooling import Table, split
+from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 
 __all__ = ["Table", "Tables", "load"]

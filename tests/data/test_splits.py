@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimcls.data import catalog, tables
-from slimcls.data.catalog import DatasetSpec
+from slimcls.data.spec import DatasetSpec
 from slimcls.data.splits import draw
 from slimcls.data.tables import Table, Tables
 from slimcls.data.texts import key

@@ -1,0 +1,46 @@
+"""A dataset's specification: where its rows come from and how they are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: Data files that are read, by the end of their name.
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+#: The names a folder's files may have, for each part.
+PART_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test",),
+}
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """Where a dataset's rows come from and how they are read.
+
+    Empty ``text_column``, ``label_column``, ``labels``, ``template`` or ``label_words`` are filled
+    in from the rows when they are loaded.
+    """
+
+    name: str
+    version: int = 1
+    hub: str | None = None
+    hub_revision: str | None = None
+    hub_config: str | None = None
+    text_column: str = ""
+    label_column: str = ""
+    #: Our part (train, validation, test) to the source's name for it.
+    splits: dict[str, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    #: Holds {text} and, after it, {label}; a label word follows with one blank in front.
+    template: str = ""
+    label_words: tuple[str, ...] = ()
+    #: All parts are pooled, repeats removed, and split 80/10/10 by a hash of the text.
+    pool: bool = False
+    #: Near-duplicates are removed too when parts are pooled.
+    near_duplicates: bool = False
+    #: Local data files by part; a lone file is under "all".
+    files: dict[str, Path] = field(default_factory=dict)
+    note: str = ""
