@@ -164,8 +164,12 @@ def _trainer(config: RunConfig, folder: Path) -> L.Trainer:
 
 
 def _validation_batches(items: Items, config: RunConfig, trainer: L.Trainer) -> list[list[int]]:
-    batches = by_length([len(ids) for ids in items.ids], config.eval_batch_size)
-    return batches[trainer.global_rank :: trainer.world_size]
+    processes = trainer.world_size
+    if len(items) < processes:
+        raise UserError(f"{len(items)} validation items for {processes} processes: fewer --devices")
+    # Every process needs a batch.
+    size = min(config.eval_batch_size, len(items) // processes)
+    return by_length([len(ids) for ids in items.ids], size)[trainer.global_rank :: processes]
 
 
 def _class_weights(labels: list[int]) -> torch.Tensor:
