@@ -62,7 +62,8 @@ def run(main: Callable[[], int]) -> int:
     try:
         return main()
     except UserError as error:
-        print(f"slimcls: error: {error}", file=sys.stderr)
+        # What a library said inside of it may have several lines.
+        print("slimcls: error:", *str(error).splitlines(), file=sys.stderr)
         return 2
     except Interrupted as stop:
         print(f"slimcls: {stop}", file=sys.stderr)

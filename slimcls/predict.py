@@ -73,13 +73,14 @@ def main(argv: list[str] | None = None) -> int:
 def _paths(config: PredictConfig) -> tuple[Path, Path] | None:
     """Input and output file, or None where the input is a text itself."""
     source = Path(config.input)
-    looks_like_file = source.suffix.lower() in SUFFIXES and " " not in config.input
-    if not looks_like_file:
+    if not _names_a_file(config.input):
         if config.out or config.text_column:
             raise UserError("--out and --text-column: only with an input file")
         if not config.input.strip():
             raise UserError("the text is empty")
         return None
+    if source.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{source}: not a kind of file that is read ({', '.join(SUFFIXES)})")
     if not source.is_file():
         raise UserError(f"{source}: no such file")
     target = Path(config.out or source.with_suffix(f".predicted{source.suffix}"))
@@ -88,6 +89,16 @@ def _paths(config: PredictConfig) -> tuple[Path, Path] | None:
     if target.exists() and not config.overwrite:
         raise UserError(f"{target}: is there already; --overwrite writes over it")
     return source, target
+
+
+def _names_a_file(text: str) -> bool:
+    """Whether the input is a file, or by its looks was meant to be one."""
+    if text.lower().endswith(SUFFIXES) and not any(letter.isspace() for letter in text):
+        return True
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # longer than a name can be
+        return False
 
 
 if __name__ == "__main__":

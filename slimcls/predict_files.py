@@ -71,8 +71,10 @@ def classify_file(
                 if row.fault:
                     _report(source, row, strict)
             predictions = classifier.predict([row.text for row in good], batch_size, bar.update)
-            write([_added(row, p) for row, p in zip(good, predictions, strict=True)])
+            write([_added(source, row, p) for row, p in zip(good, predictions, strict=True)])
             done, bad = done + len(chunk), bad + len(chunk) - len(good)
+        if done == bad:
+            raise UserError(f"{source}: none of its {done} rows has a text to classify")
     return done, bad
 
 
@@ -83,21 +85,29 @@ def _report(source: Path, row: Row, strict: bool) -> None:
     print(f"slimcls: skipped: {message}", file=sys.stderr)
 
 
-def _added(row: Row, prediction: Prediction) -> dict[str, Any]:
+def _added(source: Path, row: Row, prediction: Prediction) -> dict[str, Any]:
     name = "predicted_label" if "label" in row.values else "label"
     probabilities = {f"probability_{k}": v for k, v in prediction.probabilities.items()}
-    return row.values | {name: prediction.label} | probabilities
+    new = {name: prediction.label} | probabilities
+    for taken in row.values.keys() & new.keys():
+        raise UserError(f"{source}: has a column {taken!r} already; rename it or leave it out")
+    return row.values | new
 
 
 def _text_of(number: int, values: dict[str, Any], column: str) -> Row:
     text = values.get(column)
     if not isinstance(text, str):
         return Row(number, values, fault=f"no text under {column!r}")
-    if any("\ud800" <= letter <= "\udfff" for letter in text):
+    if any(_is_broken(value) for value in values.values()):
         return Row(number, values, fault="not UTF-8 text")
     if not text.strip():
         return Row(number, values, fault="the text is empty")
     return Row(number, values, text)
+
+
+def _is_broken(value: Any) -> bool:
+    """Whether a text holds what is no character: a byte that is not UTF-8, half of a pair."""
+    return isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def choose_column(path: Path, names: list[str], wanted: str | None) -> str:
@@ -122,6 +132,13 @@ def _open_text(path: Path) -> Any:
         return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def _delimiter(path: Path) -> str:
+    """As data files for training are read: a semicolon where the header has no comma."""
+    with _open_text(path) as file:
+        header = file.readline()
+    return ";" if ";" in header and "," not in header else ","
 
 
 class Lines:
@@ -153,7 +170,7 @@ class Csv:
     """``.csv``, with a header line."""
 
     def read(self, path: Path, column: str | None) -> Iterator[Row]:
-        """A row a record; ``number`` is the line where it ends."""
+        """A row a record; ``number`` is the line where it ends. Blank lines are passed over."""
         csv.field_size_limit(sys.maxsize)
         with _open_text(path) as file:
             reader = csv.reader(file, delimiter=delimiter(file.readline()))
@@ -170,10 +187,10 @@ class Csv:
                 except csv.Error as error:
                     yield Row(reader.line_num, {}, fault=str(error))
                     continue
-                if len(cells) != len(header):
+                if cells and len(cells) != len(header):
                     fault = f"{len(cells)} columns, the header has {len(header)}"
                     yield Row(reader.line_num, {}, fault=fault)
-                else:
+                elif cells:
                     values = dict(zip(header, cells, strict=True))
                     yield _text_of(reader.line_num, values, column)
 
@@ -203,6 +220,9 @@ class JsonLines:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
+                if _is_broken(line):
+                    yield Row(number, {}, fault="not UTF-8 text")
+                    continue
                 try:
                     values = json.loads(line)
                 except ValueError as error:
@@ -216,7 +236,8 @@ class JsonLines:
 
     def writer(self, source: Path, path: Path, stack: ExitStack) -> Any:
         """An object a line."""
-        file = stack.enter_context(path.open("w", encoding="utf-8"))
+        # Half a surrogate pair inside a value can only be written as the escape it was.
+        file = stack.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace"))
 
         def write(rows: list[dict[str, Any]]) -> None:
             for row in rows:
@@ -225,31 +246,40 @@ class JsonLines:
         return write
 
 
+def _open_parquet(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: cannot be read as Parquet ({error})") from None
+
+
 class Parquet:
     """``.parquet``; columns keep their types."""
 
     def read(self, path: Path, column: str | None) -> Iterator[Row]:
         """Rows, a batch in memory at a time."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        try:
-            file = pq.ParquetFile(path)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{path}: cannot be read as Parquet ({error})") from None
+        file = _open_parquet(path)
         column = choose_column(path, file.schema_arrow.names, column)
         number = 0
-        for batch in file.iter_batches(batch_size=CHUNK):
-            for values in batch.to_pylist():
-                number += 1
-                yield _text_of(number, values, column)
+        try:
+            for batch in file.iter_batches(batch_size=CHUNK):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield _text_of(number, values, column)
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{path}: cannot be read beyond row {number} ({error})") from None
 
     def writer(self, source: Path, path: Path, stack: ExitStack) -> Any:
         """Appends row groups with the input's schema and the new columns."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        given = pq.ParquetFile(source).schema_arrow
+        given = _open_parquet(source).schema_arrow
         writers: list[Any] = []
 
         def write(rows: list[dict[str, Any]]) -> None:
