@@ -1,0 +1,344 @@
+"""The predict command: a text or a file in, classes and probabilities out, faults in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import Command, made_up_rows
+
+import slimcls
+from slimcls import cli, predict_files
+from slimcls.classifier import Classifier, Prediction
+from slimcls.config import RunConfig
+from slimcls.predict import main
+from slimcls.train import train
+
+LABELS = ["food", "travel", "weather"]
+ADDED = ["label", *(f"probability_{name}" for name in LABELS)]
+TEXTS = [text for text, _ in made_up_rows(25, 11)]
+
+
+@pytest.fixture(scope="module")
+def run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs")
+    config = RunConfig(
+        dataset=str(toy), model="tiny-gpt2", mode="cls", keep=1, shots=30, epochs=2, lr=3e-3,
+        batch_size=8, out=str(out), accelerator="cpu",
+    )  # fmt: skip
+    return train(config).folder
+
+
+@pytest.fixture(scope="module")
+def expected(run: Path) -> dict[str, Prediction]:
+    return dict(zip(TEXTS, slimcls.load(run).predict(TEXTS), strict=True))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    code = cli.run(lambda: main([str(word) for word in words]))
+    errors = capsys.readouterr().err
+    assert code == 2, errors
+    lines = [line for line in errors.splitlines() if not line.startswith("slimcls: skipped")]
+    assert len(lines) == 1, errors
+    assert lines[0].startswith("slimcls: error: ")
+    return lines[0]
+
+
+def made(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def written(path: Path, rows: list[dict[str, str]]) -> Path:
+    """Rows as a file of the kind that the name says."""
+    if path.suffix == ".txt":
+        return made(path, "".join(row["text"] + "\n" for row in rows))
+    table = pd.DataFrame(rows)
+    if path.suffix == ".csv":
+        table.to_csv(path, index=False)
+    elif path.suffix == ".jsonl":
+        table.to_json(path, orient="records", lines=True)
+    else:
+        table.to_parquet(path)
+    return path
+
+
+def read_back(path: Path) -> pd.DataFrame:
+    if path.suffix == ".csv":
+        return pd.read_csv(path)
+    if path.suffix == ".jsonl":
+        return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()])
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    lines = path.read_text().splitlines()
+    return pd.DataFrame([line.split("\t") for line in lines], columns=[*ADDED, "text"])
+
+
+def test_a_text(run: Path, capsys: pytest.CaptureFixture[str], command: Command) -> None:
+    (prediction,) = slimcls.load(run).predict(["rain and wind again"])
+    assert main([str(run), "rain and wind again"]) == 0
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first == prediction.label
+    assert rest == [f"  {p:.3f}  {label}" for label, p in prediction.probabilities.items()]
+    assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    assert main([str(run / "model"), "rain and wind again"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == prediction.label
+    done = command("slimcls.predict", run, "rain and wind again")
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, prediction.label)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "123", "true", "[rain]", "{rain: 1}", "- rain", "rain: wind", "a 'quoted' \"x"]
+)
+def test_a_text_is_taken_as_it_is(run: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    classify = Classifier.predict
+    monkeypatch.setattr(
+        Classifier,
+        "predict",
+        lambda self, texts: seen.extend(texts) or classify(self, texts),
+    )
+    assert main([str(run), text]) == 0
+    assert seen == [text]
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("chunk", [7, 1024])
+def test_files_keep_their_order_and_columns(
+    run: Path, tmp_path: Path, expected: dict[str, Prediction], suffix: str, chunk: int,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(predict_files, "CHUNK", chunk)
+    rows = [{"id": f"n{place}", "text": text} for place, text in enumerate(TEXTS)]
+    source = written(tmp_path / f"some{suffix}", rows)
+    assert main([str(run), str(source)]) == 0
+    target = tmp_path / f"some.predicted{suffix}"
+    assert capsys.readouterr().out == f"25 of 25 rows classified: {target}\n"
+    table = read_back(target)
+    assert table["text"].tolist() == TEXTS
+    if suffix != ".txt":
+        assert list(table) == ["id", "text", *ADDED]
+        assert table["id"].tolist() == [row["id"] for row in rows]
+    assert table["label"].tolist() == [expected[text].label for text in TEXTS]
+    for name in LABELS:
+        theirs = [expected[text].probabilities[name] for text in TEXTS]
+        assert table[f"probability_{name}"].astype(float).tolist() == pytest.approx(
+            theirs, abs=1e-5
+        )
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([source.name, target.name])
+
+
+def test_a_file_streams_in_chunks(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more rows are read than are about to be classified."""
+    monkeypatch.setattr(predict_files, "CHUNK", 4)
+    read: list[int] = []
+    texts_of, classify = predict_files._text_of, Classifier.predict
+    ahead: list[int] = []
+
+    def predict(self, texts, *more):
+        ahead.append(len(read) - sum(ahead))
+        return classify(self, texts, *more)
+
+    monkeypatch.setattr(
+        predict_files, "_text_of", lambda *words: read.append(words[0]) or texts_of(*words)
+    )
+    monkeypatch.setattr(Classifier, "predict", predict)
+    for suffix in (".txt", ".csv", ".jsonl", ".parquet"):
+        read.clear()
+        ahead.clear()
+        main([str(run), str(written(tmp_path / f"a{suffix}", [{"text": t} for t in TEXTS]))])
+        assert ahead == [4] * 6 + [1]
+
+
+@pytest.mark.parametrize("size", [1, 5, 64])
+def test_batches_change_nothing(
+    run: Path, tmp_path: Path, expected: dict[str, Prediction], size: int
+) -> None:
+    source = written(tmp_path / "some.csv", [{"text": text} for text in TEXTS])
+    main([str(run), str(source), "--batch-size", str(size)])
+    table = read_back(tmp_path / "some.predicted.csv")
+    theirs = [expected[text].probabilities["food"] for text in TEXTS]
+    assert table["probability_food"].tolist() == pytest.approx(theirs, abs=1e-5)
+
+
+BAD = {
+    ".txt": (b"rain\n\n   \ncaf\xe9\nwind\r\nsun", {2: "empty", 3: "empty", 4: "UTF-8"}, 3),
+    ".csv": (
+        b"text,n\nrain,1\n,2\nwind\nsun,1,2\ncaf\xe9,5\n\nmist,caf\xe9\nsnow,7\n",
+        {3: "empty", 4: "1 columns, the header has 2", 5: "3 columns", 6: "UTF-8", 8: "UTF-8"},
+        2,
+    ),
+    ".jsonl": (
+        b'{"text": "rain"}\n{"text": \n["rain"]\n\n{"txet": "sun"}\n{"text": 5}\n{"text": null}\n'
+        b'{"text": " "}\n{"text": "caf\xe9"}\n{"text": "\\ud83d"}\n{"text": "wind"}\n',
+        {
+            2: "not JSON", 3: "not a JSON object", 5: "no text under 'text'", 6: "no text",
+            7: "no text", 8: "empty", 9: "UTF-8", 10: "UTF-8",
+        },
+        2,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl"])
+def test_bad_rows_are_reported_and_left_out(
+    run: Path, tmp_path: Path, suffix: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content, faults, good = BAD[suffix]
+    source = made(tmp_path / f"some{suffix}", content)
+    assert main([str(run), str(source)]) == 0
+    out, errors = capsys.readouterr()
+    for line, (number, fault) in zip(errors.splitlines(), faults.items(), strict=True):
+        assert line.startswith(f"slimcls: skipped: {source} line {number}: ")
+        assert fault in line
+    assert out.startswith(f"{good} of {good + len(faults)} rows classified")
+    assert len(read_back(tmp_path / f"some.predicted{suffix}")) == good
+    (tmp_path / f"some.predicted{suffix}").unlink()
+    number, fault = next(iter(faults.items()))
+    line = refused(capsys, run, source, "--strict")
+    assert f"line {number}: " in line
+    assert fault in line
+    assert "--strict" in line
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
+def test_bad_rows_of_a_parquet_file(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "some.parquet"
+    pd.DataFrame({"text": ["rain", None, "", "wind"], "n": [1, 2, 3, 4]}).to_parquet(source)
+    assert main([str(run), str(source)]) == 0
+    errors = capsys.readouterr().err.splitlines()
+    assert [line.split("line ")[1][0] for line in errors] == ["2", "3"]
+    table = read_back(tmp_path / "some.predicted.parquet")
+    assert table["n"].tolist() == [1, 4]
+    assert table["n"].dtype == "int64"
+
+
+def test_out_and_overwrite(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = written(tmp_path / "some.txt", [{"text": "rain"}])
+    target = tmp_path / "deeper" / "found.txt"
+    assert main([str(run), str(source), "--out", str(target)]) == 0
+    before = target.read_text()
+    capsys.readouterr()
+    assert "--overwrite" in refused(capsys, run, source, "--out", target)
+    made(source, "wind\nsun\n")
+    assert main([str(run), "--overwrite", str(source), "--out", str(target)]) == 0
+    assert target.read_text() != before
+    assert "must end in .txt" in refused(capsys, run, source, "--out", tmp_path / "found.csv")
+
+
+def test_which_column(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = written(tmp_path / "some.csv", [{"a": "rain", "b": "sun"}])
+    line = refused(capsys, run, source)
+    assert "--text-column" in line
+    assert "a, b" in line
+    assert "did you mean 'a'" in refused(capsys, run, source, "--text-column", "aa")
+    assert main([str(run), str(source), "--text-column", "b"]) == 0
+    lines = written(tmp_path / "some.txt", [{"text": "rain"}])
+    assert "has no columns" in refused(capsys, run, lines, "--text-column", "text")
+
+
+def test_a_label_column_stays_and_taken_names_are_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for suffix in (".csv", ".parquet", ".jsonl"):
+        rows = [{"text": "rain", "label": "x"}, {"text": "sun", "label": "y"}]
+        source = written(tmp_path / f"some{suffix}", rows)
+        assert main([str(run), str(source)]) == 0
+        table = read_back(tmp_path / f"some.predicted{suffix}")
+        assert list(table) == ["text", "label", "predicted_label", *ADDED[1:]]
+        assert table["label"].tolist() == ["x", "y"]
+        again = tmp_path / f"some.predicted{suffix}"
+        assert "already" in refused(capsys, run, again)
+        assert not (tmp_path / f"some.predicted.predicted{suffix}").exists()
+
+
+def test_odd_files(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Byte-order mark, quoted line ends, semicolons, a blank in the file's name."""
+    source = made(tmp_path / "my texts.csv", '\ufefftext;n\r\n"rain\nand wind; again";1\r\nsun;2')
+    assert main([str(run), str(source)]) == 0
+    assert "2 of 2 rows classified" in capsys.readouterr().out
+    with (tmp_path / "my texts.predicted.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter=";"))
+    assert [row["text"] for row in rows] == ["rain\nand wind; again", "sun"]
+    assert [row["n"] for row in rows] == ["1", "2"]
+    half = made(tmp_path / "half.jsonl", '{"text": "rain", "more": ["\\ud83d", "é"]}\n')
+    assert main([str(run), str(half)]) == 0
+    row = json.loads((tmp_path / "half.predicted.jsonl").read_text(encoding="utf-8"))
+    assert row["more"] == ["\ud83d", "é"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"", "none of its 0 rows"),
+        ("a.csv", b"", "is empty"),
+        ("a.csv", b"text,n\n", "none of its 0 rows"),
+        ("a.csv", b"text,n\n,1\n", "none of its 1 rows"),
+        ("a.jsonl", b"\n\n", "none of its 0 rows"),
+        ("a.jsonl", b"{}\n", "which column"),
+        ("a.parquet", b"PAR1", "cannot be read as Parquet"),
+        ("a.tsv", b"text\nrain\n", "not a kind of file that is read"),
+        ("a", b"rain\n", "not a kind of file that is read"),
+    ],
+)
+def test_files_that_cannot_be_used(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes,
+    message: str,
+) -> None:  # fmt: skip
+    source = made(tmp_path / name, content)
+    assert message in refused(capsys, run, source)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_parquet_file_without_rows(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "a.parquet"
+    pd.DataFrame({"text": pd.Series([], dtype=str)}).to_parquet(source)
+    assert "none of its 0 rows" in refused(capsys, run, source)
+    pd.DataFrame({"text": [None, ""]}).to_parquet(source)
+    assert "none of its 2 rows" in refused(capsys, run, source)
+
+
+def test_a_parquet_file_that_is_broken_inside(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / "a.parquet"
+    pd.DataFrame({"text": TEXTS}).to_parquet(source)
+    content = bytearray(source.read_bytes())
+    content[4:60] = b"\xff" * 56
+    source.write_bytes(content)
+    assert "cannot be read" in refused(capsys, run, source)
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere", "rain"], "no such run directory"),
+        (["RUN", "nowhere.csv"], "nowhere.csv: no such file"),
+        (["RUN", "rain", "--out", "a.txt"], "only with an input file"),
+        (["RUN", "  "], "the text is empty"),
+        (["RUN"], "--input: is required"),
+        ([], "--run: is required"),
+        (["RUN", "rain", "wind"], "unexpected word 'wind'"),
+        (["RUN", "rain", "--batch-size", "0"], "at least 1"),
+        (["RUN", "rain", "--strickt"], "did you mean --strict?"),
+    ],
+)
+def test_faults_in_what_is_asked(
+    run: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert message in refused(capsys, *[run if word == "RUN" else word for word in words])
+
+
+def test_a_long_text_is_a_text(run: Path) -> None:
+    assert main([str(run), "rain and wind " * 5000 + "a.txt"]) == 0
