@@ -62,7 +62,9 @@ def make_inputs(config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> In
         for part in (splits.train, splits.validation, splits.test)
     )
     texts_cut = train.n_cut + validation.n_cut + test.n_cut
+    most = encoder.max_text_tokens
     if texts_cut:
-        most = encoder.max_text_tokens
         log.say(f"note: {texts_cut} texts have more than {most} tokens and were cut")
+    if demonstrations_cut := getattr(encoder, "demonstrations_cut", 0):
+        log.say(f"note: {demonstrations_cut} demonstrations have more than {most} too")
     return Inputs(splits, encoder, mode, train.ids, validation.ids, test.ids, texts_cut)

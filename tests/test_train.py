@@ -141,6 +141,15 @@ def test_curves_have_a_row_an_epoch(finished: RunResult) -> None:
     assert finished.validation_macro_f1 == pytest.approx(best["validation_macro_f1"])
 
 
+def test_what_was_cut_is_said(toy: Path, out: Path) -> None:
+    result = train(settings(toy, out, mode="p-cls", max_text_tokens=4, epochs=0))
+    log = (result.folder / "log.txt").read_text()
+    assert result.texts_cut == 24 + 60 + 60
+    assert f"note: {result.texts_cut} texts have more than 4 tokens and were cut" in log
+    assert "note: 3 demonstrations have more than 4 too" in log
+    assert result.text_tokens == 4
+
+
 def test_labels_used_has_demonstrations_only_in_a_prompt(toy: Path, out: Path) -> None:
     bare, prompted = (train(settings(toy, out, mode=mode)) for mode in ("cls", "p-cls"))
     assert prompted.labels_used == bare.labels_used + 3

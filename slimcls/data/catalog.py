@@ -33,7 +33,10 @@ def find(
     if name in names():
         _refuse_columns(name, text_column, label_column)
         return _described(_PACKAGED / f"{name}.yaml")
-    spec = _own(Path(name).expanduser(), name)
+    try:
+        spec = _own(Path(name).expanduser(), name)
+    except OSError as error:
+        raise UserError(f"dataset {name}: cannot be read ({error.strerror})") from None
     return replace(
         spec,
         text_column=text_column or spec.text_column,

@@ -188,6 +188,18 @@ def test_what_is_no_dataset(tmp_path):
         catalog.find("trec", text_column="body")
 
 
+def test_what_cannot_be_looked_at(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="cannot be read"):
+        catalog.find("x" * 5000)
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    with pytest.raises(UserError, match=r"cannot be read \(Permission denied\)"):
+        catalog.find(str(tmp_path))
+
+
 def test_finding_imports_nothing_heavy():
     code = (
         "import sys; from slimcls.data import catalog; catalog.find('trec');"
