@@ -1,0 +1,248 @@
+"""Words to settings, and what a command's end says to the shell."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+from slimcls import cli
+from slimcls.config import RunConfig
+from slimcls.errors import Interrupted, UserError
+from slimcls.predict import PredictConfig
+
+
+def run_config(*words: str) -> RunConfig:
+    return cli.parse(RunConfig, ["--dataset", "sst2", *words], prog="slimcls.train")
+
+
+def predict_config(*words: str) -> PredictConfig:
+    positional = ("run", "input")
+    return cli.parse(PredictConfig, list(words), prog="slimcls.predict", positional=positional)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--batch-size", "4", "--lm-loss", "sequence", "--mode", "lm"],
+        ["--batch_size", "4", "--lm_loss", "sequence", "--mode", "lm"],
+        ["--batch-size=4", "--lm_loss=sequence", "--mode=lm"],
+    ],
+)
+def test_spellings(words: list[str]) -> None:
+    config = run_config(*words)
+    assert (config.batch_size, config.lm_loss, config.mode) == (4, "sequence", "lm")
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (["--overwrite"], True),
+        (["--overwrite", "--keep", "2"], True),
+        (["--overwrite", "true"], True),
+        (["--overwrite=true"], True),
+        (["--overwrite", "false"], False),
+        (["--no-overwrite"], False),
+        (["--overwrite", "--no-overwrite"], False),
+        ([], False),
+    ],
+)
+def test_switches(words: list[str], value: bool) -> None:
+    assert run_config(*words).overwrite is value
+
+
+def test_a_switch_that_is_on_is_turned_off() -> None:
+    assert run_config().share_prefix
+    assert not run_config("--no-share-prefix").share_prefix
+    assert not run_config("--no_share_prefix").share_prefix
+
+
+@pytest.mark.parametrize(
+    ("words", "layers"),
+    [
+        (["--layers", "0,1,5"], [0, 1, 5]),
+        (["--layers=0,1,5"], [0, 1, 5]),
+        (["--layers", "[0, 1, 5]"], [0, 1, 5]),
+        (["--layers", "3"], [3]),
+    ],
+)
+def test_layers(words: list[str], layers: list[int]) -> None:
+    config = run_config(*words)
+    assert (config.layers, config.keep) == (layers, len(layers))
+
+
+def test_words_that_stay_texts() -> None:
+    assert run_config("--revision", "1.0").revision == "1.0"
+    assert run_config("--revision=null").revision is None
+    assert run_config("--shots", "all").shots == "all"
+    assert run_config("--shots", "7").shots == 7
+    assert run_config("--keep", "all").keep == "all"
+    assert run_config("--lr", "5e-5").lr == 5e-5
+    assert run_config("--model", "./a=b").model == "./a=b"
+
+
+def test_a_file_of_settings(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "dataset: trec\nkeep: 3\nlr: 5e-5\nshots: all\nbatch_size: 8\nmax-text-tokens: null\n"
+        "overwrite: true\nshare_prefix: off\ntext_column: null\n"
+    )
+    config = cli.parse(RunConfig, ["--config", str(path)], prog="slimcls.train")
+    assert (config.dataset, config.keep, config.lr, config.shots) == ("trec", 3, 5e-5, "all")
+    assert (config.batch_size, config.max_text_tokens, config.overwrite) == (8, None, True)
+    assert not config.share_prefix
+    for words in (
+        ["--keep", "5", "--config", str(path)],
+        [f"--config={path}", "--keep=5"],
+        ["--config", str(path), "--keep", "4", "--keep", "5"],
+    ):
+        assert cli.parse(RunConfig, words, prog="slimcls.train").keep == 5
+    other = tmp_path / "other.yaml"
+    other.write_text("keep: 6\nlayers: null\n")
+    words = ["--config", str(path), "--config", str(other)]
+    assert cli.parse(RunConfig, words, prog="slimcls.train").keep == 6
+    other.write_text("layers: [0, 2, 5]\nkeep: null\n")
+    assert cli.parse(RunConfig, words, prog="slimcls.train").layers == [0, 2, 5]
+
+
+def test_an_empty_file_of_settings(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("# nothing\n")
+    with pytest.raises(UserError, match="must be a mapping"):
+        run_config("--config", str(path))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["RUN", "some text"],
+        ["--strict", "RUN", "some text"],
+        ["RUN", "--batch-size", "3", "some text"],
+        ["RUN", "some text", "--overwrite"],
+        ["--run", "RUN", "--input", "some text"],
+        ["--input=some text", "--run=RUN"],
+    ],
+)
+def test_bare_words(words: list[str]) -> None:
+    config = predict_config(*words)
+    assert (config.run, config.input) == ("RUN", "some text")
+
+
+def test_a_bare_word_may_begin_with_a_dash() -> None:
+    assert predict_config("RUN", "-5 degrees").input == "-5 degrees"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--kep", "2"], "unknown flag --kep; did you mean --keep?"),
+        (["--no-overwritte"], "unknown flag --overwritte"),
+        (["--zzzzz"], "unknown flag --zzzzz; see --help"),
+        (["--keep"], "--keep: needs a value"),
+        (["--batch-size", "four"], "--batch-size four: must be a whole number"),
+        (["--batch-size", "4.5"], "--batch-size 4.5: must be a whole number"),
+        (["--clip", "much"], "--clip much: must be a number"),
+        (["--overwrite=maybe"], "--overwrite maybe: must be true or false"),
+        (["--mode", "pcls"], "did you mean p-cls?"),
+        (["--lm-loss", "seq", "--mode", "lm"], "must be one of label-words, label-token, sequence"),
+        (["word"], "unexpected word 'word'"),
+    ],
+)
+def test_faults_are_one_line(words: list[str], message: str) -> None:
+    with pytest.raises(UserError) as fault:
+        run_config(*words)
+    assert message in str(fault.value)
+    assert "\n" not in str(fault.value)
+
+
+def test_help_has_a_sentence_for_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_config("--help")
+    assert stop.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Training examples per class, or all." in text
+    assert "--batch-size" in text
+    assert "--config FILE" in text
+
+
+def test_settings_of_another_command() -> None:
+    """The parser takes any dataclass: nothing in it knows of runs."""
+
+    @dataclass(kw_only=True)
+    class Other:
+        """Another command."""
+
+        some_file: str
+        many: bool = False
+
+    config = cli.parse(Other, ["x.csv", "--many"], prog="other", positional=("some_file",))
+    assert config == Other(some_file="x.csv", many=True)
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "message"),
+    [
+        (UserError("what, where,\nwhat to do"), 2, "slimcls: error: what, where, what to do\n"),
+        (KeyboardInterrupt(), 130, "slimcls: stopped; the same command goes on"),
+        (Interrupted(signal.SIGTERM, "saved in x"), 143, "slimcls: saved in x\n"),
+        (Interrupted(signal.SIGINT, "saved in x"), 130, "slimcls: saved in x\n"),
+    ],
+)
+def test_ends(
+    end: BaseException, code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def command() -> int:
+        raise end
+
+    assert cli.run(command) == code
+    errors = capsys.readouterr().err
+    assert errors.startswith(message)
+    assert errors.count("\n") == 1
+
+
+def test_a_good_end_and_a_bug() -> None:
+    assert cli.run(lambda: 0) == 0
+
+    def bug() -> int:
+        raise ValueError("a bug")
+
+    with pytest.raises(ValueError, match="a bug"):
+        cli.run(bug)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "errors"),
+    [
+        ("raise ValueError('a bug')", 1, "ValueError: a bug"),
+        ("raise UserError('a fault')", 2, "slimcls: error: a fault"),
+        # What ``| head`` does to a long output.
+        ("[print('x' * 99) for _ in range(9999)]", 128 + signal.SIGPIPE, ""),
+    ],
+)
+def test_exit_codes_of_a_process(tmp_path: Path, body: str, code: int, errors: str) -> None:
+    program = (
+        "import sys\nfrom slimcls import cli\nfrom slimcls.errors import UserError\n"
+        f"def main():\n    {body}\n    return 0\nsys.exit(cli.run(main))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    assert process.stdout
+    assert process.stderr
+    process.stdout.close()
+    said = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=60) == code
+    assert errors in said
+    assert ("Traceback" in said) is (code == 1)
