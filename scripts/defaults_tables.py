@@ -1,6 +1,7 @@
 """The tables of docs/defaults.md, from the run directories under results/smollm2.
 
-``python scripts/defaults_tables.py`` prints them; a test holds the document against what it prints.
+``python scripts/defaults_tables.py`` writes them into the page, between the marks that name them; a
+test holds the page against the results.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import duckdb
 
-RESULTS = Path(__file__).parents[1] / "results" / "smollm2"
+ROOT = Path(__file__).parents[1]
+RESULTS, PAGE = ROOT / "results" / "smollm2", ROOT / "docs" / "defaults.md"
 MODES = ("cls", "p-cls", "lm")
 
 
@@ -71,5 +73,14 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
+def filled(page: str) -> str:
+    """The page with its tables made anew."""
+    for name, table in (("search", search()), ("reference", reference())):
+        before, _, rest = page.partition(f"<!-- {name} -->\n")
+        _, _, after = rest.partition(f"<!-- /{name} -->")
+        page = f"{before}<!-- {name} -->\n\n{table}\n\n<!-- /{name} -->{after}"
+    return page
+
+
 if __name__ == "__main__":
-    print(search(), reference(), sep="\n\n")
+    PAGE.write_text(filled(PAGE.read_text()))

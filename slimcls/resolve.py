@@ -32,10 +32,10 @@ def resolve(config: RunConfig, source: Source) -> RunConfig:
 #: Default peak learning rates by what is trained: (kept layers at most, rate), in order.
 #: The search that chose them is in docs/defaults.md.
 LEARNING_RATES: dict[str, list[tuple[float, float]]] = {
-    "full": [(4, 3e-4), (float("inf"), 3e-5)],
+    "full": [(4, 3e-4), (float("inf"), 1e-4)],
     "lora": [(float("inf"), 1e-3)],
     "head": [(float("inf"), 1e-2)],
-    "last": [(4, 3e-4), (float("inf"), 3e-5)],
+    "last": [(4, 3e-4), (float("inf"), 1e-4)],
 }
 
 
