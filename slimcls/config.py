@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from slimcls.backbones.selectors import check_select
 from slimcls.errors import UserError
 
 Mode = Literal["lm", "p-cls", "cls"]
@@ -185,6 +186,9 @@ def _check_ranges(config: RunConfig) -> None:
 
 
 def _check_cut(config: RunConfig) -> None:
+    check_select(config.select)
+    if config.layers is not None and not config.layers:
+        raise UserError("--layers: names no layer; give their numbers, as in --layers 0,1,5")
     if config.keep is None:
         config.keep = len(config.layers) if config.layers else 2
     if isinstance(config.keep, int) and config.keep < 1:
@@ -193,8 +197,8 @@ def _check_cut(config: RunConfig) -> None:
         return
     if config.keep != len(config.layers):
         raise UserError(f"--keep {config.keep}: --layers names {len(config.layers)}; give one")
-    if not config.layers or min(config.layers) < 0:
-        raise UserError(f"--layers {config.layers}: layers are numbered from 0")
+    if min(config.layers) < 0:
+        raise UserError(f"--layers {','.join(map(str, config.layers))}: layers are numbered from 0")
     if config.layers != sorted(set(config.layers)):
         raise UserError(
             f"--layers {','.join(map(str, config.layers))}: must be ascending, each layer once"

@@ -6,8 +6,9 @@ import dataclasses
 
 import torch
 
+from slimcls.backbones.selectors import chosen_layers
 from slimcls.backbones.sources import Source
-from slimcls.backbones.truncate import chosen_layers, depth_of, read_config
+from slimcls.backbones.truncate import depth_of, read_config
 from slimcls.config import Accelerator, Precision, RunConfig
 from slimcls.errors import UserError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from operator import attrgetter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 from slimcls.errors import UserError
@@ -129,6 +130,16 @@ def family_of(config: Any) -> Family:
         f"architecture {model_type!r} is not supported (families: {known}); "
         "to support it, add a row to FAMILIES in slimcls/backbones/families.py"
     )
+
+
+def check_architecture(content: dict[str, Any], name: str) -> None:
+    """Raise UserError where the config.json with this ``content`` is not of a model to be cut.
+
+    ``name`` is what the error calls the model.
+    """
+    family_of(SimpleNamespace(model_type=content.get("model_type")))
+    if content.get("quantization_config"):
+        raise UserError(f"{name}: its weights are quantised; use the model as it was before")
 
 
 def base_of(model: nn.Module) -> nn.Module:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from slimcls.errors import UserError
 
@@ -24,6 +25,17 @@ SINGLE_OR_INDEX: tuple[tuple[str, str], ...] = (
     ("model.safetensors", "model.safetensors.index.json"),
     ("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a config.json. Raises UserError where there is none."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("not a JSON object")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not a readable model configuration ({error})") from error
+    return content
 
 
 def weight_files(names: Iterable[str], where: str, fetch: Callable[[str], Path]) -> list[str]:

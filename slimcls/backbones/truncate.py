@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import copy
-import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
-from slimcls.backbones.families import Family, family_of
+from slimcls.backbones.families import Family, check_architecture, family_of
+from slimcls.backbones.layout import read_json
+from slimcls.backbones.selectors import named_layers
 from slimcls.backbones.sources import Source
 from slimcls.backbones.weights import Weights
 from slimcls.errors import UserError
 
 Head = Literal["lm", "classification"]
-
-#: How ``--select`` picks ``keep`` of ``depth`` layers.
-SELECTORS: dict[str, Callable[[int, int], tuple[int, ...]]] = {
-    "first": lambda depth, keep: tuple(range(keep)),
-}
 
 #: Config entries that hold one value a layer.
 PER_LAYER = ("layer_types", "no_rope_layers")
@@ -35,68 +31,28 @@ SCORE = "score.weight"
 COMPUTED = re.compile(r"((^|\.)(attn|attention)\.(bias|masked_bias)|rotary_emb\.inv_freq|version)$")
 
 
-def chosen_layers(
-    depth: int, keep: int | Literal["all"], layers: list[int] | None, select: str
-) -> tuple[int, ...]:
-    """Ids of the kept layers, ascending from 0, of a model with ``depth`` layers.
-
-    Raises:
-        UserError: more layers than there are, ids out of range, repeated or not ascending, or
-            an unknown ``select``.
-    """
-    if layers is not None:
-        return _named_layers(depth, layers)
-    if select not in SELECTORS:
-        raise UserError.unknown("--select", select, SELECTORS)
-    if keep == "all":
-        return tuple(range(depth))
-    if keep < 1:
-        raise UserError(f"--keep {keep}: at least one layer must stay, or all")
-    if keep > depth:
-        raise UserError(f"--keep {keep}: the model has {depth} layers; at most that many can stay")
-    return SELECTORS[select](depth, keep)
-
-
-def _named_layers(depth: int, layers: Sequence[int]) -> tuple[int, ...]:
-    given = ",".join(map(str, layers))
-    if not layers or list(layers) != sorted(set(layers)):
-        raise UserError(f"--layers {given}: must be ascending, each layer once, at least one")
-    if layers[0] < 0 or layers[-1] >= depth:
-        raise UserError(
-            f"--layers {given}: the model has {depth} layers, numbered from 0 to {depth - 1}"
-        )
-    return tuple(layers)
-
-
 def read_config(source: Source) -> PretrainedConfig:
     """The model's configuration, full depth. Code that a model brings along is never run.
 
     Raises:
         UserError: config.json cannot be read, or its architecture has no row in FAMILIES.
     """
-    path = source.folder / "config.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(content, dict):
-            raise ValueError("not a JSON object")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not a readable model configuration ({error})") from error
-    family_of(_Named(content.get("model_type")))
-    if content.get("quantization_config"):
-        raise UserError(f"{source.name}: its weights are quantised; use the model as it was before")
+    return config_in(source.folder, source.name)
+
+
+def config_in(folder: Path, name: str) -> PretrainedConfig:
+    """As :func:`read_config`, of a folder that may hold no weights yet; ``name`` is for errors."""
+    path = folder / "config.json"
+    content = read_json(path)
+    check_architecture(content, name)
     from transformers import AutoConfig
 
     try:
-        config = AutoConfig.from_pretrained(source.folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # transformers raises many kinds, all about this file
         reason = (str(error).strip().splitlines() or [""])[-1]
         raise UserError(f"{path}: not a valid configuration ({reason})") from error
     return cast("PretrainedConfig", config)
-
-
-@dataclass(frozen=True)
-class _Named:
-    model_type: object
 
 
 def depth_of(config: PretrainedConfig) -> int:
@@ -154,7 +110,7 @@ def open_cut(
             that were cut, every tensor must be used, and apart from the head none may lack.
     """
     full = read_config(source)
-    layers = _named_layers(depth_of(full), layers)
+    layers = named_layers(depth_of(full), layers)
     config = _head_config(cut_config(full, layers), head, labels, dtype, pad_token_id)
     model_class = _model_class(config, head)
     with torch.device("meta"):

@@ -15,7 +15,6 @@ from slimcls.backbones.families import base_of, blocks_of, family_of, final_norm
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import (
     PER_LAYER,
-    chosen_layers,
     cut_config,
     depth_of,
     open_cut,
@@ -229,38 +228,6 @@ def test_cutting_a_config_leaves_the_original_alone():
     cut = cut_config(config, (0, 5))
     assert cut.layer_types == ["full_attention", "sliding_attention"]
     assert depth_of(config) == len(config.layer_types) == DEPTH
-
-
-@pytest.mark.parametrize(
-    ("keep", "layers", "select", "expected"),
-    [
-        (2, None, "first", (0, 1)),
-        ("all", None, "first", (0, 1, 2, 3)),
-        (4, None, "first", (0, 1, 2, 3)),
-        (2, [0, 3], "first", (0, 3)),
-    ],
-)
-def test_chosen_layers(keep: Any, layers: Any, select: str, expected: tuple[int, ...]):
-    assert chosen_layers(4, keep, layers, select) == expected
-
-
-@pytest.mark.parametrize(
-    ("keep", "layers", "select", "words"),
-    [
-        (5, None, "first", "--keep 5: the model has 4 layers"),
-        (0, None, "first", "--keep 0: at least one"),
-        (-1, None, "first", "--keep -1: at least one"),
-        (2, [0, 4], "first", "--layers 0,4: the model has 4 layers, numbered from 0 to 3"),
-        (2, [-1, 2], "first", "--layers -1,2: the model has 4 layers"),
-        (2, [1, 1], "first", "must be ascending"),
-        (2, [2, 1], "first", "must be ascending"),
-        (2, [], "first", "at least one"),
-        (2, None, "frist", "did you mean 'first'"),
-    ],
-)
-def test_chosen_layers_refused(keep: Any, layers: Any, select: str, words: str):
-    with pytest.raises(UserError, match=re.escape(words)):
-        chosen_layers(4, keep, layers, select)
 
 
 def _rewritten(source: Source, change: Any) -> Source:
