@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -31,11 +32,15 @@ class Fetched:
     weights: tuple[str, ...]
 
 
-def fetch(repo: str, revision: str | None) -> Fetched:
+#: Told the folder that holds config.json, before any weight is fetched; raises to refuse.
+Check = Callable[[Path], None]
+
+
+def fetch(repo: str, revision: str | None, check: Check) -> Fetched:
     """Config, tokenizer and weights of a hub model; what is cached is not fetched again.
 
     A commit that is cached needs no network at all. Files in other formats (or of other
-    frameworks) are left alone.
+    frameworks) are left alone. What ``check`` raises is passed on; no weight is fetched then.
 
     Raises:
         UserError: out of reach and not cached, no access, no such model or revision, no
@@ -44,6 +49,7 @@ def fetch(repo: str, revision: str | None) -> Fetched:
     if revision is not None and _COMMIT.fullmatch(revision):
         cached = _cached(repo, revision)
         if cached is not None:
+            check(cached.folder)
             return cached
     why = out_of_reach()
     if why:
@@ -54,8 +60,9 @@ def fetch(repo: str, revision: str | None) -> Fetched:
                 f"--model {repo}{at}: not cached whole on this machine, and {why}; connect once, "
                 "or use smollm2-135m, a tiny model, or a local folder"
             )
+        check(cached.folder)
         return cached
-    return _translated(repo, revision)
+    return _translated(repo, revision, check)
 
 
 def endpoint() -> str:
@@ -116,13 +123,13 @@ def _cached(repo: str, revision: str | None) -> Fetched | None:
     return Fetched(folder, folder.name, tuple(weights))
 
 
-def _translated(repo: str, revision: str | None) -> Fetched:
+def _translated(repo: str, revision: str | None, check: Check) -> Fetched:
     """:func:`_fetch`, with the hub's many errors said in a line."""
     from huggingface_hub import errors as hub
 
     at = f" at {revision}" if revision else ""
     try:
-        return _fetch(repo, revision)
+        return _fetch(repo, revision, check)
     except hub.GatedRepoError as error:
         raise UserError(
             f"--model {repo}: its authors give access by request; accept their terms at "
@@ -142,7 +149,7 @@ def _translated(repo: str, revision: str | None) -> Fetched:
         raise UserError(f"--model {repo}{at}: cannot be fetched: {reason}") from error
 
 
-def _fetch(repo: str, revision: str | None) -> Fetched:
+def _fetch(repo: str, revision: str | None, check: Check) -> Fetched:
     from huggingface_hub import HfApi, hf_hub_download
 
     info: Any = HfApi().model_info(repo, revision=revision)
@@ -153,9 +160,10 @@ def _fetch(repo: str, revision: str | None) -> Fetched:
     def get(name: str) -> Path:
         return Path(hf_hub_download(repo, name, revision=info.sha))
 
+    folder = get("config.json").parent
+    check(folder)
     weights = weight_files(names, repo, get)
     small = [name for name in (*TOKENIZER_FILES, "generation_config.json") if name in names]
-    folder = get("config.json").parent
     for name in (*small, *weights):
         get(name)
     _note_branch(folder, revision, info.sha)

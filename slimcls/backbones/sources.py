@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimcls.backbones.cache import cache_dir, content_hash
-from slimcls.backbones.layout import TOKENIZER_FILES, weight_files
+from slimcls.backbones.families import check_architecture
+from slimcls.backbones.layout import TOKENIZER_FILES, read_json, weight_files
 from slimcls.errors import UserError
 
 __all__ = ["KNOWN", "Source", "cache_dir", "check_name", "find"]
@@ -102,32 +103,44 @@ def _kind(name: str) -> str:
     )
 
 
-def find(name: str, revision: str | None = None) -> Source:
+def find(
+    name: str, revision: str | None = None, check: Callable[[Path], None] | None = None
+) -> Source:
     """The files of a model: built, downloaded, or where they lie.
 
     Args:
         name: A short name, a hub id, or a local folder.
         revision: Branch, tag or commit of a hub model.
+        check: Called with the model's folder when config.json is in it, before any weight is
+            fetched or read; what it raises is passed on.
 
     Raises:
-        UserError: what :func:`check_name` refuses; a hub model that cannot be had (no network
-            and no cached copy, no access, no such model or revision); no weights.
+        UserError: what :func:`check_name` refuses; a hub model whose config.json names an
+            architecture without a row in FAMILIES or quantised weights, or that cannot be had (no
+            network and no cached copy, no access, no such model or revision); no weights.
     """
     check_name(name, revision)
     known = KNOWN.get(name, name)
     if isinstance(known, Built):
-        return _local(name, known.build(), known.note)
+        return _local(name, known.build(), known.note, check)
     if _kind(name) == "folder":
-        return _local(name, Path(name).expanduser(), "")
+        return _local(name, Path(name).expanduser(), "", check)
     from slimcls.backbones import hub
 
-    fetched = hub.fetch(known, revision)
+    def checked(folder: Path) -> None:
+        check_architecture(read_json(folder / "config.json"), name)
+        if check:
+            check(folder)
+
+    fetched = hub.fetch(known, revision, checked)
     weights = tuple(fetched.folder / file for file in fetched.weights)
     return Source(name, fetched.folder, f"hub:{fetched.commit}", weights)
 
 
-def _local(name: str, folder: Path, note: str) -> Source:
+def _local(name: str, folder: Path, note: str, check: Callable[[Path], None] | None) -> Source:
     folder = folder.resolve()
+    if check:
+        check(folder)
     try:
         present = [file.name for file in folder.iterdir() if file.is_file()]
         files = weight_files(present, name, lambda file: folder / file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 from pathlib import Path
@@ -84,6 +85,57 @@ def test_refusals(files: Path, tmp_path: Path, name: str, revision: str, words: 
     assert len(lines) == 1
     assert lines[0].startswith("ERROR")
     assert all(word in lines[0] for word in words), lines
+
+
+def rewritten_config(files: Path, name: str, **entries: object) -> None:
+    """A further model on the hub: the tiny one with other entries in config.json."""
+    folder = shutil.copytree(tiny.build("tiny-gpt2"), files / "models" / "org" / name / "main")
+    content = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(content | entries))
+
+
+@pytest.mark.parametrize(
+    ("name", "entries", "words"),
+    [
+        ("odd", {"model_type": "bloom"}, "architecture 'bloom' is not supported"),
+        ("packed", {"quantization_config": {"bits": 4}}, "org/packed: its weights are quantised"),
+    ],
+)
+def test_what_config_json_rules_out_costs_no_download(
+    files: Path, tmp_path: Path, name: str, entries: dict[str, object], words: str
+):
+    rewritten_config(files, name, **entries)
+    with serve_hub(files) as hub:
+        lines, _ = ask(hub.url, tmp_path, f"org/{name}")
+        assert hub.fetched() == ["config.json"]
+    assert len(lines) == 1
+    assert words in lines[0]
+
+
+_CHECKED = """
+import sys
+from slimcls.backbones import sources, truncate
+from slimcls.backbones.selectors import chosen_layers
+from slimcls.errors import UserError
+def check(folder):
+    depth = truncate.depth_of(truncate.config_in(folder, sys.argv[1]))
+    chosen_layers(depth, int(sys.argv[2]), None, "first")
+try:
+    print(sources.find(sys.argv[1], None, check).fingerprint)
+except UserError as error:
+    print("ERROR", error)
+"""
+
+
+def test_a_check_refuses_before_the_download_and_of_cached_copies(files: Path, tmp_path: Path):
+    with serve_hub(files) as hub:
+        refused = run(hub.url, tmp_path, _CHECKED, "org/small", "7")
+        assert hub.fetched() == ["config.json"]
+        (found,) = run(hub.url, tmp_path, _CHECKED, "org/small", "6")
+        assert "model.safetensors" in hub.fetched()
+    assert refused == ["ERROR --keep 7: the model has 6 layers; at most that many can stay"]
+    assert found.startswith("hub:")
+    assert run(hub.url, tmp_path, _CHECKED, "org/small", "7") == refused
 
 
 def test_token_opens_a_gated_model(files: Path, tmp_path: Path):

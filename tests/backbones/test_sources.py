@@ -123,6 +123,22 @@ def test_fingerprint_is_of_contents(folder: Path, tmp_path: Path):
         assert sources.find(str(copy)).fingerprint == first
 
 
+@pytest.mark.parametrize("built", [True, False])
+def test_a_check_comes_before_the_weights_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, built: bool
+):
+    seen: list[Path] = []
+
+    def refuse(place: Path) -> None:
+        seen.append(place)
+        raise UserError("too few layers")
+
+    monkeypatch.setattr(sources, "content_hash", lambda files: pytest.fail("weights were read"))
+    with pytest.raises(UserError, match="too few layers"):
+        sources.find("tiny-gpt2" if built else str(folder), None, refuse)
+    assert (seen[0] / "config.json").is_file()
+
+
 def test_unreadable_file(folder: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(files: object) -> str:
         raise PermissionError(13, "Permission denied", str(folder / "model.safetensors"))
