@@ -74,8 +74,8 @@ def _flush(file: Path) -> None:
 def content_hash(files: Iterable[Path]) -> str:
     """``sha256:`` of names and contents, whatever the order in which the files are given.
 
-    A file's hash is remembered in the cache by path, size and time of last change, so that a
-    large model is read once and not at each run.
+    A file's hash is remembered in the cache by path, size, inode and times of last change,
+    so that a large model is read once and not at each run.
     """
     total = hashlib.sha256()
     for file in sorted(files, key=lambda path: path.name):
@@ -85,7 +85,9 @@ def content_hash(files: Iterable[Path]) -> str:
 
 def _file_hash(file: Path) -> str:
     state = file.stat()
-    identity = f"{file.resolve()}\0{state.st_size}\0{state.st_mtime_ns}"
+    # A file's modification time can be set at will (cp -p, rsync, touch -d); this pair cannot.
+    changed = f"{state.st_mtime_ns}\0{state.st_ctime_ns}\0{state.st_ino}"
+    identity = f"{file.resolve()}\0{state.st_size}\0{changed}"
     name = hashlib.sha256(identity.encode("utf-8", "surrogateescape")).hexdigest()
     note = cache_dir() / "hashes" / f"{name[:32]}.json"
     try:

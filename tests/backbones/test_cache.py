@@ -82,6 +82,22 @@ def test_hashes_follow_contents_and_are_remembered(tmp_path: Path, monkeypatch: 
     assert cache.content_hash([file]) == first
 
 
+@pytest.mark.parametrize("replaced", [True, False])
+def test_contents_that_change_behind_their_time_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+):
+    """Same path, size and modification time, as ``cp -p`` or a restored backup leaves it."""
+    monkeypatch.setenv("SLIMCLS_CACHE", str(tmp_path / "cache"))
+    file = tmp_path / "a"
+    file.write_text("one")
+    first, state = cache.content_hash([file]), file.stat()
+    other = tmp_path / "b" if replaced else file
+    other.write_text("two")
+    other.replace(file)
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert cache.content_hash([file]) != first
+
+
 def test_hashes_need_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SLIMCLS_CACHE", str(tmp_path / "file" / "below"))
