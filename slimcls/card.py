@@ -82,7 +82,12 @@ for text, row in zip(texts, scores):
 
 def card(result: RunResult, description: dict[str, Any]) -> str:
     """README.md of an artefact, with code that runs on plain transformers."""
-    parts = [_what(result), _figures(result), _limits(result), _usage(description)]
+    parts = [
+        _what(result, description),
+        _figures(result, description),
+        _limits(result),
+        _usage(description),
+    ]
     return _HEAD + "\n" + "\n\n".join(parts) + "\n"
 
 
@@ -103,26 +108,28 @@ def code(description: dict[str, Any]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _what(result: RunResult) -> str:
+def _what(result: RunResult, description: dict[str, Any]) -> str:
     c, o = result.config, result.outcome
+    model, data = description["model"], description["dataset"]
     note = f" ({o.source_note})" if o.source_note else ""
     return (
-        f"# {c.model} cut to {c.keep} of {o.depth} layers, classifying {c.dataset}\n\n"
-        f"Made by slimcls {o.slimcls_version} from `{c.model}`{note}, weights "
+        f"# {model} cut to {c.keep} of {o.depth} layers, classifying {data}\n\n"
+        f"Made by slimcls {o.slimcls_version} from `{model}`{note}, weights "
         f"`{o.source_fingerprint}`. Kept layers: {c.layers}, numbered from 0; embeddings, "
-        f"positions and the final norm are the original's. {o.params_kept:,} of "
+        f"positions and the final norm were kept too. {o.params_kept:,} of "
         f"{o.params_full:,} backbone parameters are left ({o.params_saved:.1%} saved).\n\n"
         f"Mode `{c.mode}`, tuned `{c.tune}`, seed {c.seed}. Trained on {o.train_items} texts; "
         f"{o.validation_items} more chose the epoch; {o.labels_used} labels were used in all."
     )
 
 
-def _figures(result: RunResult) -> str:
+def _figures(result: RunResult, description: dict[str, Any]) -> str:
     o = result.outcome
     rows = [
         "## Figures\n",
-        f"Test: {o.test_items} texts of `{result.config.dataset}`, read once. Intervals are 95 % "
-        "Wilson intervals over test items; another seed may differ by more.\n",
+        f"Test: {o.test_items} texts of `{description['dataset']}` (version {o.data_version}), "
+        "read once. Intervals are 95 % Wilson intervals over test items; another seed may differ "
+        "by more." + (f" {o.data_note}" if o.data_note else "") + "\n",
         "| | accuracy | interval | macro-F1 |",
         "| --- | --- | --- | --- |",
         f"| test | {o.test_accuracy:.3f} | {o.test_low:.3f} to {o.test_high:.3f} | "

@@ -23,6 +23,16 @@ from slimcls.learner import Learner, trained_state
 from slimcls.runs import Log, replacing, write_text
 
 LAST, BEST = "last.ckpt", "best.safetensors"
+#: Columns of curves.csv.
+CURVES = (
+    "epoch",
+    "step",
+    "train_loss",
+    "validation_accuracy",
+    "validation_macro_f1",
+    "learning_rate",
+    "train_seconds",
+)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -115,17 +125,16 @@ class Progress(L.Callback):
         assert isinstance(pl_module, Learner)
         accuracy, macro_f1 = pl_module.validation
         epoch = trainer.current_epoch + 1
-        self.curves.append(
-            {
-                "epoch": epoch,
-                "step": trainer.global_step,
-                "train_loss": self.losses["sum"] / max(1, self.losses["items"]),
-                "validation_accuracy": accuracy,
-                "validation_macro_f1": macro_f1,
-                "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-                "train_seconds": self.clock["train_seconds"],
-            }
+        figures = (
+            epoch,
+            trainer.global_step,
+            self.losses["sum"] / max(1, self.losses["items"]),
+            accuracy,
+            macro_f1,
+            trainer.optimizers[0].param_groups[0]["lr"],
+            self.clock["train_seconds"],
         )
+        self.curves.append(dict(zip(CURVES, figures, strict=True)))
         self.losses = {"sum": 0.0, "items": 0}
         better = pl_module.monitored > self.best_score
         if better:
@@ -148,7 +157,8 @@ class Resume(L.Callback):
         self.batches, self.seconds = batches, seconds
         self._saved = time.monotonic()
         self._cost = 0.0
-        self._signal = 0
+        #: The signal that asked to stop and was not answered yet, or 0.
+        self.pending = 0
         self._before: dict[int, Any] = {}
 
     def on_load_checkpoint(
@@ -179,8 +189,14 @@ class Resume(L.Callback):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save behind the validation."""
-        self._save(trainer)
+        """Save behind the validation, but not behind the last one.
+
+        What early stopping has decided is no part of a checkpoint: a run that went on from there
+        would train an epoch more.
+        """
+        last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        if not last:
+            self._save(trainer)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Give the signals back."""
@@ -199,25 +215,33 @@ class Resume(L.Callback):
         self._before = {}
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._signal:  # asked twice: do not wait for the batch
+        if self.pending:  # asked twice: do not wait for the batch
             raise KeyboardInterrupt
-        self._signal = number
+        self.pending = number
 
     def _save(self, trainer: L.Trainer) -> None:
         # A large checkpoint takes seconds itself: it may cost a twentieth of the time at most.
         wait = max(self.seconds, 20 * self._cost) if self.seconds else 0
         due = time.monotonic() - self._saved >= wait
         if trainer.world_size > 1:
-            due = trainer.strategy.broadcast(due or bool(self._signal))
-        if due or self._signal:
+            due = self._agree(trainer, due)
+        if due or self.pending:
             started = time.monotonic()
             trainer.save_checkpoint(self.path)
             self._saved = time.monotonic()
             self._cost = self._saved - started
-        if self._signal:
+        if self.pending and trainer.is_global_zero:
             raise Interrupted(
-                self._signal, f"stopped; saved in {self.path}; the same command goes on from there"
+                self.pending, f"stopped; saved in {self.path}; the same command goes on from there"
             )
+        if self.pending:  # the first process of the run speaks for all
+            raise SystemExit(128 + self.pending)
+
+    def _agree(self, trainer: L.Trainer, due: bool) -> bool:
+        """All processes save and stop at the same batch, whichever of them got the signal."""
+        signals = torch.tensor(float(self.pending), device=trainer.strategy.root_device)
+        self.pending = int(trainer.strategy.reduce(signals, reduce_op="max"))
+        return bool(trainer.strategy.broadcast(due))
 
 
 def save_trained(model: nn.Module, path: Path) -> None:

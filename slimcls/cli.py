@@ -7,8 +7,10 @@ import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
 
 import jsonargparse
@@ -18,6 +20,19 @@ from slimcls.errors import Interrupted, UserError
 
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
 T = TypeVar("T")
+
+
+#: What other trainers call a setting that has another name here.
+ELSEWHERE = {
+    "--learning-rate": "--lr", "--num-train-epochs": "--epochs", "--num-epochs": "--epochs",
+    "--per-device-train-batch-size": "--batch-size", "--train-batch-size": "--batch-size",
+    "--per-device-eval-batch-size": "--eval-batch-size", "--warmup-ratio": "--warmup",
+    "--lr-scheduler-type": "--schedule", "--max-grad-norm": "--clip", "--random-seed": "--seed",
+    "--early-stopping-patience": "--patience", "--max-length": "--max-text-tokens",
+    "--max-seq-length": "--max-text-tokens", "--model-name-or-path": "--model",
+    "--output-dir": "--out", "--device": "--accelerator", "--lora-r": "--lora-rank",
+    "--num-layers": "--keep", "--few-shot": "--shots",
+}  # fmt: skip
 
 
 class Parser(jsonargparse.ArgumentParser):
@@ -40,17 +55,31 @@ def parse(
     """Command-line words to a checked config.
 
     ``--config FILE`` gives YAML settings; flags win over them wherever they stand. Fields named in
-    ``positional`` may stand bare, in that order. Raises :class:`UserError` for whatever the user
-    got wrong, before anything heavy is imported.
+    ``positional`` may stand bare, in that order; after ``--`` words are taken as they stand, even
+    with dashes in front. Raises :class:`UserError` for whatever the user got wrong, before anything
+    heavy is imported.
     """
-    parser = Parser(prog=prog, description=(config_class.__doc__ or "").strip())
+    usage = _usage(prog, positional) if positional else {}
+    parser = Parser(prog=prog, description=(config_class.__doc__ or "").strip(), **usage)
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags win over it")
     parser.add_class_arguments(config_class, None, as_group=False)
-    words = _plain_words(argv, parser)
-    settings, rest = _split_config(_named(words, positional), parser)
+    end = argv.index("--") if "--" in argv else len(argv)
+    words = _named(_plain_words(argv[:end], parser), argv[end + 1 :], positional)
+    settings, rest = _split_config(words, parser)
     namespace = parser.parse_args([*settings, *rest])
     values = {k: v for k, v in vars(namespace).items() if k != "config"}
     return config_class(**values)
+
+
+def _usage(prog: str, positional: tuple[str, ...]) -> dict[str, str]:
+    """The head and foot of ``--help`` where words may stand bare."""
+    bare = " ".join(name.upper() for name in positional)
+    command = prog.replace(".", " ")
+    last = positional[-1].upper()
+    return {
+        "usage": f"{command} {bare} [--name value ...]",
+        "epilog": f"{last} may begin with dashes after a --, as in: {command} ... -- '--no way'",
+    }
 
 
 def run(main: Callable[[], int]) -> int:
@@ -59,6 +88,7 @@ def run(main: Callable[[], int]) -> int:
     0 done, 2 the user's error (one line on stderr), 130/143 stopped by Ctrl-C/SIGTERM. A bug keeps
     its traceback and exits 1.
     """
+    before = _stop_at_sigterm()
     try:
         return main()
     except UserError as error:
@@ -75,6 +105,20 @@ def run(main: Callable[[], int]) -> int:
         # The reader of our output has gone (``| head``); the interpreter must not flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _stop_at_sigterm() -> Any:
+    """End in a line and exit code 143, not without a word; training has its own way to stop."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise Interrupted(number, "stopped; the same command goes on where a checkpoint was")
+
+    if threading.current_thread() is threading.main_thread():
+        return signal.signal(signal.SIGTERM, stop)
+    return None
 
 
 def _plain_words(argv: list[str], parser: Parser) -> list[str]:
@@ -85,17 +129,31 @@ def _plain_words(argv: list[str], parser: Parser) -> list[str]:
         following = argv[place + 1] if place + 1 < len(argv) else None
         if value is None and _is_switch(parser, word) and not _is_bool(following):
             words.append(f"{word}=true")
-        elif value is None and words and words[-1] == "--layers":
-            words.append(f"[{word}]" if re.fullmatch(r"-?\d+(,-?\d+)*", word) else word)
-        elif word == "--layers" and value is not None:
-            words.append(f"--layers=[{value.strip('[]')}]")
+        elif value is None and words and _is_list(parser, words[-1]) and not _is_flag(word):
+            words.append(_listed(word))
+        elif value is None:
+            words.append(word)
         else:
-            words.append(word if value is None else f"{word}={value}")
+            words.append(f"{word}={_listed(value) if _is_list(parser, word) else value}")
     return words
 
 
-def _named(words: list[str], positional: tuple[str, ...]) -> list[str]:
-    """Bare words become the fields they stand for."""
+def _is_flag(word: str) -> bool:
+    return word.startswith("--")
+
+
+def _is_list(parser: Parser, name: str) -> bool:
+    hint = getattr(parser._option_string_actions.get(name), "_typehint", None)
+    return any(get_origin(part) is list for part in (hint, *get_args(hint)))
+
+
+def _listed(value: str) -> str:
+    """``0,1,5`` as the list it means; what is no list of numbers stays as it is."""
+    return f"[{value}]" if re.fullmatch(r"\s*(-?\d+\s*(,\s*-?\d+\s*)*)?", value) else value
+
+
+def _named(words: list[str], as_they_stand: list[str], positional: tuple[str, ...]) -> list[str]:
+    """Bare words become the fields they stand for, those after ``--`` whatever they look like."""
     names, out = list(positional), []
     value_follows = False
     for word in words:
@@ -103,7 +161,9 @@ def _named(words: list[str], positional: tuple[str, ...]) -> list[str]:
             word = f"--{names.pop(0)}={word}"
         value_follows = word.startswith("--") and "=" not in word
         out.append(word)
-    return out
+    if len(as_they_stand) > len(names):
+        raise UserError(f"unexpected word {as_they_stand[len(names)]!r} after --; see --help")
+    return out + [f"--{name}={word}" for name, word in zip(names, as_they_stand, strict=False)]
 
 
 def _spelled(word: str) -> tuple[str, str | None]:
@@ -164,12 +224,17 @@ def _yaml_flags(path: str, parser: Parser) -> list[str]:
     for key, value in read_yaml(path).items():
         name = str(key).replace("_", "-")
         if name not in known or name in ("config", "help"):
-            try:
-                raise UserError.unknown("setting", str(key), known - {"config", "help"})
-            except UserError as error:
-                raise UserError(f"{path}: {error}") from None
-        words.append(f"--{name}={_yaml_word(value)}")
+            raise UserError(f"{path}: {_unknown_setting(str(key), known - {'config', 'help'})}")
+        word = _yaml_word(value)
+        words.append(f"--{name}={_listed(word) if _is_list(parser, f'--{name}') else word}")
     return words
+
+
+def _unknown_setting(key: str, known: set[str]) -> UserError:
+    ours = ELSEWHERE.get("--" + key.replace("_", "-"), "")[2:]
+    if ours in known:
+        return UserError(f"unknown setting {key!r}; did you mean {ours!r}?")
+    return UserError.unknown("setting", key, known)
 
 
 def _yaml_word(value: Any) -> str:
@@ -198,7 +263,9 @@ def _unknown_word(word: str, parser: Parser) -> str:
     if not word.startswith("--"):
         return f"unexpected word {word!r}: settings are given as --name value; see --help"
     known = [n for n in parser._option_string_actions if re.fullmatch(r"--[a-z-]+", n)]
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    word = word.partition("=")[0]
+    near = [ours] if (ours := ELSEWHERE.get(word)) in known else None
+    near = near or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"unknown flag {word}; " + (f"did you mean {near[0]}?" if near else "see --help")
 
 

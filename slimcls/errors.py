@@ -25,8 +25,11 @@ class UserError(Exception):
         return cls(f"unknown {kind} {name!r}{nearest} (known: {', '.join(names)}{extra})")
 
 
-class Interrupted(Exception):
-    """The run was asked to stop (Ctrl-C or SIGTERM) and has saved what it needs to go on."""
+class Interrupted(BaseException):
+    """The run was asked to stop (Ctrl-C or SIGTERM) and has saved what it needs to go on.
+
+    No ``except Exception`` on the way may keep it.
+    """
 
     def __init__(self, signal_number: int, message: str) -> None:
         super().__init__(message)

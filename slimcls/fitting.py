@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L  # noqa: N812 - the library's own abbreviation
-import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
-from slimcls.checkpoints import LAST, AtomicIO, Progress, Resume, Seeds
+from slimcls.checkpoints import CURVES, LAST, AtomicIO, Progress, Resume, Seeds
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items, TrainingBatches, by_length, collate
-from slimcls.errors import UserError
+from slimcls.errors import Interrupted, UserError
 from slimcls.learner import Learner
 from slimcls.modes import Mode
 from slimcls.runs import Log, write_text
@@ -65,10 +64,9 @@ def fit(
         return Fitted(**json.loads(trained.read_text()))
     trained_count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     if config.epochs == 0:
+        write_text(folder / "curves.csv", ",".join(CURVES) + "\n")
         return Fitted(params_trained=trained_count)
-    if config.class_weights:
-        mode.class_weights = _class_weights(train.labels)
-    progress = _run_trainer(model, mode, config, train, validation, prefix, folder, log)
+    progress, stopped = _run_trainer(model, mode, config, train, validation, prefix, folder, log)
     best = progress.curves[progress.best_epoch - 1]
     fitted = Fitted(
         best_epoch=progress.best_epoch,
@@ -82,6 +80,8 @@ def fit(
     )
     write_text(trained, json.dumps(asdict(fitted)))
     (folder / "checkpoints" / LAST).unlink(missing_ok=True)
+    if stopped:
+        raise Interrupted(stopped, "stopped after training; the same command tests and saves")
     return fitted
 
 
@@ -94,7 +94,8 @@ def _run_trainer(
     prefix: list[int],
     folder: Path,
     log: Log,
-) -> Progress:
+) -> tuple[Progress, int]:
+    """Train; what came of it, and the signal that asked to stop in the last epoch, or 0."""
     checkpoints = folder / "checkpoints"
     progress = Progress(folder, log)
     with _quiet():
@@ -137,7 +138,7 @@ def _run_trainer(
     if trainer.global_rank:
         # Only the first process of a run tests and writes.
         sys.exit(0)
-    return progress
+    return progress, resume.pending
 
 
 def _trainer(config: RunConfig, folder: Path) -> L.Trainer:
@@ -170,12 +171,6 @@ def _validation_batches(items: Items, config: RunConfig, trainer: L.Trainer) -> 
     # Every process needs a batch.
     size = min(config.eval_batch_size, len(items) // processes)
     return by_length([len(ids) for ids in items.ids], size)[trainer.global_rank :: processes]
-
-
-def _class_weights(labels: list[int]) -> torch.Tensor:
-    """Inverse of each class's share of the items, scaled so that an average item weighs 1."""
-    counts = torch.bincount(torch.tensor(labels)).float()
-    return len(labels) / (counts.clamp(min=1) * (counts > 0).sum())
 
 
 def _logger(config: RunConfig, folder: Path) -> Logger | bool:

@@ -65,7 +65,7 @@ class Learner(L.LightningModule):
             torch.nn.utils.clip_grad_norm_(trained, self.config.clip)
 
     def train(self, mode: bool = True) -> Learner:
-        """Training mode for what is trained: a frozen part computes as it will in use."""
+        """Training mode for what is trained: see :func:`freeze_idle`."""
         super().train(mode)
         if mode:
             freeze_idle(self.model)
@@ -74,12 +74,7 @@ class Learner(L.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch. Raises UserError where it is not a finite number."""
         loss = self.mode.loss(self.model, batch, self.read_prefix())
-        if not torch.isfinite(loss):
-            lr = self.trainer.optimizers[0].param_groups[0]["lr"]
-            raise UserError(
-                f"the loss became {loss.item()} at step {self.global_step + 1} with learning rate "
-                f"{lr:.2g}: try a lower --lr, more --warmup, --clip 1 or --precision 32"
-            )
+        self._check_finite("loss", loss)
         self.log("train_loss", loss.detach(), batch_size=len(batch.labels))
         return loss
 
@@ -98,6 +93,7 @@ class Learner(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count predictions by true and predicted class."""
         scores = self.mode.scores(self.model, batch, self._prefix)
+        self._check_finite("validation scores", scores)
         classes = scores.shape[1]
         if not len(self._confusion):
             self._confusion = torch.zeros(classes, classes, device=self.device)
@@ -119,6 +115,15 @@ class Learner(L.LightningModule):
     def monitored(self) -> float:
         """The validation score that picks the best epoch."""
         return self.validation[0 if self.config.monitor == "accuracy" else 1]
+
+    def _check_finite(self, name: str, values: Tensor) -> None:
+        if not torch.isfinite(values).all():
+            lr = self.trainer.optimizers[0].param_groups[0]["lr"]
+            raise UserError(
+                f"the {name} became {values.sum().item()} at step {self.global_step + 1} with "
+                f"learning rate {lr:.2g}: try a lower --lr, more --warmup, --clip 1 or "
+                "--precision 32"
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained only."""
@@ -144,8 +149,14 @@ def trained_state(model: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def freeze_idle(model: torch.nn.Module) -> None:
-    """Put every module that has parameters but trains none of them into evaluation mode."""
+    """Put what is not trained into evaluation mode: dropout acts inside trained parts alone.
+
+    With LoRA every block is trained in part, and dropout acts everywhere.
+    """
+    if any("lora_" in name for name, _ in model.named_parameters()):
+        return
+    model.eval()
     for module in model.modules():
         parameters = list(module.parameters())
-        if parameters and not any(p.requires_grad for p in parameters):
-            module.eval()
+        if parameters and all(p.requires_grad for p in parameters):
+            module.train()

@@ -8,6 +8,7 @@ import resource
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,17 @@ def outcome(
         slimcls_version=slimcls.__version__,
         torch_version=torch.__version__,
         transformers_version=transformers.__version__,
+        lightning_version=metadata.version("lightning"),
+        peft_version=metadata.version("peft"),
+        python_version=platform.python_version(),
         commit=_commit(),
         device=_device(plan.device),
+        threads=torch.get_num_threads(),
         source_fingerprint=source.fingerprint,
         source_note=source.note,
         data_fingerprint=data.fingerprint,
         data_version=data.spec.version,
+        data_note=data.spec.note,
         depth=plan.depth,
         params_full=plan.sizes.params_full,
         params_kept=plan.sizes.params_kept,
@@ -179,7 +185,7 @@ def _commit() -> str:
     if not (root / ".git").exists():
         return ""
     try:
-        command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+        command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""

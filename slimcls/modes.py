@@ -32,10 +32,12 @@ class Mode:
 
     def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
         """Training loss, a scalar."""
-        weights = self.class_weights
-        if weights is not None:
-            weights = weights.to(batch.labels.device)
-        return F.cross_entropy(self.scores(model, batch, prefix), batch.labels, weights)
+        scores = self.scores(model, batch, prefix)
+        if self.class_weights is None:
+            return F.cross_entropy(scores, batch.labels)
+        weights = self.class_weights.to(scores.device)
+        # torch's own mean divides by the batch's weights, which cancels them at batch size 1.
+        return F.cross_entropy(scores, batch.labels, weights, reduction="none").mean()
 
     def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
         """Scores (items, classes) whose softmax are the class probabilities, float32."""
@@ -120,6 +122,12 @@ def make_mode(name: str, lm_loss: str | None, word_ids: Sequence[Sequence[int]])
     if name == "lm":
         return LM_LOSSES[lm_loss or "label-words"](word_ids)
     return Classification()
+
+
+def class_weights(labels: Sequence[int], classes: int) -> Tensor:
+    """Weights (classes,): the inverse of each class's share, so that an average item weighs 1."""
+    counts = torch.bincount(torch.tensor(labels), minlength=classes).float()
+    return len(labels) / (counts.clamp(min=1) * (counts > 0).sum())
 
 
 def _base(model: Any) -> Any:

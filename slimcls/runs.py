@@ -36,14 +36,21 @@ class Outcome:
     slimcls_version: str
     torch_version: str
     transformers_version: str
+    lightning_version: str
+    peft_version: str
+    python_version: str
     commit: str
-    """Commit of the slimcls checkout, empty if it is an installed package."""
+    """Commit of the slimcls checkout, with -dirty if it was changed; empty if it is installed."""
     device: str
+    threads: int
+    """Threads that torch computed with; another number may change the last bits."""
     source_fingerprint: str
     """Commit of the hub model or content hash of the local one."""
     source_note: str
     data_fingerprint: str
     data_version: int
+    data_note: str
+    """What has to be said beside figures on this data."""
     depth: int
     """Layers of the uncut model."""
     params_full: int
@@ -155,6 +162,8 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); see --out") from None
     try:
+        for left in folder.rglob(".*.tmp"):  # of a process that was killed while it wrote
+            left.unlink(missing_ok=True)
         yield
     finally:
         lock.release()
@@ -170,26 +179,42 @@ def clear(folder: Path) -> None:
             path.unlink()
 
 
-def is_helper_process() -> bool:
-    """Whether Lightning started this process to work beside the first one of a run."""
-    return any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "NODE_RANK"))
+def is_helper_process(config: RunConfig) -> bool:
+    """Whether this process works beside the first one of a run, as its launcher's variables say."""
+    if config.devices * config.num_nodes == 1:
+        return False
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK", "SLURM_PROCID")
+    return any(os.environ.get(name, "0") != "0" for name in ranks)
 
 
 class Log:
-    """Lines for the person at the terminal, kept in the run's ``log.txt``."""
+    """Lines for the person at the terminal, kept in the run's ``log.txt`` from :meth:`keep` on."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._path: Path | None = None
+        self._said: list[str] = []
+
+    def keep(self, path: Path) -> None:
+        """Append what was said so far, and what will be, to the file."""
+        if not self.quiet:
+            self._path = path
+            self._append("".join(self._said))
 
     def say(self, text: str) -> None:
-        """Print to stderr, above a progress bar, and append to the file."""
+        """Print to stderr, above a progress bar."""
         from tqdm import tqdm
 
-        if is_helper_process():
+        if self.quiet:
             return
         tqdm.write(text, file=sys.stderr)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(text + "\n")
+        self._said.append(text + "\n")
+        self._append(self._said[-1])
+
+    def _append(self, text: str) -> None:
+        if self._path is not None:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(text)
 
 
 @contextlib.contextmanager

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from slimcls import artefact, measure, plan, runs, tuning
 from slimcls.backbones.sources import Source
@@ -20,37 +22,43 @@ from slimcls.config import RunConfig
 from slimcls.data.batches import Items
 from slimcls.data.splits import Example
 from slimcls.data.tables import Tables
+from slimcls.errors import UserError
 from slimcls.fitting import Fitted, fit
-from slimcls.inputs import Inputs, make_inputs
+from slimcls.inputs import make_inputs
+from slimcls.modes import class_weights
 from slimcls.runs import RunResult
 
 
 class Session:
-    """One run in its directory, from settings without open ends to the result."""
+    """One run, from settings without open ends to the result.
+
+    Making one draws and encodes the items and checks the plan, and writes nothing; ``run`` works
+    in the run's directory, which must be locked.
+    """
 
     def __init__(self, config: RunConfig, source: Source, data: Tables, folder: Path) -> None:
         self.config, self.source, self.data, self.folder = config, source, data, folder
         self.started = time.perf_counter()
-        self.log = runs.Log(folder / "log.txt")
+        self.log = runs.Log(quiet=runs.is_helper_process(config))
+        self.log.say(f"run directory: {folder}")
+        # Only a bare text can be empty, and prompts go in as the authors' did.
+        self.tokenizer = open_tokenizer(source, never_empty=not config.uses_prompt)
+        self.inputs = make_inputs(config, data, self.tokenizer, self.log)
+        self.plan = plan.make_plan(config, source, self.inputs.longest, len(data.spec.labels))
+        self.log.say(self.plan.describe())
+        self.plan.check(force=config.force)
 
     def run(self) -> RunResult:
-        """All of it. Only the last step makes the run a finished one."""
-        config = self.config
-        self.log.say(f"run directory: {self.folder}")
-        # Only a bare text can be empty, and prompts go in as the authors' did.
-        tokenizer = open_tokenizer(self.source, never_empty=not config.uses_prompt)
-        inputs = make_inputs(config, self.data, tokenizer, self.log)
-        planned = plan.make_plan(config, self.source, inputs.longest, len(self.data.spec.labels))
-        self.log.say(planned.describe())
-        planned.check(force=config.force)
-        runs.write_config(config, self.folder / "config.yaml")
-        model, fitted = self._fit(tokenizer, inputs)
-        labels = list(self.data.spec.labels)
-        classifier = Classifier(model, tokenizer, inputs.mode, inputs.encoder, labels)
-        return self._finish(classifier, inputs, fitted, planned)
+        """Fit, test, save. Only the last step makes the run a finished one."""
+        self.log.keep(self.folder / "log.txt")
+        runs.write_config(self.config, self.folder / "config.yaml")
+        model, fitted = self._fit()
+        inputs, labels = self.inputs, list(self.data.spec.labels)
+        classifier = Classifier(model, self.tokenizer, inputs.mode, inputs.encoder, labels)
+        return self._finish(classifier, fitted)
 
-    def _fit(self, tokenizer: Any, inputs: Inputs) -> tuple[Any, Fitted]:
-        config, mode = self.config, inputs.mode
+    def _fit(self) -> tuple[Any, Fitted]:
+        config, inputs, mode = self.config, self.inputs, self.inputs.mode
         assert config.layers is not None
         self.log.say(f"loading {config.keep} layers of {config.model}")
         model = open_cut(
@@ -60,9 +68,12 @@ class Session:
             labels=self.data.spec.labels,
             dtype=torch.float32,
             seed=config.seed,
-            pad_token_id=tokenizer.pad_token_id,
+            pad_token_id=self.tokenizer.pad_token_id,
         )
         adapted = tuning.choose_trained(model, config)
+        if config.class_weights:
+            classes = len(self.data.spec.labels)
+            mode.class_weights = class_weights(_labels(inputs.splits.train), classes)
         shared = config.share_prefix and mode.shares_prefix
         prefix = shared_prefix(inputs.encoder) if shared else []
         train = [
@@ -85,23 +96,20 @@ class Session:
             load_trained(model, best)
         return tuning.merge(adapted), fitted
 
-    def _finish(
-        self, classifier: Classifier, inputs: Inputs, fitted: Fitted, planned: plan.Plan
-    ) -> RunResult:
-        config, folder, splits = self.config, self.folder, inputs.splits
-        classifier.model.to(planned.device)
-        self.log.say("testing")
-        scores = classifier.scores(inputs.test, config.eval_batch_size)
+    def _finish(self, classifier: Classifier, fitted: Fitted) -> RunResult:
+        config, folder, inputs, splits = self.config, self.folder, self.inputs, self.inputs.splits
+        classifier.model.to(self.plan.device)
+        scores = self._scores(classifier, inputs.test, "testing")
         test = measure.figures(scores, _labels(splits.test), classifier.labels)
         if fitted.epochs_run == 0:
-            scores_ = classifier.scores(inputs.validation, config.eval_batch_size)
-            validation = measure.figures(scores_, _labels(splits.validation), classifier.labels)
+            found = self._scores(classifier, inputs.validation, "validating")
+            validation = measure.figures(found, _labels(splits.validation), classifier.labels)
             fitted.validation_accuracy = validation.accuracy
             fitted.validation_macro_f1 = validation.macro_f1
         texts = [example.text for example in splits.test]
         outcome = measure.outcome(
             config,
-            planned,
+            self.plan,
             inputs,
             fitted,
             test,
@@ -119,6 +127,17 @@ class Session:
         runs.write_result(result)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return result
+
+    def _scores(self, classifier: Classifier, ids: list[list[int]], doing: str) -> torch.Tensor:
+        self.log.say(doing)
+        with tqdm(total=len(ids), disable=not sys.stderr.isatty(), leave=False) as bar:
+            scores = classifier.scores(ids, self.config.eval_batch_size, bar.update)
+        if not scores.isfinite().all():
+            raise UserError(
+                f"the scores became {scores.sum().item()} while {doing}: try a lower --lr, "
+                "--clip 1 or --precision 32"
+            )
+        return scores
 
 
 def _labels(examples: Sequence[Example]) -> list[int]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import shlex
+import shutil
+import sys
+from pathlib import Path
 
 from slimcls.runs import RunResult
 
@@ -10,6 +13,7 @@ from slimcls.runs import RunResult
 def summary(result: RunResult) -> str:
     """What came out, and the command to try next."""
     c, o = result.config, result.outcome
+    demonstrations = ", demonstrations" if c.uses_prompt else ""
     rows = [
         (
             "test accuracy",
@@ -23,12 +27,14 @@ def summary(result: RunResult) -> str:
             f"{_millions(o.params_kept)} of {_millions(o.params_full)} "
             f"({o.params_saved:.1%} saved)",
         ),
-        ("labels used", f"{o.labels_used:,} (training, validation, demonstrations)"),
+        ("labels used", f"{o.labels_used:,} (training, validation{demonstrations})"),
     ]
     if o.source_note:
         rows.append(("weights", o.source_note))
+    if o.data_note:
+        rows.append(("data", o.data_note))
     if o.model_mb:
-        rows.append(("size on disk", f"{o.model_mb:.0f} MB"))
+        rows.append(("size on disk", f"{_short(o.model_mb)} MB"))
     rows += [
         ("one text takes", f"{o.latency_ms:.1f} ms"),
         ("seconds", f"{o.total_seconds:.0f} in all, {o.train_seconds:.0f} of them training"),
@@ -37,11 +43,25 @@ def summary(result: RunResult) -> str:
     if o.model_mb:
         run = shlex.quote(str(result.folder))
         rows.append(("artefact", f"{result.folder / 'model'}"))
-        rows.append(("try next", f'python -m slimcls.predict {run} "some text"'))
+        rows.append(("try next", f'{_python()} -m slimcls.predict {run} "some text"'))
     width = max(len(name) for name, _ in rows)
     title = f"{c.model} cut to {c.keep} layers, {c.mode} on {c.dataset}, seed {c.seed}"
     return "\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in rows)])
 
 
 def _millions(count: int) -> str:
-    return f"{count / 1e6:.1f} M"
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e6:.2f} M"
+
+
+def _short(figure: float) -> str:
+    return f"{figure:.0f}" if figure >= 10 else f"{figure:.2f}"
+
+
+def _python() -> str:
+    """How to call this interpreter from here: as ``python`` only where that is what answers."""
+    running = Path(sys.executable)
+    if shutil.which("python") == str(running):
+        return "python"
+    if running.is_relative_to(Path.cwd()):
+        return str(running.relative_to(Path.cwd()))
+    return shlex.quote(str(running))

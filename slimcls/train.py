@@ -38,12 +38,13 @@ def train(config: RunConfig) -> RunResult:
     if finished := (None if config.overwrite else runs.read_result(folder)):
         print(f"finished before; --overwrite starts again: {folder}", file=sys.stderr)
         return finished
-    if runs.is_helper_process():
-        return session.Session(config, source, data, folder).run()
+    work = session.Session(config, source, data, folder)
+    if runs.is_helper_process(config):
+        return work.run()
     with runs.locked(folder):
         if config.overwrite:
             runs.clear(folder)
-        return runs.read_result(folder) or session.Session(config, source, data, folder).run()
+        return runs.read_result(folder) or work.run()
 
 
 def main(argv: list[str] | None = None) -> int:

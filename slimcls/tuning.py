@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
@@ -39,7 +40,9 @@ def _add_lora(model: Any, config: RunConfig) -> Any:
 
     family = family_of(model.config)
     # peft draws the update matrices from the global generator.
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        # peft asks transformers for something by its old name.
+        warnings.simplefilter("ignore", FutureWarning)
         torch.manual_seed(config.seed)
         adapted = get_peft_model(
             model,

@@ -52,7 +52,7 @@ def refused(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
         ("--layers 0,-1", "numbered from 0"),
         ("--layers 0,x", "whole numbers with commas"),
         ("--layers 0,1 --keep 3", "--layers names 2"),
-        ("--layers 0,1 --select bi", "leave out --select"),
+        ("--select bi", "unknown --select"),
         ("--mode pcls", "did you mean p-cls?"),
         ("--mdel x", "did you mean --model?"),
         ("--tune lara", "did you mean 'lora'?"),
@@ -62,6 +62,7 @@ def refused(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
         ("--mode lm --lm-loss sequence --class-weights", "not with --lm-loss"),
         ("--shots none", "must be a whole number or all"),
         ("--shots 0", "at least 1"),
+        ("--seed 99999999999999999999", "below 2^63"),
         ("--lr 0", "above 0"),
         ("--lr fast", "must be a number"),
         ("--warmup 1", "from 0 to below 1"),
@@ -150,6 +151,7 @@ def test_settings_that_the_model_refuses(
             continue
         line = refused(["--dataset", str(toy), *QUICK, *words.split()], tmp_path, capsys)
         assert message in line, line
+        assert words == "--logger wandb" or not list((tmp_path / "runs").glob("*"))
 
 
 def model_folder(tmp_path: Path, name: str = "tiny-gpt2") -> Path:

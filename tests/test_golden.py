@@ -77,7 +77,7 @@ def first_losses(family: str, name: str, lm_loss: str | None, folder: Path) -> l
         patch.setattr(Learner, "training_step", spy)
         fit(
             model, mode, config, Items(train, labels), Items(items(2), labels), prefix, folder,
-            Log(folder / "log.txt"),
+            Log(),
         )  # fmt: skip
     return losses
 

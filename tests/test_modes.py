@@ -123,6 +123,18 @@ def test_whole_words_are_scored_by_all_their_tokens() -> None:
             torch.testing.assert_close(ours[place], by_hand)
 
 
+def test_class_weights_weigh_at_any_batch_size() -> None:
+    weights = torch.tensor([2.0, 0.5, 1.0])
+    plain, weighted = make_mode("cls", None, []), make_mode("cls", None, [])
+    weighted.class_weights = weights
+    model = make_model("tiny-gpt2", plain)
+    with torch.no_grad():
+        for place, item in enumerate(queries(3)):
+            batch = collate([(0, item, place)], 0)
+            ratio = weighted.loss(model, batch, None) / plain.loss(model, batch, None)
+            torch.testing.assert_close(ratio, weights[place])
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_classification_is_what_plain_transformers_computes(family: str) -> None:
     mode = make_mode("cls", None, [])

@@ -15,6 +15,10 @@ import pytest
 from conftest import ROOT
 from safetensors.torch import load_file
 
+from slimcls.config import RunConfig
+from slimcls.runs import write_text
+from slimcls.train import train
+
 SETTINGS = "--model tiny-gpt2 --mode p-cls --keep 2 --shots 60 --epochs 8 --batch-size 8 --lr 1e-3"
 TIMES = {
     "train_seconds",
@@ -94,7 +98,10 @@ def test_kill_9_in_training(toy: Path, tmp_path: Path, undisturbed: Path, kills:
         process.communicate()
         run = only_run(tmp_path)
         if not (run / "result.parquet").exists():
-            assert len([p for p in (run / "checkpoints").iterdir() if p.name[0] != "."]) <= 2
+            names = {path.name for path in (run / "checkpoints").iterdir()}
+            half_written = [name for name in names if name.endswith(".tmp")]
+            assert names - set(half_written) <= {"last.ckpt", "best.safetensors", "trained.json"}
+            assert len(half_written) <= 1, "the next start clears what a kill left"
     finish(start(toy, tmp_path, "--checkpoint-seconds", "0"))
     assert_same(only_run(tmp_path), undisturbed)
     assert not (only_run(tmp_path) / "checkpoints").exists()
@@ -112,6 +119,30 @@ def test_asked_to_stop(
     assert "the same command goes on" in errors.splitlines()[-1]
     assert "going on from" in finish(start(toy, tmp_path))
     assert_same(only_run(tmp_path), undisturbed)
+
+
+def test_killed_after_early_stopping_decided(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"model": "tiny-gpt2", "mode": "cls", "keep": 2, "shots": 20, "epochs": 12}
+    more = {"patience": 2, "lr": 1e-3, "checkpoint_seconds": 0.0, "dataset": str(toy)}
+    whole = train(RunConfig(out=str(tmp_path / "whole"), **settings, **more))
+    assert whole.epochs_run < 12, "or nothing was stopped early"
+
+    class Killed(BaseException):
+        pass
+
+    def killed(path: Path, text: str) -> None:
+        if path.name == "trained.json":
+            raise Killed
+        write_text(path, text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("slimcls.fitting.write_text", killed)
+        with pytest.raises(Killed):
+            train(RunConfig(out=str(tmp_path / "killed"), **settings, **more))
+    again = train(RunConfig(out=str(tmp_path / "killed"), **settings, **more))
+    assert_same(again.folder, whole.folder)
 
 
 def test_a_finished_run_answers_at_once(toy: Path, undisturbed: Path) -> None:

@@ -154,12 +154,38 @@ def test_clearing_keeps_the_lock(tmp_path: Path) -> None:
         assert [path.name for path in folder.iterdir()] == [".lock"]
 
 
-def test_the_first_process_of_a_run_speaks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_a_log_keeps_what_was_said_before_it_had_a_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log = runs.Log(tmp_path / "log.txt")
+    log = runs.Log()
     log.say("one")
-    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert not list(tmp_path.iterdir())
+    log.keep(tmp_path / "log.txt")
     log.say("two")
-    assert (tmp_path / "log.txt").read_text() == "one\n"
-    assert capsys.readouterr().err == "one\n"
+    assert (tmp_path / "log.txt").read_text() == "one\ntwo\n"
+    assert capsys.readouterr().err == "one\ntwo\n"
+    quiet = runs.Log(quiet=True)
+    quiet.keep(tmp_path / "log.txt")
+    quiet.say("three")
+    assert (tmp_path / "log.txt").read_text() == "one\ntwo\n"
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])
+def test_only_a_run_of_several_processes_has_helpers(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = RunConfig(dataset="sst2")
+    several = RunConfig(dataset="sst2", devices=2, strategy="ddp")
+    assert not runs.is_helper_process(several)
+    monkeypatch.setenv(variable, "1")
+    assert runs.is_helper_process(several)
+    assert not runs.is_helper_process(alone), "a cell of a grid that a scheduler started"
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_lock(tmp_path: Path) -> None:
+    left = tmp_path / "checkpoints" / ".last.ckpt.4711.tmp"
+    left.parent.mkdir()
+    left.write_text("half")
+    with runs.locked(tmp_path):
+        assert not left.exists()

@@ -21,13 +21,14 @@ from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
 import slimcls
+from slimcls.checkpoints import CURVES
 from slimcls.config import NOT_HASHED, RunConfig
 from slimcls.data.batches import Batch
 from slimcls.data.prompts import PromptBuilder
 from slimcls.errors import UserError
-from slimcls.fitting import _class_weights
 from slimcls.learner import Learner, accuracy_and_f1
 from slimcls.measure import figures
+from slimcls.modes import class_weights
 from slimcls.runs import RunResult, read_result
 from slimcls.train import train
 
@@ -321,7 +322,7 @@ def test_no_epochs_test_the_untrained_cut(toy: Path, out: Path) -> None:
     assert result.examples_per_second == 0
     assert 0 <= result.validation_accuracy <= 1
     assert result.validation_low <= result.validation_accuracy <= result.validation_high
-    assert not (result.folder / "curves.csv").exists()
+    assert (result.folder / "curves.csv").read_text().splitlines() == [",".join(CURVES)]
 
 
 def forced(accuracies: list[float], macro: list[float] | None = None) -> Any:
@@ -395,9 +396,10 @@ def test_clipping_limits_the_norm(toy: Path, out: Path) -> None:
 
 
 def test_class_weights(tmp_path: Path) -> None:
-    assert _class_weights([0, 0, 0, 1]).tolist() == pytest.approx([4 / 6, 2.0])
+    assert class_weights([0, 0, 0, 1], 2).tolist() == pytest.approx([4 / 6, 2.0])
+    assert len(class_weights([0, 1], 4)) == 4, "also where the last classes have no items"
     labels = [0] * 5 + [1] * 3 + [2]
-    mean = sum(_class_weights(labels)[label] for label in labels) / len(labels)
+    mean = sum(class_weights(labels, 3)[label] for label in labels) / len(labels)
     assert mean == pytest.approx(1)
     rows = made_up_rows(300, 4)
     rare = [row for row in rows if row[1] != "food"] + [r for r in rows if r[1] == "food"][:12]

@@ -59,7 +59,7 @@ def items() -> Items:
 def train(model: Any, config: RunConfig, folder: Path) -> None:
     (folder / "checkpoints").mkdir(parents=True)
     mode = make_mode(config.mode, config.lm_loss, WORDS)
-    fit(model, mode, config, items(), items(), [], folder, Log(folder / "log.txt"))
+    fit(model, mode, config, items(), items(), [], folder, Log())
 
 
 @pytest.mark.parametrize("family", FAMILIES)
