@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 from slimcls import cli
-from slimcls.config import RunConfig
+from slimcls.config import RunConfig, flag
 from slimcls.errors import Interrupted, UserError
 from slimcls.predict import PredictConfig
 
@@ -109,6 +109,9 @@ def test_a_file_of_settings(tmp_path: Path) -> None:
     assert cli.parse(RunConfig, words, prog="slimcls.train").keep == 6
     other.write_text("layers: [0, 2, 5]\nkeep: null\n")
     assert cli.parse(RunConfig, words, prog="slimcls.train").layers == [0, 2, 5]
+    for written, layers in (("0,2", [0, 2]), ("'0, 2'", [0, 2]), ("3", [3])):
+        other.write_text(f"layers: {written}\nkeep: null\n")
+        assert cli.parse(RunConfig, words, prog="slimcls.train").layers == layers
 
 
 def test_an_empty_file_of_settings(tmp_path: Path) -> None:
@@ -138,6 +141,24 @@ def test_a_bare_word_may_begin_with_a_dash() -> None:
     assert predict_config("RUN", "-5 degrees").input == "-5 degrees"
 
 
+@pytest.mark.parametrize("text", ["--no way", "---", "--strict", "--out=x", "--config", "- x", "a"])
+def test_after_two_dashes_words_are_taken_as_they_stand(text: str) -> None:
+    for words in (["RUN", "--batch-size", "3", "--"], ["--batch-size=3", "--", "RUN"]):
+        config = predict_config(*words, text)
+        assert (config.run, config.input, config.batch_size) == ("RUN", text, 3)
+        assert (config.strict, config.out) == (False, None)
+    with pytest.raises(UserError, match="unexpected word '--more' after --"):
+        predict_config("RUN", "--", text, "--more")
+
+
+def test_help_shows_where_bare_words_go(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        predict_config("--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.startswith("usage: slimcls predict RUN INPUT [--name value ...]")
+    assert "slimcls predict ... -- '--no way'" in text
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -152,6 +173,13 @@ def test_a_bare_word_may_begin_with_a_dash() -> None:
         (["--mode", "pcls"], "did you mean p-cls?"),
         (["--lm-loss", "seq", "--mode", "lm"], "must be one of label-words, label-token, sequence"),
         (["word"], "unexpected word 'word'"),
+        (["--", "word"], "unexpected word 'word'"),
+        (["--layers", ""], "--layers: names no layer"),
+        (["--layers="], "--layers: names no layer"),
+        (["--layers", "a"], "--layers a: must be whole numbers with commas between them"),
+        (["--layers", "--keep", "2"], "--layers: needs a value"),
+        (["--learning-rate", "1"], "unknown flag --learning-rate; did you mean --lr?"),
+        (["--learning_rate=1"], "unknown flag --learning-rate; did you mean --lr?"),
     ],
 )
 def test_faults_are_one_line(words: list[str], message: str) -> None:
@@ -159,6 +187,19 @@ def test_faults_are_one_line(words: list[str], message: str) -> None:
         run_config(*words)
     assert message in str(fault.value)
     assert "\n" not in str(fault.value)
+
+
+def test_settings_named_as_elsewhere_are_pointed_to_ours(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("learning_rate: 0.1\n")
+    with pytest.raises(UserError, match="unknown setting 'learning_rate'; did you mean 'lr'"):
+        run_config("--config", str(path))
+    ours = {flag(field) for field in vars(run_config())}
+    assert set(cli.ELSEWHERE.values()) <= ours
+    assert not set(cli.ELSEWHERE) & ours
+    with pytest.raises(UserError, match="unknown flag --learning-rate") as fault:
+        predict_config("RUN", "text", "--learning-rate", "1")
+    assert "--lr" not in str(fault.value)
 
 
 def test_help_has_a_sentence_for_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
