@@ -134,13 +134,6 @@ def _open_text(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def _delimiter(path: Path) -> str:
-    """As data files for training are read: a semicolon where the header has no comma."""
-    with _open_text(path) as file:
-        header = file.readline()
-    return ";" if ";" in header and "," not in header else ","
-
-
 class Lines:
     """``.txt``: a text a line in; label, probabilities and text out, tabs between them."""
 
@@ -166,33 +159,54 @@ class Lines:
         return write
 
 
+def _records(reader: Any) -> Iterator[tuple[int, list[str], str]]:
+    """Line where a record begins, its cells, and what is wrong with it, blank lines left out."""
+    while True:
+        start = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            what = str(error)
+            if reader.line_num > start:
+                what += f"; a quotation mark made lines {start} to {reader.line_num} one row"
+            yield start, [], f"cannot be parsed: {what}"
+            continue
+        if cells:
+            yield start, cells, ""
+
+
+def _refuse_twins(path: Path, header: list[str]) -> None:
+    """A row is read by its columns' names: of two with one name, one would be lost."""
+    names = [name.strip() for name in header]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(f"{path}: two columns are called {name!r}; rename one")
+
+
 class Csv:
     """``.csv``, with a header line."""
 
     def read(self, path: Path, column: str | None) -> Iterator[Row]:
-        """A row a record; ``number`` is the line where it ends. Blank lines are passed over."""
+        """A row a record; ``number`` is the line where it begins. Blank lines are passed over."""
         csv.field_size_limit(sys.maxsize)
         with _open_text(path) as file:
-            reader = csv.reader(file, delimiter=delimiter(file.readline()))
+            reader = csv.reader(file, delimiter=delimiter(file.readline()), strict=True)
             file.seek(0)
-            header = next(reader, None)
+            records = _records(reader)
+            _, header, fault = next(records, (1, [], ""))
             if not header:
-                raise UserError(f"{path}: is empty")
+                raise UserError(f"{path} line 1: {fault}" if fault else f"{path}: is empty")
+            _refuse_twins(path, header)
             column = choose_column(path, header, column)
-            while True:
-                try:
-                    cells = next(reader)
-                except StopIteration:
-                    return
-                except csv.Error as error:
-                    yield Row(reader.line_num, {}, fault=str(error))
-                    continue
-                if cells and len(cells) != len(header):
+            for number, cells, fault in records:
+                if not fault and len(cells) != len(header):
                     fault = f"{len(cells)} columns, the header has {len(header)}"
-                    yield Row(reader.line_num, {}, fault=fault)
-                elif cells:
-                    values = dict(zip(header, cells, strict=True))
-                    yield _text_of(reader.line_num, values, column)
+                if fault:
+                    yield Row(number, {}, fault=fault)
+                else:
+                    yield _text_of(number, dict(zip(header, cells, strict=True)), column)
 
     def writer(self, source: Path, path: Path, stack: ExitStack) -> Any:
         """The header comes with the first rows."""
@@ -264,6 +278,7 @@ class Parquet:
         import pyarrow as pa
 
         file = _open_parquet(path)
+        _refuse_twins(path, file.schema_arrow.names)
         column = choose_column(path, file.schema_arrow.names, column)
         number = 0
         try:

@@ -208,6 +208,45 @@ def test_bad_rows_are_reported_and_left_out(
     assert [path.name for path in tmp_path.iterdir()] == [source.name]
 
 
+def test_a_stray_quote_swallows_nothing_unsaid(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows are counted from the line where they begin, and lost ones are named."""
+    content = 'text,n\n"rain\nand wind",1\n"sun" set,2\n,3\nsnow,4\n"mist,5\ncold,6\nwarm,7\n'
+    source = made(tmp_path / "some.csv", content)
+    assert main([str(run), str(source)]) == 0
+    out, errors = capsys.readouterr()
+    quoted, empty, rest = errors.splitlines()
+    assert "some.csv line 4: cannot be parsed" in quoted
+    assert "some.csv line 5: the text is empty" in empty
+    assert "some.csv line 7: cannot be parsed" in rest
+    assert "a quotation mark made lines 7 to 9 one row" in rest
+    assert out.startswith("2 of 5 rows classified")
+    assert read_back(tmp_path / "some.predicted.csv")["n"].tolist() == [1, 4]
+    broken = made(tmp_path / "broken.csv", '"text,n\nrain,1\n')
+    assert "line 1: cannot be parsed" in refused(capsys, run, broken)
+
+
+def test_columns_of_one_name_are_refused(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    source = made(tmp_path / "some.csv", "text,n,n\nrain,1,2\n")
+    assert "two columns are called 'n'; rename one" in refused(capsys, run, source)
+    table = pa.Table.from_arrays([pa.array(["rain"])] * 2, names=["text", "text"])
+    pq.write_table(table, tmp_path / "some.parquet")
+    line = refused(capsys, run, tmp_path / "some.parquet", "--text-column", "text")
+    assert "two columns are called 'text'" in line
+
+
+def test_a_text_that_begins_with_dashes(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (prediction,) = slimcls.load(run).predict(["--no way"])
+    assert main([str(run), "--", "--no way"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == prediction.label
+
+
 def test_bad_rows_of_a_parquet_file(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
