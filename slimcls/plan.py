@@ -64,27 +64,28 @@ def make_plan(config: RunConfig, source: Source, tokens: int, classes: int) -> P
     assert config.layers is not None
     layers = tuple(config.layers)
     trained = count_trained(full, config, classes)
-    memory = sizes.training_memory(
-        full,
-        layers,
-        batch_size=config.batch_size,
-        tokens=tokens,
-        trainable_params=trained,
-        precision=config.precision,
-    )
+    setting: dict[str, Any] = {
+        "batch_size": config.batch_size,
+        "tokens": tokens,
+        "precision": config.precision,
+        "lm_head": config.mode == "lm",
+        "logits": scored_positions(config, tokens),
+    }
+    memory = sizes.training_memory(full, layers, trainable_params=trained, **setting)
     device = {"gpu": "cuda"}.get(config.accelerator, config.accelerator)
     available = sizes.available_memory(device)
-    keep = sizes.largest_keep(
-        full,
-        available,
-        batch_size=config.batch_size,
-        tokens=tokens,
-        precision=config.precision,
-        train_all=config.tune == "full",
-    )
+    keep = sizes.largest_keep(full, available, train_all=config.tune == "full", **setting)
     counted = sizes.count(full, layers)
     depth = depth_of(full)
     return Plan(config.model, depth, layers, counted, trained, memory, available, keep, device)
+
+
+def scored_positions(config: RunConfig, tokens: int) -> int:
+    """Positions of a step at which the loss scores the whole vocabulary."""
+    if config.mode != "lm":
+        return 0
+    each = {"sequence": tokens, "label-token": 1}.get(config.lm_loss or "", 0)
+    return config.batch_size * each
 
 
 def count_trained(full: PretrainedConfig, config: RunConfig, classes: int) -> int:

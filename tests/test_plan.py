@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,25 @@ def test_gpt2_xl_in_full(gpt2_xl: Source, sixteen_gb: None) -> None:
     planned(gpt2_xl, found.fitting_keep).check(force=False)
     with pytest.raises(UserError):
         planned(gpt2_xl, found.fitting_keep + 1).check(force=False)
+
+
+@pytest.mark.parametrize(
+    ("more", "positions"),
+    [
+        ({"mode": "cls"}, 0),
+        ({"mode": "lm", "lm_loss": "label-words"}, 0),
+        ({"mode": "lm", "lm_loss": "label-token"}, 4),
+        ({"mode": "lm", "lm_loss": "sequence"}, 4 * 30),
+    ],
+)
+def test_the_loss_over_the_vocabulary_is_in_the_plan(
+    gpt2_xl: Source, sixteen_gb: None, more: dict[str, Any], positions: int
+) -> None:
+    config = RunConfig(dataset="sst2", keep=2, layers=[0, 1], batch_size=4, precision="32",
+                       accelerator="cpu", **more)  # fmt: skip
+    blocks = plan.make_plan(dataclasses.replace(config, mode="cls", lm_loss=None), gpt2_xl, 30, 2)
+    found = plan.make_plan(config, gpt2_xl, 30, 2).memory.activations
+    assert found - blocks.memory.activations == 3 * positions * 50257 * 4
 
 
 def test_two_layers_in_words(gpt2_xl: Source, sixteen_gb: None) -> None:

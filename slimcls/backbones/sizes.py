@@ -17,6 +17,9 @@ from slimcls.backbones.truncate import cut_config, depth_of
 #: Bytes of a parameter, of its gradient, and of AdamW's two moments: weights stay in float32.
 WEIGHT, GRADIENT, MOMENTS = 4, 4, 8
 
+#: Float32 copies of the logits: themselves, their log-softmax, and the gradient.
+LOGIT_COPIES = 3
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -82,6 +85,8 @@ def training_memory(
     tokens: int,
     trainable_params: int,
     precision: str,
+    lm_head: bool = False,
+    logits: int = 0,
 ) -> Memory:
     """Bytes that training a cut model takes; ``config`` is the full model's.
 
@@ -92,8 +97,10 @@ def training_memory(
         tokens: Tokens of the longest item.
         trainable_params: Parameters with a gradient.
         precision: ``32``, ``bf16`` or ``16``: of the arithmetic; weights stay in float32.
+        lm_head: Whether the language-model head stays, which is more only where it is untied.
+        logits: Positions of a step at which the whole vocabulary is scored.
     """
-    kept = count(config, layers).params_kept
+    kept = count(config, layers).params_kept + (lm_head_params(config) if lm_head else 0)
     reduced = precision not in ("32", "auto")
     # Mixed precision keeps a copy of the weights in two bytes for the length of a step.
     weights = kept * (WEIGHT + 2 if reduced else WEIGHT)
@@ -102,8 +109,15 @@ def training_memory(
         weights=weights,
         gradients=trainable_params * GRADIENT,
         optimiser=trainable_params * MOMENTS,
-        activations=activations * (2 if reduced else 4),
+        activations=activations * (2 if reduced else 4)
+        + logits * config.vocab_size * LOGIT_COPIES * 4,
     )
+
+
+def lm_head_params(config: Any) -> int:
+    """Parameters of the language-model head beyond the backbone's: 0 where it is tied."""
+    width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
+    return 0 if config.tie_word_embeddings else int(config.vocab_size * width)
 
 
 def block_activations(config: Any, tokens: int) -> int:
@@ -128,14 +142,17 @@ def largest_keep(
     tokens: int,
     precision: str,
     train_all: bool = True,
+    lm_head: bool = False,
+    logits: int = 0,
 ) -> int:
     """Most first layers whose training fits into ``available`` bytes; 0 if not even one.
 
     ``train_all`` is false where only a small part of the parameters is trained.
     """
+    head = lm_head_params(config) if lm_head else 0
     for keep in range(depth_of(config), 0, -1):
         layers = range(keep)
-        trained = count(config, layers).params_kept if train_all else 0
+        trained = count(config, layers).params_kept + head if train_all else 0
         memory = training_memory(
             config,
             layers,
@@ -143,6 +160,8 @@ def largest_keep(
             tokens=tokens,
             trainable_params=trained,
             precision=precision,
+            lm_head=lm_head,
+            logits=logits,
         )
         if memory.total <= available:
             return keep

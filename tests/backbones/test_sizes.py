@@ -116,6 +116,33 @@ def test_reduced_precision_halves_activations():
     assert sized[1].weights > sized[0].weights
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_an_untied_head_counts_where_it_stays(name: str):
+    model: Any = make(name)
+    everything = sum(parameter.numel() for parameter in model.parameters())
+    full = sizes.count(model.config, range(6)).params_full
+    assert sizes.lm_head_params(model.config) == everything - full
+    with_head, without = (
+        sizes.training_memory(
+            model.config, range(6), batch_size=1, tokens=8, trainable_params=0, precision="32",
+            lm_head=lm_head,
+        )
+        for lm_head in (True, False)
+    )  # fmt: skip
+    assert (with_head.weights, without.weights) == (4 * everything, 4 * full)
+
+
+def test_logits_over_the_vocabulary_count_thrice():
+    config, setting = gpt2_xl(), {"batch_size": 16, "tokens": 400, "precision": "32"}
+    few, all_of_them = (
+        sizes.training_memory(config, [0], trainable_params=0, logits=logits, **setting)
+        for logits in (0, 16 * 400)
+    )
+    assert all_of_them.activations - few.activations == 3 * 16 * 400 * 50257 * 4
+    fits = [sizes.largest_keep(config, 16 * 10**9, logits=n, **setting) for n in (0, 16 * 400)]
+    assert fits[1] < fits[0]
+
+
 @pytest.mark.parametrize("train_all", [True, False])
 def test_largest_keep_fits_and_one_more_does_not(train_all: bool):
     config, setting = gpt2_xl(), {"batch_size": 16, "tokens": 64, "precision": "32"}
