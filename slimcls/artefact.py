@@ -21,6 +21,17 @@ if TYPE_CHECKING:
 FORMAT = 1
 DESCRIPTION = "slimcls.json"
 
+_TEXT: dict[str, Any] = {"labels": (list, str), "max_text_tokens": int, "context": int}
+_PROMPT = _TEXT | {"template": str, "label_words": (list, str), "demonstrations": (list, dict)}
+#: Losses of mode lm, as RunConfig has them.
+LM_LOSSES = ("label-words", "label-token", "sequence")
+#: What a description must hold to classify, by mode.
+KEYS: dict[str, dict[str, Any]] = {
+    "cls": _TEXT,
+    "p-cls": _PROMPT,
+    "lm": _PROMPT | {"lm_loss": str},
+}
+
 
 def save(
     classifier: Classifier,
@@ -73,12 +84,12 @@ def describe(
         "labels": classifier.labels,
         "max_text_tokens": encoder.max_text_tokens,
         "context": classifier.tokenizer.model_max_length,
-        "model": config.model,
+        "model": _name(config.model),
         "source": outcome.source_fingerprint,
         "source_note": outcome.source_note,
         "depth": outcome.depth,
         "kept_layers": config.layers,
-        "dataset": config.dataset,
+        "dataset": spec.name,
         "data": outcome.data_fingerprint,
     }
     if isinstance(encoder, PromptBuilder):
@@ -103,14 +114,13 @@ def load(run: str | Path) -> Classifier:
     Raises UserError where the folder is not a slimcls artefact or newer than this slimcls.
     """
     import torch
-    from safetensors import SafetensorError
     from transformers import (
         AutoModelForCausalLM,
         AutoModelForSequenceClassification,
         AutoTokenizer,
     )
 
-    from slimcls.backbones.truncate import no_bars
+    from slimcls.backbones.truncate import silence
     from slimcls.classifier import Classifier, make_encoder, mode_for
 
     folder, description = read_description(Path(run))
@@ -119,11 +129,20 @@ def load(run: str | Path) -> Classifier:
     if description["mode"] == "lm":
         factory = AutoModelForCausalLM
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        with no_bars():
-            model = factory.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise UserError(f"{folder}: cannot be read ({_first_line(error)})") from None
+        with silence():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            # Weights only from safetensors: a pickle laid beside them must not be opened.
+            model, report = factory.from_pretrained(
+                folder,
+                local_files_only=True,
+                dtype=torch.float32,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+    except Exception as error:  # transformers raises many kinds, all about these files
+        raise UserError(f"{folder}: cannot be read ({_first_line(error)})") from error
+    _check_fit(folder, model, description, report)
     encoder = make_encoder(
         tokenizer,
         prompted=prompted,
@@ -157,7 +176,67 @@ def read_description(run: Path) -> tuple[Path, dict[str, Any]]:
         raise UserError(
             f"{path}: format {version} is newer than this slimcls reads ({FORMAT}); upgrade slimcls"
         )
+    if fault := _fault(description):
+        raise UserError(f"{path}: {fault}, so it is not as slimcls wrote it; train again")
     return folder, description
+
+
+def _fault(description: dict[str, Any]) -> str:
+    """What is wrong with a description that this slimcls should be able to read; empty if nothing.
+
+    The checks stand in an order in which each may rely on those before it.
+    """
+    if description["format"] not in range(1, FORMAT + 1):
+        return f"there is no format {description['format']}"
+    if description.get("mode") not in tuple(KEYS):
+        return f"'mode' must be one of {', '.join(KEYS)}"
+    for key, what in (KEYS[description["mode"]]).items():
+        if key not in description:
+            return f"{key!r} is missing"
+        if not _is(description[key], what):
+            return f"{key!r} has a value of the wrong kind"
+    if description["mode"] == "lm" and description["lm_loss"] not in LM_LOSSES:
+        return f"'lm_loss' must be one of {', '.join(LM_LOSSES)}"
+    labels, words = description["labels"], description.get("label_words")
+    if len(set(labels)) < max(2, len(labels)):
+        return "'labels' must name two classes or more, each once"
+    if words is not None and len(words) != len(labels):
+        return f"there are {len(words)} label words for {len(labels)} labels"
+    for shown in description.get("demonstrations", []):
+        if not _is(shown.get("text"), str) or shown.get("label") not in labels:
+            return "a demonstration lacks its text or has an unknown label"
+    return ""
+
+
+def _is(value: Any, what: type | tuple[type, type]) -> bool:
+    """Whether a JSON value is of a type, or a list of such; true is not a number."""
+    if isinstance(what, tuple):
+        return isinstance(value, list) and all(isinstance(item, what[1]) for item in value)
+    return isinstance(value, what) and not isinstance(value, bool)
+
+
+def _check_fit(folder: Path, model: Any, description: dict[str, Any], report: Any) -> None:
+    """UserError where weights, config.json and slimcls.json are not of one model."""
+    faults = [str(name) for names in report.values() for name in names]
+    if faults:
+        what = report["mismatched_keys"] or faults
+        name = next(iter(what))
+        name = name[0] if isinstance(name, tuple) else name
+        raise UserError(
+            f"{folder}: weights do not fit config.json ({name}, {len(faults)} in all); "
+            "both must be of the same run"
+        )
+    classes, labels = model.config.num_labels, len(description["labels"])
+    if description["mode"] != "lm" and classes != labels:
+        raise UserError(
+            f"{folder}: {DESCRIPTION} names {labels} labels, config.json {classes}; "
+            "both must be of the same run"
+        )
+
+
+def _name(model: str) -> str:
+    """A model's name; of a local folder the last part, since its path says nothing elsewhere."""
+    return Path(model).name if Path(model).is_dir() else model
 
 
 def megabytes(folder: Path) -> float:
@@ -174,4 +253,4 @@ def _why_no_artefact(run: Path) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -152,6 +153,71 @@ def test_tuned_in_part_the_folder_is_as_plain(
     assert not any("lora" in name for name, _ in classifier.model.named_parameters())
     scores = classifier.scores(classifier.encoder.encode(ODD[2:5]).ids)
     assert scores.isfinite().all()
+
+
+@pytest.fixture(scope="module")
+def finished(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The artefact of a run of each mode."""
+    out = tmp_path_factory.mktemp("finished")
+    return {m: make_run(toy, out, mode=m).folder / "model" for m in ("cls", "p-cls", "lm")}
+
+
+GONE = object()
+
+
+@pytest.mark.parametrize(
+    ("mode", "file", "changes", "message"),
+    [
+        *[("cls", "slimcls.json", {k: GONE}, f"'{k}' is missing")
+          for k in ("labels", "max_text_tokens", "context")],
+        *[("p-cls", "slimcls.json", {k: GONE}, f"'{k}' is missing")
+          for k in ("template", "label_words", "demonstrations")],
+        ("lm", "slimcls.json", {"lm_loss": GONE}, "'lm_loss' is missing"),
+        ("lm", "slimcls.json", {"lm_loss": "other"}, "'lm_loss' must be one of label-words"),
+        ("cls", "slimcls.json", {"mode": GONE}, "'mode' must be one of cls, p-cls, lm"),
+        ("cls", "slimcls.json", {"mode": "nli"}, "'mode' must be one of"),
+        ("cls", "slimcls.json", {"mode": ["cls"]}, "'mode' must be one of"),
+        ("cls", "slimcls.json", {"format": 0}, "there is no format 0"),
+        ("cls", "slimcls.json", {"format": -1}, "there is no format -1"),
+        ("cls", "slimcls.json", {"labels": "abc"}, "'labels' has a value of the wrong kind"),
+        ("cls", "slimcls.json", {"labels": ["a", "a", "b"]}, "each once"),
+        ("cls", "slimcls.json", {"labels": ["a", "b"]}, "names 2 labels, config.json 3"),
+        ("p-cls", "slimcls.json", {"labels": ["a", "b"]}, "3 label words for 2 labels"),
+        ("p-cls", "slimcls.json", {"demonstrations": [{"text": "a"}]}, "a demonstration lacks"),
+        ("cls", "slimcls.json", {"context": "many"}, "'context' has a value of the wrong kind"),
+        ("cls", "config.json", {"n_embd": 64}, "weights do not fit config.json"),
+        ("cls", "config.json", {"n_layer": 3}, "weights do not fit config.json"),
+        ("lm", "config.json", {"n_layer": 1}, "weights do not fit config.json"),
+        ("cls", "config.json", {"n_head": 5}, "cannot be read"),
+        ("cls", "config.json", {"model_type": "none"}, "cannot be read"),
+    ],
+)  # fmt: skip
+def test_files_that_do_not_go_together_are_one_line(
+    finished: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    mode: str, file: str, changes: dict[str, Any], message: str,
+) -> None:  # fmt: skip
+    folder = shutil.copytree(finished[mode], tmp_path / "model")
+    content = json.loads((folder / file).read_text()) | changes
+    content = {key: value for key, value in content.items() if value is not GONE}
+    (folder / file).write_text(json.dumps(content))
+    with pytest.raises(UserError) as fault:
+        slimcls.load(folder)
+    assert message in str(fault.value)
+    assert "\n" not in str(fault.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_pickle_in_the_folder_is_never_opened(
+    finished: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(finished["cls"], tmp_path / "model")
+    torch.save({"not": torch.zeros(1)}, folder / "pytorch_model.bin")
+    slimcls.load(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="cannot be read") as fault:
+        slimcls.load(folder)
+    assert "safetensors" in str(fault.value)
+    assert capfd.readouterr().err == ""
 
 
 def test_artefacts_that_cannot_be_opened(toy: Path, tmp_path: Path) -> None:

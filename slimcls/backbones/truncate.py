@@ -279,3 +279,17 @@ def no_bars() -> Iterator[None]:
     finally:
         if bar:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Without transformers' bars and reports, where the caller says itself what is wrong."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        with no_bars():
+            yield
+    finally:
+        logging.set_verbosity(level)
