@@ -110,7 +110,15 @@ def _run_trainer(
         resume = Resume(checkpoints, batches, config.checkpoint_seconds)
         stopping: list[Callback] = []
         if config.patience:
-            stopping = [EarlyStopping("monitored", patience=config.patience, mode="max")]
+            stopping = [
+                EarlyStopping(
+                    "monitored",
+                    patience=config.patience,
+                    mode="max",
+                    # Else Lightning asks it behind every other callback, Resume's save included.
+                    check_on_train_epoch_end=False,
+                )
+            ]
         # Resume saves what the callbacks before it have noted.
         trainer.callbacks += [Seeds(config.seed), progress, *stopping, resume]
         learner = Learner(
