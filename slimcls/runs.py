@@ -89,8 +89,9 @@ class Outcome:
     total_seconds: float
     """Wall time of the process that finished the run."""
     examples_per_second: float
+    """Training items of one process, steps alone, validation not counted."""
     tokens_per_second: float
-    """Real tokens, without padding, through the blocks in training."""
+    """Real tokens of one process, without padding and without a shared prefix."""
     peak_memory_mb: float
     model_mb: float
     """Size of model/ on disk; 0 if it was not saved."""
