@@ -284,10 +284,12 @@ def no_bars() -> Iterator[None]:
 @contextmanager
 def silence() -> Iterator[None]:
     """Without transformers' bars and reports, where the caller says itself what is wrong."""
+    from logging import CRITICAL
+
     from transformers.utils import logging
 
     level = logging.get_verbosity()
-    logging.set_verbosity(logging.CRITICAL)
+    logging.set_verbosity(CRITICAL)
     try:
         with no_bars():
             yield
