@@ -179,6 +179,8 @@ def _check_ranges(config: RunConfig) -> None:
         value = getattr(config, name)
         if isinstance(value, int | float) and value < least:
             raise UserError(f"{flag(name)} {value}: must be at least {least}")
+    if config.seed >= 2**63:
+        raise UserError(f"--seed {config.seed}: must be below 2^63")
     if config.lr is not None and not 0 < config.lr < 1:
         raise UserError(f"--lr {config.lr}: must be above 0 and below 1")
     if not 0 <= config.warmup < 1:

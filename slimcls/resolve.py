@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import torch
 
 from slimcls.backbones.selectors import chosen_layers
 from slimcls.backbones.sources import Source
-from slimcls.backbones.truncate import depth_of, read_config
+from slimcls.backbones.truncate import config_in, depth_of, read_config
 from slimcls.config import Accelerator, Precision, RunConfig
 from slimcls.errors import UserError
 
@@ -28,6 +29,13 @@ def resolve(config: RunConfig, source: Source) -> RunConfig:
         lm_loss=(config.lm_loss or "label-words") if config.mode == "lm" else None,
         lr=config.lr if config.lr is not None else learning_rate(config.tune, len(layers)),
     )
+
+
+def check_layers(config: RunConfig, folder: Path) -> None:
+    """Whether the model in ``folder`` has the layers that stay; before its weights are fetched."""
+    depth = depth_of(config_in(folder, config.model))
+    assert config.keep is not None
+    chosen_layers(depth, config.keep, config.layers, config.select)
 
 
 #: Default peak learning rates by what is trained: (kept layers at most, rate), in order.

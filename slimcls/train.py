@@ -28,7 +28,13 @@ def train(config: RunConfig) -> RunResult:
     )
     sources.check_name(config.model, config.revision)
     data = tables.load(spec, Path(config.data_dir) if config.data_dir else None)
-    source = sources.find(config.model, config.revision)
+
+    def has_the_layers(folder: Path) -> None:
+        from slimcls import resolve
+
+        resolve.check_layers(config, folder)
+
+    source = sources.find(config.model, config.revision, has_the_layers)
     # From here on torch and transformers are needed.
     from slimcls import resolve, runs, session
 
