@@ -21,8 +21,8 @@ def picture(text: str) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-            f'width="{width}" height="{height}" font-family="ui-monospace, DejaVu Sans Mono, '
-            'Consolas, monospace" font-size="13" fill="#e6e6e6">',
+            f'width="{width}" height="{height}" font-family="DejaVu Sans Mono, Menlo, Consolas, '
+            'monospace" font-size="13" fill="#e6e6e6">',
             '<rect width="100%" height="100%" rx="8" fill="#1e2430"/>',
             *rows,
             "</svg>\n",
