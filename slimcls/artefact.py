@@ -59,6 +59,10 @@ def save(
         classifier.tokenizer.save_pretrained(temporary)
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False))
         (temporary / "README.md").write_text(card(result, description))
+        # safetensors lets the owner alone read what it writes.
+        mode = (temporary / "README.md").stat().st_mode
+        for path in temporary.glob("*.safetensors"):
+            path.chmod(mode)
         shutil.rmtree(folder, ignore_errors=True)
         temporary.rename(folder)
     except (OSError, SafetensorError) as error:

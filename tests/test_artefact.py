@@ -120,6 +120,7 @@ def test_what_the_folder_holds(toy: Path, tmp_path: Path) -> None:
     assert config["pad_token_id"] is not None
     assert json.loads((model / "tokenizer_config.json").read_text())["padding_side"] == "right"
     names = {path.name for path in model.rglob("*")}
+    assert len({path.stat().st_mode for path in model.iterdir()}) == 1, "who reads one reads all"
     assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl", ".ckpt"))]
     description = json.loads((model / "slimcls.json").read_text())
     assert description["kept_layers"] == [0, 2, 5]
