@@ -44,29 +44,42 @@ class Fitted:
     params_trained: int = 0
 
 
-def fit(
-    model: Any,
-    mode: Mode,
-    config: RunConfig,
-    train: Items,
-    validation: Items,
-    prefix: list[int],
-    folder: Path,
-    log: Log,
-) -> Fitted:
-    """Train ``model`` in place and leave its best weights under ``checkpoints/``.
+@dataclass(frozen=True)
+class Work:
+    """What a fit needs."""
 
-    Goes on from the run's checkpoint where there is one. ``prefix`` are the token ids that all
-    items begin with and that ``train`` and ``validation`` leave out.
+    model: Any
+    """A transformers model, trained in place."""
+    mode: Mode
+    config: RunConfig
+    train: Items
+    validation: Items
+    prefix: list[int]
+    """Token ids that all items begin with and that ``train`` and ``validation`` leave out."""
+    folder: Path
+    """The run directory."""
+    log: Log
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the state of training is kept until the run is finished."""
+        return self.folder / "checkpoints"
+
+
+def fit(work: Work) -> Fitted:
+    """Train and leave the best weights under ``checkpoints/``.
+
+    Goes on from the run's checkpoint where there is one. Raises UserError where the loss is no
+    number any more, and Interrupted after Ctrl-C or SIGTERM.
     """
-    trained = folder / "checkpoints" / TRAINED
+    trained = work.checkpoints / TRAINED
     if trained.exists():
         return Fitted(**json.loads(trained.read_text()))
-    trained_count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    if config.epochs == 0:
-        write_text(folder / "curves.csv", ",".join(CURVES) + "\n")
-        return Fitted(params_trained=trained_count)
-    progress, stopped = _run_trainer(model, mode, config, train, validation, prefix, folder, log)
+    count = sum(p.numel() for p in work.model.parameters() if p.requires_grad)
+    if work.config.epochs == 0:
+        write_text(work.folder / "curves.csv", ",".join(CURVES) + "\n")
+        return Fitted(params_trained=count)
+    progress, stopped = _run_trainer(work)
     best = progress.curves[progress.best_epoch - 1]
     fitted = Fitted(
         best_epoch=progress.best_epoch,
@@ -76,68 +89,40 @@ def fit(
         train_seconds=progress.clock["train_seconds"],
         examples=int(progress.clock["examples"]),
         tokens=int(progress.clock["tokens"]),
-        params_trained=trained_count,
+        params_trained=count,
     )
     write_text(trained, json.dumps(asdict(fitted)))
-    (folder / "checkpoints" / LAST).unlink(missing_ok=True)
+    (work.checkpoints / LAST).unlink(missing_ok=True)
     if stopped:
         raise Interrupted(stopped, "stopped after training; the same command tests and saves")
     return fitted
 
 
-def _run_trainer(
-    model: Any,
-    mode: Mode,
-    config: RunConfig,
-    train: Items,
-    validation: Items,
-    prefix: list[int],
-    folder: Path,
-    log: Log,
-) -> tuple[Progress, int]:
+def _run_trainer(work: Work) -> tuple[Progress, int]:
     """Train; what came of it, and the signal that asked to stop in the last epoch, or 0."""
-    checkpoints = folder / "checkpoints"
-    progress = Progress(folder, log)
+    config, progress = work.config, Progress(work.folder, work.log)
     with _quiet():
-        trainer: Any = _trainer(config, folder)
+        trainer: Any = _trainer(config, work.folder)
         batches = TrainingBatches(
-            [len(ids) for ids in train.ids],
+            [len(ids) for ids in work.train.ids],
             config.batch_size,
             config.seed,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
-        resume = Resume(checkpoints, batches, config.checkpoint_seconds)
-        stopping: list[Callback] = []
-        if config.patience:
-            stopping = [
-                EarlyStopping(
-                    "monitored",
-                    patience=config.patience,
-                    mode="max",
-                    # Else Lightning asks it behind every other callback, Resume's save included.
-                    check_on_train_epoch_end=False,
-                )
-            ]
+        resume = Resume(work.checkpoints, batches, config.checkpoint_seconds)
         # Resume saves what the callbacks before it have noted.
-        trainer.callbacks += [Seeds(config.seed), progress, *stopping, resume]
-        learner = Learner(
-            model, mode, config, steps=config.epochs * len(batches), prefix_ids=prefix
-        )
-        pad = partial(collate, pad_id=model.config.pad_token_id)
-        last = checkpoints / LAST
-        if last.exists():
-            log.say(f"going on from {last}")
+        trainer.callbacks += [Seeds(config.seed), progress, *_stopping(config), resume]
+        steps = config.epochs * len(batches)
+        learner = Learner(work.model, work.mode, config, steps=steps, prefix_ids=work.prefix)
         learner.train()
+        last = work.checkpoints / LAST
+        if last.exists():
+            work.log.say(f"going on from {last}")
         try:
             trainer.fit(
                 learner,
-                DataLoader(train, batch_sampler=batches, collate_fn=pad),
-                DataLoader(
-                    validation,
-                    batch_sampler=_validation_batches(validation, config, trainer),
-                    collate_fn=pad,
-                ),
+                *_loaders(work, batches, trainer),
                 ckpt_path=str(last) if last.exists() else None,
                 weights_only=True,
             )
@@ -147,6 +132,25 @@ def _run_trainer(
         # Only the first process of a run tests and writes.
         sys.exit(0)
     return progress, resume.pending
+
+
+def _stopping(config: RunConfig) -> list[Callback]:
+    if not config.patience:
+        return []
+    # Lightning would else ask it behind every other callback, Resume's save included.
+    when = {"check_on_train_epoch_end": False}
+    return [EarlyStopping("monitored", patience=config.patience, mode="max", **when)]
+
+
+def _loaders(
+    work: Work, batches: TrainingBatches, trainer: L.Trainer
+) -> tuple[DataLoader[Any], ...]:
+    pad = partial(collate, pad_id=work.model.config.pad_token_id)
+    validation = _validation_batches(work.validation, work.config, trainer)
+    return (
+        DataLoader(work.train, batch_sampler=batches, collate_fn=pad),
+        DataLoader(work.validation, batch_sampler=validation, collate_fn=pad),
+    )
 
 
 def _trainer(config: RunConfig, folder: Path) -> L.Trainer:

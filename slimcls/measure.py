@@ -76,23 +76,10 @@ def outcome(
     seconds: float,
 ) -> Outcome:
     """The outcome columns of a run's result row."""
-    splits = inputs.splits
-    low, high = _interval(test.accuracy, len(splits.test))
-    validation_low, validation_high = _interval(fitted.validation_accuracy, len(splits.validation))
-    demonstrations = len(splits.demonstrations) if config.uses_prompt else 0
-    train_seconds = fitted.train_seconds or float("inf")
     return Outcome(
         run=run,
         schema_version=SCHEMA_VERSION,
-        slimcls_version=slimcls.__version__,
-        torch_version=torch.__version__,
-        transformers_version=transformers.__version__,
-        lightning_version=metadata.version("lightning"),
-        peft_version=metadata.version("peft"),
-        python_version=platform.python_version(),
-        commit=_commit(),
-        device=_device(plan.device),
-        threads=torch.get_num_threads(),
+        **_surroundings(plan.device),
         source_fingerprint=source.fingerprint,
         source_note=source.note,
         data_fingerprint=data.fingerprint,
@@ -104,32 +91,73 @@ def outcome(
         params_saved=plan.sizes.params_saved,
         params_trained=plan.params_trained,
         embedding_share=plan.sizes.embedding_share,
-        labels_used=len(splits.train) + len(splits.validation) + demonstrations,
-        train_items=len(splits.train),
-        validation_items=len(splits.validation),
-        test_items=len(splits.test),
-        texts_cut=inputs.texts_cut,
-        repeats_removed=splits.repeats_removed,
-        text_tokens=inputs.encoder.max_text_tokens,
-        validation_accuracy=fitted.validation_accuracy,
-        validation_low=validation_low,
-        validation_high=validation_high,
-        validation_macro_f1=fitted.validation_macro_f1,
-        test_accuracy=test.accuracy,
-        test_low=low,
-        test_high=high,
-        test_macro_f1=test.macro_f1,
-        per_class=json.dumps(test.per_class),
-        best_epoch=fitted.best_epoch,
-        epochs_run=fitted.epochs_run,
-        train_seconds=fitted.train_seconds,
-        total_seconds=seconds,
-        examples_per_second=fitted.examples / train_seconds,
-        tokens_per_second=fitted.tokens / train_seconds,
+        **_items(config, inputs),
+        **_scores(inputs, fitted, test),
+        **_cost(fitted, seconds),
         peak_memory_mb=_peak_memory(plan.device),
         model_mb=0.0,
         latency_ms=latency_ms,
     )
+
+
+def _surroundings(device: str) -> dict[str, Any]:
+    """Versions and machine."""
+    return {
+        "slimcls_version": slimcls.__version__,
+        "torch_version": torch.__version__,
+        "transformers_version": transformers.__version__,
+        "lightning_version": metadata.version("lightning"),
+        "peft_version": metadata.version("peft"),
+        "python_version": platform.python_version(),
+        "commit": _commit(),
+        "device": _device(device),
+        "threads": torch.get_num_threads(),
+    }
+
+
+def _items(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
+    """How much data a run has seen."""
+    splits = inputs.splits
+    demonstrations = len(splits.demonstrations) if config.uses_prompt else 0
+    return {
+        "labels_used": len(splits.train) + len(splits.validation) + demonstrations,
+        "train_items": len(splits.train),
+        "validation_items": len(splits.validation),
+        "test_items": len(splits.test),
+        "texts_cut": inputs.texts_cut,
+        "repeats_removed": splits.repeats_removed,
+        "text_tokens": inputs.encoder.max_text_tokens,
+    }
+
+
+def _scores(inputs: Inputs, fitted: Fitted, test: Figures) -> dict[str, Any]:
+    """Validation and test figures with their intervals over items."""
+    validation = _interval(fitted.validation_accuracy, len(inputs.splits.validation))
+    low, high = _interval(test.accuracy, len(inputs.splits.test))
+    return {
+        "validation_accuracy": fitted.validation_accuracy,
+        "validation_low": validation[0],
+        "validation_high": validation[1],
+        "validation_macro_f1": fitted.validation_macro_f1,
+        "test_accuracy": test.accuracy,
+        "test_low": low,
+        "test_high": high,
+        "test_macro_f1": test.macro_f1,
+        "per_class": json.dumps(test.per_class),
+    }
+
+
+def _cost(fitted: Fitted, seconds: float) -> dict[str, Any]:
+    """Epochs, seconds and throughput of training."""
+    train_seconds = fitted.train_seconds or float("inf")
+    return {
+        "best_epoch": fitted.best_epoch,
+        "epochs_run": fitted.epochs_run,
+        "train_seconds": fitted.train_seconds,
+        "total_seconds": seconds,
+        "examples_per_second": fitted.examples / train_seconds,
+        "tokens_per_second": fitted.tokens / train_seconds,
+    }
 
 
 def write_predictions(

@@ -23,7 +23,7 @@ from slimcls.data.batches import Items
 from slimcls.data.splits import Example
 from slimcls.data.tables import Tables
 from slimcls.errors import UserError
-from slimcls.fitting import Fitted, fit
+from slimcls.fitting import Fitted, Work, fit
 from slimcls.inputs import make_inputs
 from slimcls.modes import class_weights
 from slimcls.runs import RunResult
@@ -81,7 +81,7 @@ class Session:
             for ids, example in zip(inputs.train, inputs.splits.train, strict=True)
         ]
         validation = [ids[len(prefix) :] for ids in inputs.validation]
-        fitted = fit(
+        work = Work(
             model,
             mode,
             config,
@@ -91,7 +91,8 @@ class Session:
             self.folder,
             self.log,
         )
-        best = self.folder / "checkpoints" / BEST
+        fitted = fit(work)
+        best = work.checkpoints / BEST
         if best.exists():
             load_trained(model, best)
         return tuning.merge(adapted), fitted

@@ -24,7 +24,7 @@ from slimcls.backbones import sources
 from slimcls.backbones.truncate import open_cut
 from slimcls.config import RunConfig
 from slimcls.data.batches import Batch, Items
-from slimcls.fitting import fit
+from slimcls.fitting import Work, fit
 from slimcls.learner import Learner
 from slimcls.modes import make_mode
 from slimcls.runs import Log
@@ -75,10 +75,10 @@ def first_losses(family: str, name: str, lm_loss: str | None, folder: Path) -> l
     (folder / "checkpoints").mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Learner, "training_step", spy)
-        fit(
+        fit(Work(
             model, mode, config, Items(train, labels), Items(items(2), labels), prefix, folder,
             Log(),
-        )  # fmt: skip
+        ))  # fmt: skip
     return losses
 
 

@@ -16,7 +16,7 @@ from slimcls.backbones.truncate import open_cut
 from slimcls.checkpoints import BEST, LAST
 from slimcls.config import RunConfig
 from slimcls.data.batches import Batch, Items
-from slimcls.fitting import fit
+from slimcls.fitting import Work, fit
 from slimcls.learner import Learner
 from slimcls.modes import make_mode
 from slimcls.runs import Log
@@ -59,7 +59,7 @@ def items() -> Items:
 def train(model: Any, config: RunConfig, folder: Path) -> None:
     (folder / "checkpoints").mkdir(parents=True)
     mode = make_mode(config.mode, config.lm_loss, WORDS)
-    fit(model, mode, config, items(), items(), [], folder, Log())
+    fit(Work(model, mode, config, items(), items(), [], folder, Log()))
 
 
 @pytest.mark.parametrize("family", FAMILIES)
