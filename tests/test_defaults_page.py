@@ -8,6 +8,7 @@ from types import ModuleType
 from conftest import ROOT
 
 from slimcls.resolve import LEARNING_RATES
+from slimcls.runs import read_result, run_name
 
 PAGE = ROOT / "docs" / "defaults.md"
 
@@ -33,3 +34,14 @@ def test_the_rates_are_those_of_the_code() -> None:
     for tune, rows in LEARNING_RATES.items():
         (line,) = [line for line in lines if f"`{tune}`" in line or f"`{tune}-K`" in line]
         assert [float(cell) for cell in line.split("|")[2:4]] == [rows[0][1], rows[-1][1]]
+
+
+def test_stored_runs_are_read_by_the_one_loader() -> None:
+    folders = sorted(tables().RESULTS.iterdir())
+    for folder in folders:
+        result = read_result(folder)
+        if result is None:  # a run that is under way in this working tree
+            continue
+        prints = {"source": result.source_fingerprint, "data": result.data_fingerprint}
+        assert run_name(result.config, prints) == folder.name, "its settings answer to its name"
+    assert len(folders) > 10
