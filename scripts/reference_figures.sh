@@ -3,7 +3,7 @@
 # runs are answered at once, so it can be stopped and started. Needs DATA, a folder as --data-dir takes it.
 set -euo pipefail
 data=${1:?usage: scripts/reference_figures.sh DATA [OUT]}
-out=${2:-results/reference}
+out=${2:-results/smollm2}
 run() { python -m slimcls.train --model smollm2-135m --data-dir "$data" --out "$out" --save-model none "$@"; }
 
 for seed in 0 42 421; do
