@@ -15,7 +15,9 @@ Precision = Literal["auto", "32", "bf16", "16"]
 Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 
 #: Settings that say where or how to write, not what comes out: they are not part of a run's hash.
-NOT_HASHED = frozenset({"out", "data_dir", "overwrite", "force", "logger", "checkpoint_seconds"})
+NOT_HASHED = frozenset(
+    {"out", "data_dir", "overwrite", "force", "logger", "checkpoint_seconds", "scores"}
+)
 
 
 @dataclass(kw_only=True)
@@ -43,6 +45,13 @@ class RunConfig:
 
     layers: list[int] | None = None
     """Names the kept layers outright, ascending, as in 0,1,5; instead of --keep."""
+
+    scores: str | None = None
+    """A scores.json of slimcls score, for a --select that ranks layers; measured on the run's own
+    training texts if not given."""
+
+    random_blocks: bool = False
+    """Draw the kept blocks' weights anew: the baseline that shows what pretraining is worth."""
 
     data_dir: str | None = None
     """Folder with NAME/SPLIT.parquet files; SLIMCLS_DATA_DIR if not given."""
@@ -93,6 +102,9 @@ class RunConfig:
     batch_size: int = 16
     """Training items per optimiser step and process."""
 
+    batch_tokens: int | None = None
+    """Fills a training batch up to so many tokens, padding counted, instead of --batch-size."""
+
     lr: float | None = None
     """Peak learning rate; default from the table in docs/defaults.md."""
 
@@ -138,6 +150,13 @@ class RunConfig:
     share_prefix: bool = True
     """Compute the demonstrations' keys and values once per batch instead of once per item."""
 
+    compact_vocabulary: bool = True
+    """Train only the embedding rows whose tokens occur; the others get, to the last bit, what the
+    optimiser would have given them."""
+
+    compile: bool = False
+    """Compile the backbone with torch.compile: slower to start, faster a step on GPUs."""
+
     logger: Literal["csv", "tensorboard", "mlflow", "wandb"] = "csv"
     """curves.csv is always written; the others log beside it, as Lightning has them."""
 
@@ -168,9 +187,9 @@ class RunConfig:
 
 _AT_LEAST = {
     "shots": 1, "seed": 0, "validation_size": 1, "test_size": 1, "max_text_tokens": 1,
-    "demos": 0, "lora_rank": 1, "lora_alpha": 1, "epochs": 0, "batch_size": 1, "devices": 1,
-    "num_nodes": 1, "eval_batch_size": 1, "patience": 0, "weight_decay": 0.0, "clip": 0.0,
-    "checkpoint_seconds": 0.0,
+    "batch_tokens": 1, "demos": 0, "lora_rank": 1, "lora_alpha": 1, "epochs": 0, "batch_size": 1,
+    "devices": 1, "num_nodes": 1, "eval_batch_size": 1, "patience": 0, "weight_decay": 0.0,
+    "clip": 0.0, "checkpoint_seconds": 0.0,
 }  # fmt: skip
 
 
@@ -242,5 +261,13 @@ def flag(field: str) -> str:
 
 
 def hashed(config: RunConfig) -> dict[str, Any]:
-    """The settings that change what comes out, by field name."""
-    return {f.name: getattr(config, f.name) for f in fields(config) if f.name not in NOT_HASHED}
+    """The settings that change what comes out, by field name.
+
+    What is off (null or false) is left out, so that a setting added later renames no finished run.
+    """
+    settings = {f.name: getattr(config, f.name) for f in fields(config)}
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in NOT_HASHED and value is not None and value is not False
+    }

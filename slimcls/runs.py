@@ -33,6 +33,8 @@ class Outcome:
     run: str
     """Name of the run directory."""
     schema_version: int
+    method: str = "fine-tuned"
+    """What was measured: fine-tuned, or the name of a baseline."""
     slimcls_version: str
     torch_version: str
     transformers_version: str
@@ -47,6 +49,8 @@ class Outcome:
     source_fingerprint: str
     """Commit of the hub model or content hash of the local one."""
     source_note: str
+    scores_fingerprint: str = ""
+    """Content hash of the layer scores that chose the kept layers; empty where none did."""
     data_fingerprint: str
     data_version: int
     data_note: str
@@ -126,7 +130,7 @@ def run_name(config: RunConfig, fingerprints: dict[str, Any]) -> str:
     """
     settings = hashed(config)
     for name in ("dataset", "model", "revision", "text_column", "label_column"):
-        del settings[name]
+        settings.pop(name, None)
     content = json.dumps(settings | fingerprints | {"schema": SCHEMA_VERSION}, sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()[:10]
     cut = f"k{config.keep}"
@@ -285,10 +289,14 @@ def read_result(folder: Path) -> RunResult | None:
     if row.get("schema_version") != SCHEMA_VERSION:
         found = row.get("schema_version")
         raise UserError(f"{path}: schema version {found}, this slimcls reads {SCHEMA_VERSION}")
-    settings = {f.name: row[f.name] for f in dataclasses.fields(RunConfig)}
-    settings["shots"] = "all" if settings["shots"] is None else settings["shots"]
-    outcome = {f.name: row[f.name] for f in dataclasses.fields(Outcome)}
-    return RunResult(RunConfig(**settings), Outcome(**outcome), folder)
+    # A file of an earlier slimcls lacks the columns that came later: they have their defaults.
+    settings = {f.name: row[f.name] for f in dataclasses.fields(RunConfig) if f.name in row}
+    settings["shots"] = "all" if settings.get("shots") is None else settings["shots"]
+    outcome = {f.name: row[f.name] for f in dataclasses.fields(Outcome) if f.name in row}
+    try:
+        return RunResult(RunConfig(**settings), Outcome(**outcome), folder)
+    except TypeError as error:
+        raise UserError(f"{path}: not a result that slimcls wrote ({error})") from None
 
 
 def _columns() -> dict[str, Any]:

@@ -68,7 +68,7 @@ def test_the_name_follows_what_decides_the_outcome() -> None:
     assert name not in names
     assert len(names) == len(other) + len(PRINTS)
     same = {"out": "x", "data_dir": "y", "force": True, "overwrite": True, "logger": "wandb"}
-    assert set(same) | {"checkpoint_seconds"} == NOT_HASHED
+    assert set(same) | {"checkpoint_seconds", "scores"} == NOT_HASHED
     assert {runs.run_name(config(**{k: v}), PRINTS) for k, v in same.items()} == {name}
 
 
