@@ -1,0 +1,117 @@
+"""The work both sides get: a run's model and encoded items, as slimcls.train would make them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from slimcls.backbones.sources import Source
+    from slimcls.config import RunConfig
+    from slimcls.data.tables import Tables
+    from slimcls.fitting import Work
+    from slimcls.inputs import Inputs
+
+
+@dataclass
+class Workload:
+    """One run up to the moment its weights are read, without a run directory and in silence."""
+
+    config: RunConfig
+    """Resolved: nothing is left open."""
+    source: Source
+    data: Tables
+    tokenizer: Any
+    inputs: Inputs
+
+    def model(self) -> Any:
+        """The cut model, freshly opened, in evaluation mode: the same weights every time."""
+        import torch
+
+        from slimcls.backbones.truncate import open_cut
+
+        assert self.config.layers is not None
+        return open_cut(
+            self.source,
+            self.config.layers,
+            head=self.inputs.mode.head,
+            labels=self.data.spec.labels,
+            dtype=torch.float32,
+            seed=self.config.seed,
+            pad_token_id=self.tokenizer.pad_token_id,
+        )
+
+    @property
+    def prefix(self) -> list[int]:
+        """Token ids that a run with these settings computes once a step; empty for none."""
+        from slimcls.classifier import shared_prefix
+
+        shared = self.config.share_prefix and self.inputs.mode.shares_prefix
+        return shared_prefix(self.inputs.encoder) if shared else []
+
+    @property
+    def labels(self) -> list[int]:
+        """Class numbers of the training items."""
+        return [example.label for example in self.inputs.splits.train]
+
+    def work(self, model: Any, folder: Path, *, validation: int | None = None) -> Work:
+        """What :func:`slimcls.fitting.fit` takes; ``validation`` keeps the first items only."""
+        from slimcls.data.batches import Items
+        from slimcls.fitting import Work
+        from slimcls.runs import Log
+
+        inputs, prefix = self.inputs, self.prefix
+        train = [
+            inputs.mode.training_ids(ids, label)[len(prefix) :]
+            for ids, label in zip(inputs.train, self.labels, strict=True)
+        ]
+        held_out = inputs.splits.validation[:validation]
+        return Work(
+            model,
+            inputs.mode,
+            self.config,
+            Items(train, self.labels),
+            Items(
+                [ids[len(prefix) :] for ids in inputs.validation[:validation]],
+                [example.label for example in held_out],
+            ),
+            prefix,
+            folder,
+            Log(quiet=True),
+        )
+
+
+def prepare(data_dir: str | None = None, **settings: Any) -> Workload:
+    """Draw and encode the items of a run; ``settings`` are those of RunConfig.
+
+    By default the packaged model cut to 2 layers, and trec in mode cls. Raises UserError where the
+    data set cannot be had.
+    """
+    from slimcls.backbones import sources
+    from slimcls.backbones.tokenizers import open_tokenizer
+    from slimcls.config import RunConfig
+    from slimcls.data import catalog, tables
+    from slimcls.inputs import make_inputs
+    from slimcls.resolve import resolve
+    from slimcls.runs import Log
+
+    plain: dict[str, Any] = {"dataset": "trec", "model": "smollm2-135m", "mode": "cls"}
+    config = RunConfig(**(plain | settings), data_dir=data_dir)
+    spec = catalog.find(config.dataset)
+    data = tables.load(spec, Path(config.data_dir) if config.data_dir else None)
+    source = sources.find(config.model, config.revision)
+    config = resolve(config, source)
+    tokenizer = open_tokenizer(source, never_empty=not config.uses_prompt)
+    inputs = make_inputs(config, data, tokenizer, Log(quiet=True))
+    return Workload(config, source, data, tokenizer, inputs)
+
+
+@contextmanager
+def run_folder() -> Iterator[Path]:
+    """An empty run directory that is gone afterwards."""
+    with TemporaryDirectory(prefix="slimcls-bench-") as name:
+        yield Path(name)
