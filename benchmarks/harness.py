@@ -186,6 +186,7 @@ def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     )
     made.add_argument("--size", choices=SIZES, default="small", help="small: seconds to a minute")
     made.add_argument("--repetitions", type=int, help="timed rounds; the size's own if not given")
+    made.add_argument("--only", default="", metavar="WORDS", help="rows with these words in them")
     made.add_argument("--data-dir", help="folder with NAME/SPLIT.parquet; else SLIMCLS_DATA_DIR")
     made.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON file")
     return made
@@ -199,29 +200,36 @@ def report(
 ) -> Path:
     """Print the rows as a table and write them to ``OUT/NAME-SIZE.json``; returns that path.
 
+    With ``--only``, rows of an earlier file that were not measured now stay where they were.
     ``settings`` is everything that decides the work and is not on the command line.
     """
     from benchmarks import machine
 
     for row in rows:
         print(describe(row))
+    path: Path = arguments.out / f"{name}-{arguments.size}.json"
+    found = {row.name: _as_json(row) for row in rows}
     content = {
         "benchmark": name,
         "size": arguments.size,
-        "date": time.strftime("%Y-%m-%d"),
         "machine": machine.describe(),
         "settings": dict(settings),
-        "rows": [_as_json(row) for row in rows],
+        "rows": list(((_earlier(path) if arguments.only else {}) | found).values()),
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
-    path: Path = arguments.out / f"{name}-{arguments.size}.json"
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"written: {path}")
     return path
 
 
+def _earlier(path: Path) -> dict[str, Any]:
+    """Rows of a file by name."""
+    rows = json.loads(path.read_text(encoding="utf-8"))["rows"] if path.exists() else []
+    return {row["name"]: row for row in rows}
+
+
 def _as_json(row: Row) -> dict[str, Any]:
-    found = asdict(row)
+    found = asdict(row) | {"date": time.strftime("%Y-%m-%d")}
     found["sides"] = {name: [_short(v) for v in values] for name, values in row.sides.items()}
     for entry in found["figures"]:
         entry.update({key: _short(entry[key]) for key in ("value", "low", "high")})

@@ -110,6 +110,20 @@ def prepare(data_dir: str | None = None, **settings: Any) -> Workload:
     return Workload(config, source, data, tokenizer, inputs)
 
 
+def without_dropout(model: Any) -> Any:
+    """The model with every dropout at zero, so that two sides can be compared step by step."""
+    from torch import nn
+
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        # Some architectures keep the rates as plain numbers.
+        for name in ("dropout", "attention_dropout", "activation_dropout", "layerdrop"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return model
+
+
 @contextmanager
 def run_folder() -> Iterator[Path]:
     """An empty run directory that is gone afterwards."""
