@@ -3,48 +3,32 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcls import cli
 from slimcls.config import RunConfig
+from slimcls.shared import Shared
 
 if TYPE_CHECKING:
     from slimcls.runs import RunResult
 
 
-def train(config: RunConfig) -> RunResult:
+def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
     """Cut, fine-tune, test and save one classifier.
 
     A finished run with the same settings, data and weights is answered from its directory; a run
-    that was stopped goes on from its last checkpoint. Raises :class:`slimcls.errors.UserError` for
-    what the caller got wrong and :class:`slimcls.errors.Interrupted` after Ctrl-C or SIGTERM.
+    that was stopped goes on from its last checkpoint. Several runs of one process may have data
+    and model files in common by ``shared``. Raises :class:`slimcls.errors.UserError` for what the
+    caller got wrong and :class:`slimcls.errors.Interrupted` after Ctrl-C or SIGTERM.
     """
-    from slimcls.backbones import sources
-    from slimcls.data import catalog, tables
+    place = (shared or Shared()).place(config)
+    from slimcls import runs, session
 
-    spec = catalog.find(
-        config.dataset, text_column=config.text_column, label_column=config.label_column
-    )
-    sources.check_name(config.model, config.revision)
-    data = tables.load(spec, Path(config.data_dir) if config.data_dir else None)
-
-    def has_the_layers(folder: Path) -> None:
-        from slimcls import resolve
-
-        resolve.check_layers(config, folder)
-
-    source = sources.find(config.model, config.revision, has_the_layers)
-    # From here on torch and transformers are needed.
-    from slimcls import resolve, runs, session
-
-    config = resolve.resolve(config, source)
-    name = runs.run_name(config, {"source": source.fingerprint, "data": data.fingerprint})
-    folder = Path(config.out) / name
+    config, folder = place.config, place.folder
     if finished := (None if config.overwrite else runs.read_result(folder)):
         print(f"finished before; --overwrite starts again: {folder}", file=sys.stderr)
         return finished
-    work = session.Session(config, source, data, folder)
+    work = session.Session(config, place.source, place.data, folder)
     if runs.is_helper_process(config):
         return work.run()
     with runs.locked(folder):
