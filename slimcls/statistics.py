@@ -1,8 +1,24 @@
-"""Intervals for measured shares."""
+"""Means over seeds and test items, with intervals that hold the chance in both."""
 
 from __future__ import annotations
 
-from scipy.stats import binomtest
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.stats import binomtest, chi2
+from scipy.stats import t as student
+
+#: Extra squared deviation that each seed's items get, so that seeds which never erred, or runs
+#: which never disagreed, are not taken for certain (the idea of Agresti & Min 2005).
+PSEUDO = 1.0
+#: A variance between seeds lower than item noise alone would show once in twenty is raised to it.
+LUCK = 0.05
+
+Array = NDArray[np.float64]
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -15,3 +31,218 @@ def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float
         raise ValueError("an interval needs at least one trial")
     interval = binomtest(successes, trials).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True)
+class SeedItems:
+    """What one run got right: a flag for each test item."""
+
+    seed: int
+    ids: NDArray[Any]
+    """The items' names: an item that another seed was tested on too has the same one there."""
+    correct: NDArray[Any]
+    """True or 1 where the prediction was right, in the order of ``ids``."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds, as a share (0.02 is two points), with the chance that is in it.
+
+    ``between + common`` is the variance of ``mean``; docs/statistics.md has the method.
+    """
+
+    mean: float
+    """Mean over seeds of each seed's mean over its items."""
+    per_seed: tuple[float, ...]
+    """Each seed's mean, in the order of ``seeds``."""
+    seeds: tuple[int, ...]
+    items: int
+    """Test items in all, each counted once."""
+    fewest: int
+    """Test items of the seed that has fewest."""
+    between: float
+    """Variance of the mean as the differences between seeds show it: seeds and their own items."""
+    common: float
+    """Variance of the mean from items that seeds share, which no difference between seeds shows."""
+    over_items: float
+    """Variance of the mean if seeds did not matter: test items alone."""
+    lowest: float = -1.0
+    """The least value that can be: -1 for a difference, 0 for an accuracy."""
+
+    @property
+    def se(self) -> float:
+        """Standard error of the mean, over seeds and items; over items alone with one seed."""
+        return float(np.sqrt(self.between + self.common))
+
+    @property
+    def seed_sd(self) -> float:
+        """Standard deviation between seeds with item noise taken out; nan with one seed."""
+        if len(self.seeds) == 1:
+            return float("nan")
+        own = self.over_items - self.common
+        return float(np.sqrt(max(self.between - own, 0.0) * len(self.seeds)))
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval."""
+        return self.interval()[0]
+
+    @property
+    def high(self) -> float:
+        """Upper end of the 95 % interval."""
+        return self.interval()[1]
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """The two-sided interval: ends as shares, kept inside what can be."""
+        half = self.critical((1 - confidence) / 2) * self.se
+        return max(self.lowest, self.mean - half), min(1.0, self.mean + half)
+
+    def critical(self, level: float) -> float:
+        """Standard errors that the mean may lie off to one side with probability ``level``.
+
+        Cochran's (1964): the quantiles of the two variances' t distributions, weighted with them.
+        """
+        weight = self.between / (self.between + self.common)
+        over_items = float(student.isf(level, self.fewest - 1))
+        if len(self.seeds) == 1:
+            return over_items
+        return weight * float(student.isf(level, len(self.seeds) - 1)) + (1 - weight) * over_items
+
+    def p_above(self, threshold: float) -> float:
+        """One-sided p-value for "the mean is above ``threshold``"; agrees with ``interval``."""
+        distance = (self.mean - threshold) / self.se
+        tail = _tail(self, abs(distance))
+        return tail if distance >= 0 else 1 - tail
+
+    def p_below(self, threshold: float) -> float:
+        """One-sided p-value for "the mean is below ``threshold``"."""
+        return 1 - self.p_above(threshold)
+
+    def p_noninferior(self, margin: float) -> float:
+        """One-sided p-value for "less than ``margin`` is lost"."""
+        return self.p_above(-margin)
+
+    def smallest_margin(self, level: float = 0.05) -> float:
+        """The least margin that these runs show not to be lost, at a one-sided ``level``."""
+        return max(0.0, self.critical(level) * self.se - self.mean)
+
+    def items_share(self, level: float = 0.05) -> float:
+        """How much of the squared half-width would stay with any number of seeds, 0 to 1."""
+        alone = float(student.isf(level, self.fewest - 1)) ** 2 * self.over_items
+        return min(1.0, alone / (self.critical(level) * self.se) ** 2)
+
+    def limit(self, level: float = 0.05) -> Literal["seeds", "items"]:
+        """What to have more of first: the larger part of the squared half-width."""
+        if len(self.seeds) == 1:
+            return "seeds"
+        return "items" if self.items_share(level) >= 0.5 else "seeds"
+
+
+def mean_accuracy(runs: Sequence[SeedItems]) -> Estimate:
+    """The mean accuracy of runs that differ in their seed alone.
+
+    Raises:
+        ValueError: for no run, a seed twice, an item twice in a seed, or fewer than two items.
+    """
+    return _estimate(sorted(runs, key=lambda run: run.seed), lowest=0.0)
+
+
+def paired_difference(cut: Sequence[SeedItems], full: Sequence[SeedItems]) -> Estimate:
+    """The mean accuracy of ``cut`` minus that of ``full``, item by item, over the seeds of both.
+
+    Seeds that only one side has are left out: ``seeds`` of the answer says which were used.
+
+    Raises:
+        ValueError: for no common seed, a seed twice, an item twice in a seed, fewer than two
+            items, or runs of one seed that were tested on different items.
+    """
+    left, right = _by_seed(cut), _by_seed(full)
+    seeds = sorted(left.keys() & right.keys())
+    if not seeds:
+        raise ValueError("a paired difference needs a seed that both sides have")
+    return _estimate([_minus(left[seed], right[seed]) for seed in seeds], lowest=-1.0)
+
+
+def _by_seed(runs: Sequence[SeedItems]) -> dict[int, SeedItems]:
+    seeds = [run.seed for run in runs]
+    if len(set(seeds)) < len(seeds):
+        raise ValueError(f"a seed occurs twice among {sorted(seeds)}")
+    return dict(zip(seeds, runs, strict=True))
+
+
+def _minus(cut: SeedItems, full: SeedItems) -> SeedItems:
+    ids, mine, theirs = np.intersect1d(cut.ids, full.ids, return_indices=True)
+    if not len(ids) == len(cut.ids) == len(full.ids):
+        raise ValueError(f"the two runs of seed {cut.seed} were not tested on the same items")
+    values = np.asarray(cut.correct, float)[mine] - np.asarray(full.correct, float)[theirs]
+    return SeedItems(cut.seed, ids, values)
+
+
+def _estimate(runs: Sequence[SeedItems], lowest: float) -> Estimate:
+    _by_seed(runs)
+    if not runs or any(len(run.ids) < 2 for run in runs):
+        raise ValueError("an estimate needs a seed, and two test items in each")
+    values = [np.asarray(run.correct, float) for run in runs]
+    means = np.array([value.mean() for value in values])
+    items = np.unique(np.concatenate([run.ids for run in runs]))
+    off, tested = np.zeros((2, len(runs), len(items)))
+    for row, run in enumerate(runs):
+        places = np.searchsorted(items, run.ids)
+        tested[row, places] = 1
+        off[row, places] = values[row] - means[row]
+    counts = tested @ tested.T
+    if any(counts[row, row] < len(run.ids) for row, run in enumerate(runs)):
+        raise ValueError("a test item occurs twice in a seed")
+    between, common, over_items = variances(means, off @ off.T, counts)
+    return Estimate(
+        mean=float(means.mean()),
+        per_seed=tuple(means.tolist()),
+        seeds=tuple(run.seed for run in runs),
+        items=len(items),
+        fewest=int(counts.diagonal().min()),
+        between=float(between),
+        common=float(common),
+        over_items=float(over_items),
+        lowest=lowest,
+    )
+
+
+def variances(means: Array, products: Array, counts: Array) -> tuple[Array, Array, Array]:
+    """``between``, ``common`` and ``over_items`` of an Estimate; leading axes are data sets.
+
+    Args:
+        means: each seed's mean; shape (..., S).
+        products: sums, over the items two seeds share, of the products of the deviations from
+            each seed's mean; shape (..., S, S).
+        counts: items two seeds share, a seed's own number in the diagonal; shape (S, S).
+    """
+    sizes = counts.diagonal()
+    size = np.sqrt(np.outer(sizes, sizes))
+    products = products + PSEUDO * counts / size
+    own = products.diagonal(axis1=-2, axis2=-1) / (sizes - 1) / sizes
+    seeds = len(sizes)
+    if seeds == 1:
+        return np.zeros_like(own[..., 0]), own[..., 0], own[..., 0]
+    pairs = np.triu_indices(seeds, 1)
+    first, second, both = sizes[pairs[0]], sizes[pairs[1]], counts[pairs]
+    # The mean of a product is the items' variance times this: each seed was centred on its mean.
+    freedom = (both * (1 - 1 / first - 1 / second + both / (first * second))).sum()
+    item = np.maximum(products[..., pairs[0], pairs[1]].sum(axis=-1), 0) / max(freedom, 1)
+    common = item * (both / (first * second)).mean()
+    noise = np.maximum(own.mean(axis=-1) - common, 0) / seeds
+    seen = means.var(axis=-1, ddof=1) / seeds
+    between = np.maximum(seen, noise * chi2.ppf(LUCK, seeds - 1) / (seeds - 1))
+    return between, common, noise + common
+
+
+def _tail(estimate: Estimate, distance: float) -> float:
+    """The level whose critical value is ``distance``, which is not negative."""
+
+    def short(log_level: float) -> float:
+        return estimate.critical(float(np.exp(log_level))) - distance
+
+    # Levels are sought as logarithms, so that far tails keep their digits.
+    lowest, half = -700.0, float(np.log(0.5))
+    if short(lowest) < 0:
+        return 0.0
+    return float(np.exp(brentq(short, lowest, half))) if distance > 0 else 0.5

@@ -1,0 +1,188 @@
+"""Which cuts are good enough: non-inferiority at a margin, over several depths, tasks and modes."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from slimcls.statistics import Estimate
+
+Key = TypeVar("Key", bound=Hashable)
+Word = Literal[
+    "good enough", "worse", "cannot tell", "no reference", "no better than a baseline"
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One depth of a family, compared on the same seeds and items."""
+
+    keep: int
+    loss: Estimate
+    """The cut's accuracy minus that of full depth."""
+    baselines: Mapping[str, Estimate] = field(default_factory=dict)
+    """The cut's accuracy minus that of each cheap baseline, by its name."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """The cuts of one model that share a full depth: one task and mode."""
+
+    cuts: Sequence[Cut]
+    baselines: Mapping[str, Estimate] = field(default_factory=dict)
+    """Full depth's accuracy minus that of each cheap baseline, by its name."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A hypothesis after the procedure over all families."""
+
+    adjusted: float
+    """The least family-wise level at which it would have been rejected; 1 at most."""
+    level: float
+    """The level that its family had when it was reached, or when the family came to its end."""
+    rejected: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What can be said of a cut, and why."""
+
+    keep: int
+    word: Word
+    reason: str
+    """One sentence for the reader of a report; points are percentage points of accuracy."""
+    p: float
+    """p-value of "good enough", adjusted over depths and families."""
+    level: float
+    """The one-sided level that the family was left with."""
+    smallest_margin: float
+    """Least margin, as a share, that this cut alone would pass at that level."""
+    limit: Literal["seeds", "items"]
+    """What keeps that margin from being smaller."""
+
+
+def sequences(
+    families: Mapping[Key, Sequence[float]], level: float = 0.05
+) -> dict[Key, list[Step]]:
+    """Fixed sequences within families, Holm across them; p-values are one-sided, in test order.
+
+    Each family begins with an equal share of ``level``. A rejected hypothesis hands its family's
+    share to the next one; a family that is through hands it to those that are not, in equal parts.
+    It is a procedure of Bretz et al. (2009), who prove that errors over all families together keep
+    the level. With one hypothesis a family it is Holm's, with one family a fixed sequence.
+    """
+    steps: dict[Key, list[Step]] = {key: [] for key in families}
+    filled = [key for key in families if families[key]]
+    shares = {key: 1 / len(filled) for key in filled}
+    levels: dict[Key, float] = {}
+    reached = 0.0
+    while waiting := [key for key in filled if len(steps[key]) < len(families[key])]:
+        if reached <= level:
+            levels |= {key: shares[key] * level for key in waiting}
+        costs = {key: families[key][len(steps[key])] / shares[key] for key in waiting}
+        key = min(waiting, key=costs.__getitem__)
+        reached = max(reached, min(1.0, costs[key]))
+        steps[key].append(Step(reached, levels[key], reached <= level))
+        others = [name for name in waiting if name != key]
+        if len(steps[key]) == len(families[key]):
+            for name in others:
+                shares[name] += shares[key] / len(others)
+    return steps
+
+
+def judge(
+    families: Mapping[Key, Family], margin: float = 0.02, level: float = 0.05
+) -> dict[Key, list[Verdict]]:
+    """A verdict for each cut of each family, from deep to shallow.
+
+    Args:
+        families: by any key, such as (task, mode). What counts as one set of claims, over which
+            ``level`` holds, is what is given together.
+        margin: the loss, as a share, that does not matter.
+        level: one-sided.
+    """
+    cuts = {key: sorted(family.cuts, key=lambda cut: -cut.keep) for key, family in families.items()}
+    values = {
+        key: [_p_value(families[key], cut, margin, level) for cut in ordered]
+        for key, ordered in cuts.items()
+    }
+    steps = sequences(values, level)
+    verdicts: dict[Key, list[Verdict]] = {}
+    for key, ordered in cuts.items():
+        stop: int | None = None
+        verdicts[key] = []
+        for cut, step in zip(ordered, steps[key], strict=True):
+            word, reason = _word(families[key], cut, step, margin, level, stop)
+            verdicts[key].append(_verdict(cut, step, word, reason))
+            if stop is None and not step.rejected:
+                stop = cut.keep
+    return verdicts
+
+
+def smallest_good_enough(verdicts: Sequence[Verdict]) -> int | None:
+    """The least depth of a family that is good enough."""
+    return min((one.keep for one in verdicts if one.word == "good enough"), default=None)
+
+
+def unbeaten(over: Mapping[str, Estimate], level: float = 0.05) -> str | None:
+    """The baseline with most against being beaten, at a one-sided ``level``; None if all are."""
+    left = {name: p for name, one in over.items() if (p := one.p_above(0.0)) > level}
+    return max(left, key=left.__getitem__) if left else None
+
+
+def _p_value(family: Family, cut: Cut, margin: float, level: float) -> float:
+    """What enters the procedure: 1 where there is nothing to be shown, whatever the loss."""
+    gates = (family.baselines, cut.baselines)
+    if len(cut.loss.seeds) == 1 or any(not gate or unbeaten(gate, level) for gate in gates):
+        return 1.0
+    return cut.loss.p_noninferior(margin)
+
+
+def _word(
+    family: Family, cut: Cut, step: Step, margin: float, level: float, stop: int | None
+) -> tuple[Word, str]:
+    """``stop``: the first depth of the family that was not shown to be good enough."""
+    loss, points = cut.loss, f"{100 * margin:g} points"
+    if reason := _not_beaten("full depth", family.baselines, level):
+        return "no reference", reason
+    if reason := _not_beaten(f"keep {cut.keep}", cut.baselines, level):
+        return "no better than a baseline", reason
+    if len(loss.seeds) == 1:
+        return "cannot tell", "one seed says nothing about other seeds"
+    if step.rejected:
+        p = loss.p_noninferior(margin)
+        return (
+            "good enough",
+            f"a loss of {points} is ruled out (p = {p:.2g}, {step.adjusted:.2g} adjusted)",
+        )
+    if (p := loss.p_below(-margin)) <= level:
+        return "worse", f"a loss of more than {points} is shown (p = {p:.2g})"
+    if stop is not None:
+        return "cannot tell", f"not tested: the deeper keep {stop} was not shown to be good enough"
+    least = 100 * loss.smallest_margin(step.level)
+    limit = loss.limit(step.level)
+    return (
+        "cannot tell",
+        f"only a loss of {least:.1f} points is ruled out; more {limit} would help most",
+    )
+
+
+def _not_beaten(what: str, over: Mapping[str, Estimate], level: float) -> str | None:
+    if not over:
+        return f"{what} was compared with no baseline"
+    name = unbeaten(over, level)
+    return name and f"{what} was not shown to beat {name} (p = {over[name].p_above(0.0):.2g})"
+
+
+def _verdict(cut: Cut, step: Step, word: Word, reason: str) -> Verdict:
+    return Verdict(
+        keep=cut.keep,
+        word=word,
+        reason=reason,
+        p=step.adjusted,
+        level=step.level,
+        smallest_margin=cut.loss.smallest_margin(step.level),
+        limit=cut.loss.limit(step.level),
+    )
