@@ -9,9 +9,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin
+from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import jsonargparse
 import yaml
@@ -54,21 +55,47 @@ def parse(
 ) -> T:
     """Command-line words to a checked config.
 
-    ``--config FILE`` gives YAML settings; flags win over them wherever they stand. Fields named in
+    ``--config FILE`` gives YAML settings; flags win over them wherever they stand; a class with a
+    field ``config`` reads that file itself. Fields named in
     ``positional`` may stand bare, in that order; after ``--`` words are taken as they stand, even
     with dashes in front. Raises :class:`UserError` for whatever the user got wrong, before anything
     heavy is imported.
     """
     usage = _usage(prog, positional) if positional else {}
     parser = Parser(prog=prog, description=(config_class.__doc__ or "").strip(), **usage)
-    parser.add_argument("--config", metavar="FILE", help="YAML file of settings; flags win over it")
+    reads_itself = "config" in getattr(config_class, "__dataclass_fields__", {})
+    if not reads_itself:
+        parser.add_argument("--config", metavar="FILE", help="YAML of settings; flags win over it")
     parser.add_class_arguments(config_class, None, as_group=False)
     end = argv.index("--") if "--" in argv else len(argv)
     words = _named(_plain_words(argv[:end], parser), argv[end + 1 :], positional)
-    settings, rest = _split_config(words, parser)
+    settings, rest = ([], words) if reads_itself else _split_config(words, parser)
     namespace = parser.parse_args([*settings, *rest])
-    values = {k: v for k, v in vars(namespace).items() if k != "config"}
+    values = {k: v for k, v in vars(namespace).items() if reads_itself or k != "config"}
     return config_class(**values)
+
+
+def typed(config_class: type, name: str, value: Any) -> Any:
+    """A value from YAML as the field ``name`` has it: ``"1e-4"`` as a number for ``lr``.
+
+    Raises :class:`UserError` for an unknown field, with the nearest, or a value of another type.
+    """
+    field = str(name).replace("-", "_")
+    known = set(get_type_hints(config_class))
+    if field not in known:
+        raise _unknown_setting(str(name), known)
+    parser, word = _settings(config_class), _yaml_word(value)
+    given = _listed(word) if _is_list(parser, f"--{field}") else word
+    return vars(parser.parse_args([f"--{field}={given}"]))[field]
+
+
+@cache
+def _settings(config_class: type) -> Parser:
+    """A parser that takes single settings and asks for none."""
+    parser = Parser(prog="")
+    for name, hint in get_type_hints(config_class).items():
+        parser.add_argument(f"--{name}", type=hint, default=None)
+    return parser
 
 
 def _usage(prog: str, positional: tuple[str, ...]) -> dict[str, str]:
@@ -232,7 +259,7 @@ def _yaml_flags(path: str, parser: Parser) -> list[str]:
 
 def _unknown_setting(key: str, known: set[str]) -> UserError:
     ours = ELSEWHERE.get("--" + key.replace("_", "-"), "")[2:]
-    if ours in known:
+    if ours and known & {ours, ours.replace("-", "_")}:
         return UserError(f"unknown setting {key!r}; did you mean {ours!r}?")
     return UserError.unknown("setting", key, known)
 

@@ -25,6 +25,14 @@ class UserError(Exception):
         return cls(f"unknown {kind} {name!r}{nearest} (known: {', '.join(names)}{extra})")
 
 
+class Busy(UserError):
+    """Another process holds the run directory."""
+
+
+class Diverged(UserError):
+    """Training led to numbers that are not finite: the settings do not work."""
+
+
 class Interrupted(BaseException):
     """The run was asked to stop (Ctrl-C or SIGTERM) and has saved what it needs to go on.
 

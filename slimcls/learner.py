@@ -13,7 +13,7 @@ from transformers import get_scheduler
 
 from slimcls.config import RunConfig
 from slimcls.data.batches import Batch
-from slimcls.errors import UserError
+from slimcls.errors import Diverged
 from slimcls.modes import Mode
 from slimcls.trunk import Prefix, read_prefix
 
@@ -119,7 +119,7 @@ class Learner(L.LightningModule):
     def _check_finite(self, name: str, values: Tensor) -> None:
         if not torch.isfinite(values).all():
             lr = self.trainer.optimizers[0].param_groups[0]["lr"]
-            raise UserError(
+            raise Diverged(
                 f"the {name} became {values.sum().item()} at step {self.global_step + 1} with "
                 f"learning rate {lr:.2g}: try a lower --lr, more --warmup, --clip 1 or "
                 "--precision 32"

@@ -19,7 +19,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import yaml
 
 from slimcls.config import RunConfig, hashed
-from slimcls.errors import UserError
+from slimcls.errors import Busy, UserError
 
 #: Raised whenever a column changes its name, type or meaning, or a run its outcome.
 SCHEMA_VERSION = 1
@@ -154,7 +154,7 @@ def _plain(word: str) -> str:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run directory; the kernel lets go of it when the process dies.
 
-    Raises UserError if the folder cannot be written or another process holds it.
+    Raises UserError if the folder cannot be written, and Busy if another process holds it.
     """
     from filelock import FileLock, Timeout
 
@@ -163,7 +163,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock = FileLock(folder / ".lock")
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(f"{folder}: another process is working on this run") from None
+        raise Busy(f"{folder}: another process is working on this run") from None
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); see --out") from None
     try:

@@ -22,7 +22,7 @@ from slimcls.config import RunConfig
 from slimcls.data.batches import Items
 from slimcls.data.splits import Example
 from slimcls.data.tables import Tables
-from slimcls.errors import UserError
+from slimcls.errors import Diverged
 from slimcls.fitting import Fitted, Work, fit
 from slimcls.inputs import make_inputs
 from slimcls.modes import class_weights
@@ -134,7 +134,7 @@ class Session:
         with tqdm(total=len(ids), disable=not sys.stderr.isatty(), leave=False) as bar:
             scores = classifier.scores(ids, self.config.eval_batch_size, bar.update)
         if not scores.isfinite().all():
-            raise UserError(
+            raise Diverged(
                 f"the scores became {scores.sum().item()} while {doing}: try a lower --lr, "
                 "--clip 1 or --precision 32"
             )

@@ -12,7 +12,7 @@ from slimcls.backbones.families import check_architecture
 from slimcls.backbones.layout import TOKENIZER_FILES, read_json, weight_files
 from slimcls.errors import UserError
 
-__all__ = ["KNOWN", "Source", "cache_dir", "check_name", "find"]
+__all__ = ["KNOWN", "Source", "cache_dir", "check_name", "find", "look"]
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,34 @@ def find(
     fetched = hub.fetch(known, revision, checked)
     weights = tuple(fetched.folder / file for file in fetched.weights)
     return Source(name, fetched.folder, f"hub:{fetched.commit}", weights)
+
+
+class _Seen(Exception):
+    """Says where config.json lies, in time to fetch nothing else."""
+
+
+def look(
+    name: str, revision: str | None = None, check: Callable[[Path], None] | None = None
+) -> Source:
+    """As :func:`find`, but of a hub model config.json alone is fetched: a Source without weights.
+
+    Raises UserError as :func:`find` does.
+    """
+
+    def seen(folder: Path) -> None:
+        raise _Seen(folder)
+
+    check_name(name, revision)
+    if _kind(name) != "hub":
+        return find(name, revision, check)
+    try:
+        return find(name, revision, seen)
+    except _Seen as stop:
+        folder: Path = stop.args[0]
+    if check:
+        check(folder)
+    # The hub's cache names a snapshot's folder by its commit.
+    return Source(name, folder, f"hub:{folder.name}", ())
 
 
 def _local(name: str, folder: Path, note: str, check: Callable[[Path], None] | None) -> Source:

@@ -1,0 +1,288 @@
+"""A grid's YAML as a list of runs: axes, combinations left out, settings to choose."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from slimcls import cli
+from slimcls.config import NOT_HASHED, RunConfig
+from slimcls.errors import UserError
+
+#: What a grid has no use for, and why.
+REFUSED = {
+    "overwrite": "a grid leaves finished runs alone; delete the run directories to start them anew",
+    "devices": "a cell is one process; start runs on several devices with slimcls train",
+    "num_nodes": "a cell is one process; start runs on several machines with slimcls train",
+    "strategy": "a cell is one process; start runs of several processes with slimcls train",
+}
+#: Settings that do not tell runs apart (the content of layer scores does).
+NO_AXES = NOT_HASHED - {"scores"}
+#: Keys of the YAML that are no settings.
+EXCLUDE, CHOOSE, CELLS = "exclude", "choose", "cells"
+
+#: One combination: settings by name, those that the file gives.
+Combination = dict[str, Any]
+By = Literal["validation_accuracy", "validation_macro_f1"]
+_DEFAULTS: Combination = {f.name: f.default for f in dataclasses.fields(RunConfig)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """Settings that are chosen on validation data, for each group of runs by itself."""
+
+    over: tuple[str, ...]
+    """The searched settings."""
+    by: By = "validation_accuracy"
+    budget: int | None = None
+    """Most candidates a group; they are drawn from all, the same for every group."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All runs that a grid may come to."""
+
+    name: str
+    runs: tuple[RunConfig, ...]
+    """In the order of the file: the first axis varies slowest. Every candidate with every seed."""
+    varying: tuple[str, ...]
+    """Settings in which runs differ."""
+    search: Search | None = None
+
+    def label(self, run: RunConfig) -> str:
+        """What tells this run from the grid's others, for people."""
+        return label(dataclasses.asdict(run), self.varying)
+
+    def groups(self) -> list[Group]:
+        """Runs that differ in nothing but the seed and the searched settings."""
+        over = self.search.over if self.search else ()
+        free = NO_AXES | {"seed", *over}
+        found: dict[str, list[RunConfig]] = {}
+        for run in self.runs:
+            rest = {f: v for f, v in dataclasses.asdict(run).items() if f not in free}
+            found.setdefault(repr(rest), []).append(run)
+        return [Group(tuple(runs), over) for runs in found.values()]
+
+
+@dataclass(frozen=True)
+class Group:
+    """The runs of one cut, mode and task: candidate settings times seeds."""
+
+    runs: tuple[RunConfig, ...]
+    over: tuple[str, ...]
+
+    @property
+    def candidates(self) -> tuple[RunConfig, ...]:
+        """Every candidate at the group's first seed."""
+        return tuple(run for run in self.runs if run.seed == self.runs[0].seed)
+
+    def like(self, candidate: RunConfig) -> tuple[RunConfig, ...]:
+        """The runs of one candidate, every seed."""
+        wanted = self.settings(candidate)
+        return tuple(run for run in self.runs if self.settings(run) == wanted)
+
+    def settings(self, run: RunConfig) -> dict[str, Any]:
+        """The searched settings of a run."""
+        return {name: getattr(run, name) for name in self.over}
+
+
+#: What every label says, ahead of the other settings that vary.
+_LEADING = ("dataset", "mode", "model")
+_CUT = ("keep", "layers")
+
+
+def label(settings: Combination, varying: Sequence[str]) -> str:
+    """Data, mode, model and cut, then whatever else varies, then the seed."""
+    words = [Path(str(settings[name])).stem for name in _LEADING]
+    layers = settings["layers"]
+    cut = f"layers {','.join(map(str, layers))}" if layers else f"keep {settings['keep'] or 2}"
+    rest = [name for name in varying if name not in (*_LEADING, *_CUT, "seed")]
+    return " ".join([*words, cut, *(f"{name} {settings[name]}" for name in (*rest, "seed"))])
+
+
+def read(path: str, **given: Any) -> Grid:
+    """The grid of a YAML file; ``given`` wins over its settings where it is not None.
+
+    Nothing heavy is imported and no model or data is looked at.
+
+    Raises:
+        UserError: a setting that there is none of, a value of the wrong type, an axis without
+            values, combinations that RunConfig refuses (named), or no combination at all.
+    """
+    content = cli.read_yaml(path)
+    try:
+        return _grid(Path(path).stem, content, {k: v for k, v in given.items() if v is not None})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _grid(name: str, content: dict[str, Any], given: dict[str, Any]) -> Grid:
+    shared = {k: v for k, v in content.items() if k not in (EXCLUDE, CHOOSE, CELLS)} | given
+    blocks = [_axes(shared | block) for block in _mappings(content, CELLS, [{}])]
+    search = _search(content[CHOOSE]) if content.get(CHOOSE) is not None else None
+    rules = [_rule(rule, search) for rule in _mappings(content, EXCLUDE, [])]
+    varying = _varying(blocks)
+    if search:
+        _check_search(search, blocks)
+    combinations = [c for block in blocks for c in _combinations(block, search)]
+    kept = list(_left(combinations, rules))
+    if not kept:
+        raise UserError(
+            f"an empty grid: exclude drops each of its {len(combinations)} combinations"
+        )
+    # Runs that stand in several blocks are one.
+    runs = {repr(run): run for run in (_run(c, varying) for c in kept)}
+    return Grid(name, tuple(runs.values()), varying, search)
+
+
+def _mappings(content: dict[str, Any], key: str, default: list[Any]) -> list[dict[str, Any]]:
+    value = content.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, list) or not all(isinstance(v, dict) and v for v in value):
+        raise UserError(f"{key}: must be a list of mappings, as in '- {{mode: cls, keep: 1}}'")
+    if not value:
+        raise UserError(f"{key}: is empty; leave it out")
+    return value
+
+
+def _axes(settings: dict[str, Any]) -> dict[str, list[Any]]:
+    """Every setting as a list of typed values."""
+    axes = {}
+    for key, value in settings.items():
+        name = str(key).replace("-", "_")
+        values = _values(name, value)
+        if name in REFUSED:
+            raise UserError(f"{name}: not in a grid: {REFUSED[name]}")
+        if len(values) > 1 and name in NO_AXES:
+            raise UserError(f"{name}: takes one value in a grid, it does not tell runs apart")
+        axes[name] = values
+    if "dataset" not in axes:
+        raise UserError("dataset: is required")
+    return axes
+
+
+def _values(name: str, value: Any) -> list[Any]:
+    """The values of an axis, or of a scalar as an axis of one."""
+    listed = value if _is_axis(name, value) else [value]
+    if not listed:
+        raise UserError(f"{name}: an axis without values; give some, or leave it out")
+    values = [cli.typed(RunConfig, name, one) for one in listed]
+    for place, one in enumerate(values):
+        if one in values[:place]:
+            raise UserError(f"{name}: {one} stands there twice")
+    return values
+
+
+def _is_axis(name: str, value: Any) -> bool:
+    """A list is an axis; for ``layers``, itself a list, a list of lists is."""
+    if not isinstance(value, list):
+        return False
+    return name != "layers" or any(isinstance(v, list) or v is None for v in value) or not value
+
+
+def _varying(blocks: list[dict[str, list[Any]]]) -> tuple[str, ...]:
+    """Settings with more than one value, within a block or between blocks."""
+    names = dict.fromkeys(name for block in blocks for name in block)
+    return tuple(
+        name
+        for name in names
+        if len({repr(v) for block in blocks for v in block.get(name, [_DEFAULTS[name]])}) > 1
+    )
+
+
+def _search(content: Any) -> Search:
+    known = {f.name for f in dataclasses.fields(Search)}
+    if not isinstance(content, dict) or "over" not in content:
+        raise UserError("choose: must be a mapping, as in '{over: [lr], budget: 3}'")
+    for key in content:
+        if key not in known:
+            raise UserError.unknown("key of choose", str(key), known)
+    over, budget = content["over"], content.get("budget")
+    over = [over] if isinstance(over, str) else over or []
+    over = tuple(str(name).replace("-", "_") for name in over)
+    by = content.get("by", "validation_accuracy")
+    if by not in get_args(By):
+        raise UserError.unknown("choose: by", str(by), get_args(By), "never by test data")
+    if budget is not None and (not isinstance(budget, int) or budget < 1):
+        raise UserError(f"choose: budget {budget}: a number of candidates, at least 1")
+    if not over:
+        raise UserError("choose: over: names no setting; as in 'over: [lr, epochs]'")
+    return Search(over=over, by=by, budget=budget)
+
+
+def _check_search(search: Search, blocks: list[dict[str, list[Any]]]) -> None:
+    """Each searched setting is an axis, and every block searches as much as the others."""
+    for name in search.over:
+        if name == "seed":
+            raise UserError("choose: over: seed: seeds are repeats, never chosen")
+        if any(name not in block for block in blocks):
+            raise UserError.unknown("axis in choose", name, set.intersection(*map(set, blocks)))
+    counts = {len(_candidates(block, search)) for block in blocks}
+    if len(counts) > 1:
+        raise UserError(
+            f"choose: cells search {' and '.join(map(str, sorted(counts)))} candidates: "
+            "every group must have the same number, or budget must bring it down to one"
+        )
+    if counts == {1}:
+        raise UserError(f"choose: one candidate only: give {', '.join(search.over)} more values")
+
+
+def _candidates(block: dict[str, list[Any]], search: Search) -> list[tuple[Any, ...]]:
+    """The searched combinations of a block: all, or as many as the budget has, drawn once."""
+    axes = [block[name] for name in search.over]
+    everything = list(itertools.product(*axes))
+    if search.budget is None or search.budget >= len(everything):
+        return everything
+    drawn = random.Random(0).sample(range(len(everything)), search.budget)
+    return [everything[place] for place in sorted(drawn)]
+
+
+def _combinations(block: dict[str, list[Any]], search: Search | None) -> Iterator[Combination]:
+    wanted = set(map(repr, _candidates(block, search))) if search else set()
+    for values in itertools.product(*block.values()):
+        combination = dict(zip(block, values, strict=True))
+        if not search or repr(tuple(combination[name] for name in search.over)) in wanted:
+            yield combination
+
+
+def _rule(content: dict[str, Any], search: Search | None) -> dict[str, list[Any]]:
+    rule = {str(k).replace("-", "_"): v for k, v in content.items()}
+    for name in rule:
+        if search and name in search.over:
+            raise UserError(f"exclude: {name}: choose searches it, the same for every group")
+    return {name: _values(name, value) for name, value in rule.items()}
+
+
+def _left(
+    combinations: Sequence[Combination], rules: list[dict[str, list[Any]]]
+) -> Iterator[Combination]:
+    """The combinations that no rule drops. Raises UserError for a rule that drops none."""
+    dropped = [0] * len(rules)
+    for combination in combinations:
+        hits = [place for place, rule in enumerate(rules) if _matches(rule, combination)]
+        for place in hits:
+            dropped[place] += 1
+        if not hits:
+            yield combination
+    if 0 in dropped:
+        rule = {k: v[0] if len(v) == 1 else v for k, v in rules[dropped.index(0)].items()}
+        raise UserError(f"exclude: {rule} drops nothing; leave it out or mend it")
+
+
+def _matches(rule: dict[str, list[Any]], combination: Combination) -> bool:
+    settings = _DEFAULTS | combination
+    return all(settings[name] in values for name, values in rule.items())
+
+
+def _run(combination: Combination, varying: tuple[str, ...]) -> RunConfig:
+    try:
+        return RunConfig(**combination)
+    except UserError as error:
+        named = label(_DEFAULTS | combination, varying)
+        raise UserError(f"{named}: {error}; exclude it, or change it") from None
