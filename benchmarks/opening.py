@@ -1,0 +1,271 @@
+"""Opening a cut model: seconds, memory and bytes read, against transformers' from_pretrained.
+
+On a made GPT-2 checkpoint (random float32 weights in a temporary folder, deleted afterwards): the
+shape of GPT-2 XL, 6.2 GB, with --size full, a smaller one otherwise. Three ways to the same cut
+model: slimcls.backbones.truncate.open_cut; from_pretrained with n_layer set, which can only keep
+first layers; and from_pretrained of the whole model with the other blocks dropped. Each opens in a
+process of its own that has imported everything before, with the file out of the page cache, and
+then touches every parameter, because mapped weights are in no memory until they are looked at. All
+must give the same logits, bit for bit.
+
+Peak memory is the growth of the process' peak, bytes read are what it got by system calls: both
+over the bytes of the kept parameters.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks import harness, machine
+from benchmarks.harness import Row, Took
+
+SHAPES = {
+    "small": {"n_embd": 768, "n_layer": 12, "n_head": 12},
+    "full": {"n_embd": 1600, "n_layer": 48, "n_head": 25},
+}
+KEEPS = {"small": (1, 2, 12), "full": (1, 2, 12, 48)}
+#: Layers that are not the first ones.
+SCATTERED = {"small": (0, 5, 11), "full": (0, 5, 47)}
+SHARD = 500_000_000
+
+#: Bytes a tensor's element takes in the file.
+ITEM = 4
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What came of opening a model in a process of its own. Bytes, but for the logits."""
+
+    kept: int
+    peak: int
+    resident: int
+    read: int
+    from_disk: int
+    logits: list[float]
+
+
+def make_checkpoint(folder: Path, shape: dict[str, int], *, shard: int | None) -> None:
+    """Write config.json and random weights, tensor by tensor: no more than one is in memory."""
+    import torch
+    from transformers import GPT2Config, GPT2Model
+
+    config = GPT2Config(**shape)
+    config.architectures = ["GPT2LMHeadModel"]
+    config.save_pretrained(folder)
+    with torch.device("meta"):
+        shapes = {name: tuple(t.shape) for name, t in GPT2Model(config).state_dict().items()}
+    parts = list(_parts(shapes, shard))
+    names = [f"model-{i:05}-of-{len(parts):05}.safetensors" for i in range(1, len(parts) + 1)]
+    if shard is None:
+        names = ["model.safetensors"]
+    for name, part in zip(names, parts, strict=True):
+        _write(folder / name, {tensor: shapes[tensor] for tensor in part})
+    if shard is not None:
+        index = {tensor: name for name, part in zip(names, parts, strict=True) for tensor in part}
+        text = json.dumps({"metadata": {}, "weight_map": index})
+        (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8")
+
+
+def _parts(shapes: dict[str, tuple[int, ...]], shard: int | None) -> Iterator[list[str]]:
+    part: list[str] = []
+    size = 0
+    for name, shape in shapes.items():
+        part.append(name)
+        size += _bytes(shape)
+        if shard is not None and size >= shard:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _bytes(shape: Iterable[int]) -> int:
+    size = ITEM
+    for n in shape:
+        size *= n
+    return size
+
+
+def _write(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
+    """A safetensors file: the length of the header, the header, the numbers."""
+    import torch
+
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        start, end = end, end + _bytes(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    generator = torch.Generator().manual_seed(0)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for shape in shapes.values():
+            values = torch.randn(shape, generator=generator).mul_(0.02)
+            file.write(memoryview(values.numpy()).cast("B"))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def forget(folder: Path) -> None:
+    """Take the files out of the page cache."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def opened_by(way: str, folder: str, tiny: str, layers: list[int]) -> Took:
+    """Open ``layers`` of the checkpoint one way; runs in a process of its own.
+
+    ``tiny`` is a small checkpoint that is opened first, so that imports are not measured.
+    """
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    torch.set_grad_enabled(False)
+    _touch(WAYS[way](Path(tiny), [0]))
+    gc.collect()
+    forget(Path(folder))
+    before = _from_disk()
+    with machine.Meter() as meter:
+        model = WAYS[way](Path(folder), layers)
+        gc.collect()
+        _touch(model)
+    kept = sum(p.nbytes for p in model.parameters())
+    disk = _from_disk() - before
+    logits = model(torch.arange(8)[None]).logits[0, -1]
+    found = [*logits[:64].tolist(), float(logits.double().sum())]
+    return Took(meter.seconds, Opened(kept, meter.peak, meter.resident, meter.read, disk, found))
+
+
+def _touch(model: Any) -> None:
+    for parameter in model.parameters():
+        parameter.sum()
+
+
+def _from_disk() -> int:
+    rows = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    return int(dict(row.split(": ") for row in rows)["read_bytes"])
+
+
+def by_slimcls(folder: Path, layers: list[int]) -> Any:
+    """Read the kept tensors only."""
+    from slimcls.backbones.sources import Source
+    from slimcls.backbones.truncate import open_cut
+
+    files = tuple(sorted(folder.glob("*.safetensors")))
+    return open_cut(Source("made", folder, "", files), layers, head="lm")
+
+
+def by_n_layer(folder: Path, layers: list[int]) -> Any:
+    """transformers' own way to first layers."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    assert layers == list(range(len(layers)))
+    return AutoModelForCausalLM.from_pretrained(folder, n_layer=len(layers), dtype=torch.float32)
+
+
+def by_slicing(folder: Path, layers: list[int]) -> Any:
+    """Open the whole model and drop blocks."""
+    import torch
+    from torch import nn
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model.transformer.h = nn.ModuleList([model.transformer.h[i] for i in layers])
+    for place, block in enumerate(model.transformer.h):
+        block.attn.layer_idx = place
+    model.config.n_layer = len(layers)
+    return model
+
+
+SLIMCLS, N_LAYER, SLICING = "slimcls", "from_pretrained(n_layer)", "whole, then sliced"
+WAYS = {SLIMCLS: by_slimcls, N_LAYER: by_n_layer, SLICING: by_slicing}
+
+
+def measure(name: str, folder: Path, tiny: Path, layers: list[int], repetitions: int) -> list[Row]:
+    """All ways to these layers in turns; a row for each rival."""
+    first = layers == list(range(len(layers)))
+    ways = [way for way in WAYS if first or way != N_LAYER]
+
+    def side(way: str) -> Took:
+        return machine.apart(opened_by, way, str(folder), str(tiny), layers)
+
+    def check(outcomes: dict[str, Opened]) -> None:
+        harness.agree("logits", {way: found.logits for way, found in outcomes.items()}, 0.0)
+
+    sides = {way: (lambda way=way: side(way)) for way in ways}
+    turns = harness.alternate(sides, repetitions=repetitions, warm_up=0, check=check)
+    ours = figures(turns.outcomes[SLIMCLS], "", floors=True)
+    rows = []
+    for rival in ways[1:]:
+        pair = {way: turns.seconds[way] for way in (SLIMCLS, rival)}
+        faster = harness.ratio(pair[rival], pair[SLIMCLS], name="times faster")
+        theirs = figures(turns.outcomes[rival], "rival's ", floors=False)
+        note = f"{turns.outcomes[SLIMCLS][0].kept / 1e6:,.0f} MB kept"
+        rows.append(Row(f"{name}, against: {rival}", pair, [faster, *ours, *theirs], note=note))
+    return rows
+
+
+def figures(outcomes: list[Opened], whose: str, *, floors: bool) -> list[harness.Figure]:
+    """Memory and bytes read over the bytes kept; mapped bytes are read by no system call."""
+    peak, read, disk = (1.15, 1.02, None) if floors else (None, None, None)
+    shares = {
+        "peak memory / kept": ([o.peak / o.kept for o in outcomes], peak),
+        "bytes read / kept": ([o.read / o.kept for o in outcomes], read),
+        "bytes from disk / kept": ([o.from_disk / o.kept for o in outcomes], disk),
+    }
+    return [harness.figure(whose + n, values, at_most=m) for n, (values, m) in shares.items()]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make the checkpoints, measure, delete them."""
+    made = harness.parser("opening", __doc__)
+    made.add_argument(
+        "--folder", help="where the checkpoints are made; the system's own if not given"
+    )
+    options = made.parse_args(argv)
+    shape, scattered = SHAPES[options.size], list(SCATTERED[options.size])
+    keeps = [list(range(keep)) for keep in KEEPS[options.size]]
+    cases = {f"one file, keep {len(layers)}": (None, layers) for layers in keeps}
+    text = ",".join(map(str, scattered))
+    cases[f"one file, layers {text}"] = (None, scattered)
+    cases["shards, keep 2"] = (SHARD, [0, 1])
+    cases[f"shards, layers {text}"] = (SHARD, scattered)
+    wanted = {name: case for name, case in cases.items() if options.only in name}
+    rows: list[Row] = []
+    for shard in (None, SHARD):
+        mine = {name: layers for name, (kind, layers) in wanted.items() if kind == shard}
+        if mine:
+            rows += _with_checkpoint(options, shape, shard, mine)
+    harness.report("opening", rows, options, {"shape": shape, "dtype": "float32", "head": "lm"})
+    return 0
+
+
+def _with_checkpoint(
+    options: Any, shape: dict[str, int], shard: int | None, cases: dict[str, list[int]]
+) -> list[Row]:
+    with TemporaryDirectory(prefix="slimcls-bench-", dir=options.folder) as name:
+        folder, tiny = Path(name) / "made", Path(name) / "tiny"
+        make_checkpoint(folder, shape, shard=shard)
+        make_checkpoint(tiny, {"n_embd": 16, "n_layer": 1, "n_head": 1}, shard=None)
+        turns = options.repetitions or 3
+        return [
+            row
+            for case, layers in cases.items()
+            for row in measure(case, folder, tiny, layers, turns)
+        ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
