@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from slimcls.backbones.selectors import check_select
+from slimcls import importance
 from slimcls.errors import UserError
 
 Mode = Literal["lm", "p-cls", "cls"]
@@ -41,7 +41,9 @@ class RunConfig:
     """How many layers stay; all means no cut. Default: 2, or as many as --layers names."""
 
     select: str = "first"
-    """Which layers stay: first keeps layers 0..keep-1."""
+    """Which layers stay: first (0..keep-1), sequential (the last), even, random (by --seed), or
+    those of most influence on the run's training texts: bi, bi-last, relative-magnitude, angular,
+    greedy-loss, taylor (docs/layers.md)."""
 
     layers: list[int] | None = None
     """Names the kept layers outright, ascending, as in 0,1,5; instead of --keep."""
@@ -207,9 +209,14 @@ def _check_ranges(config: RunConfig) -> None:
 
 
 def _check_cut(config: RunConfig) -> None:
-    check_select(config.select)
+    needs_text = importance.find(config.select).needs_text
+    if config.scores is not None and not needs_text:
+        raise UserError(f"--scores: --select {config.select} looks at none; leave out one of them")
     if config.layers is not None and not config.layers:
         raise UserError("--layers: names no layer; give their numbers, as in --layers 0,1,5")
+    # A resolved run says both, and how many: whether they agree is known once its depth is.
+    if config.layers is not None and config.select != "first" and config.keep is None:
+        raise UserError(f"--layers names the layers itself: leave out --select {config.select}")
     if config.keep is None:
         config.keep = len(config.layers) if config.layers else 2
     if isinstance(config.keep, int) and config.keep < 1:
@@ -224,8 +231,6 @@ def _check_cut(config: RunConfig) -> None:
         raise UserError(
             f"--layers {','.join(map(str, config.layers))}: must be ascending, each layer once"
         )
-    if config.select != "first":
-        raise UserError("--layers names the layers itself: leave out --select")
 
 
 def _check_mode(config: RunConfig) -> None:

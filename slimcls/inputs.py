@@ -31,12 +31,12 @@ class Inputs:
         return max(len(ids) for ids in [*self.train, *self.validation, *self.test])
 
 
-def make_inputs(config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> Inputs:
-    """Draw the items of a run and encode them; what was left out or cut is said in the log.
+def draw_items(config: RunConfig, data: Tables) -> Splits:
+    """The items of a run.
 
     The draw depends on the data and the seed alone, so that modes and depths see the same items.
     """
-    splits = draw(
+    return draw(
         data,
         shots=config.shots,
         demos=config.demos,
@@ -45,6 +45,11 @@ def make_inputs(config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> In
         test_size=config.test_size,
         rule=config.split,
     )
+
+
+def make_inputs(config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> Inputs:
+    """Draw the items of a run and encode them; what was left out or cut is said in the log."""
+    splits = draw_items(config, data)
     for note in dict.fromkeys((*data.notes, *splits.notes)):
         log.say(f"note: {note}")
     encoder = make_encoder(

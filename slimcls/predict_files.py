@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from slimcls.classifier import Classifier, Prediction
-from slimcls.data.columns import TEXT_NAMES
+from slimcls.data.columns import choose_text
 from slimcls.data.files import delimiter
 from slimcls.errors import UserError
 from slimcls.runs import replacing
@@ -110,23 +110,6 @@ def _is_broken(value: Any) -> bool:
     return isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
-def choose_column(path: Path, names: list[str], wanted: str | None) -> str:
-    """The column that holds the text. Raises UserError where that is not clear."""
-    if wanted is not None:
-        if wanted not in names:
-            raise UserError.unknown(f"text column in {path}", wanted, names)
-        return wanted
-    if len(names) == 1:
-        return names[0]
-    found = [name for name in names if name.lower() in TEXT_NAMES]
-    if len(found) != 1:
-        raise UserError(
-            f"{path}: which column holds the text? name it with --text-column "
-            f"(there are {', '.join(names)})"
-        )
-    return found[0]
-
-
 def _open_text(path: Path) -> Any:
     try:
         return path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
@@ -199,7 +182,7 @@ class Csv:
             if not header:
                 raise UserError(f"{path} line 1: {fault}" if fault else f"{path}: is empty")
             _refuse_twins(path, header)
-            column = choose_column(path, header, column)
+            column = choose_text(path, header, column)
             for number, cells, fault in records:
                 if not fault and len(cells) != len(header):
                     fault = f"{len(cells)} columns, the header has {len(header)}"
@@ -245,7 +228,7 @@ class JsonLines:
                 if not isinstance(values, dict):
                     yield Row(number, {}, fault="not a JSON object")
                     continue
-                column = column or choose_column(path, list(values), None)
+                column = column or choose_text(path, list(values), None)
                 yield _text_of(number, values, column)
 
     def writer(self, source: Path, path: Path, stack: ExitStack) -> Any:
@@ -279,7 +262,7 @@ class Parquet:
 
         file = _open_parquet(path)
         _refuse_twins(path, file.schema_arrow.names)
-        column = choose_column(path, file.schema_arrow.names, column)
+        column = choose_text(path, file.schema_arrow.names, column)
         number = 0
         try:
             for batch in file.iter_batches(batch_size=CHUNK):

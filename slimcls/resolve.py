@@ -7,23 +7,29 @@ from pathlib import Path
 
 import torch
 
-from slimcls.backbones.selectors import chosen_layers
+from slimcls import selection
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import config_in, depth_of, read_config
 from slimcls.config import Accelerator, Precision, RunConfig
+from slimcls.devices import accelerator_for
 from slimcls.errors import UserError
+from slimcls.layer_scores import Scores
 
 
-def resolve(config: RunConfig, source: Source) -> RunConfig:
-    """The same run with nothing left open: what is saved, hashed and reported."""
+def resolve(config: RunConfig, source: Source, scores: Scores | None = None) -> RunConfig:
+    """The same run with nothing left open: what is saved, hashed and reported.
+
+    ``scores`` are those that :func:`slimcls.selection.scores_for` gives. Without a cut it does not
+    matter what would have chosen: ``select`` is then ``first``.
+    """
     depth = depth_of(read_config(source))
-    assert config.keep is not None
-    layers = chosen_layers(depth, config.keep, config.layers, config.select)
-    accelerator = _accelerator(config.accelerator)
+    layers = selection.kept_layers(config, depth, scores)
+    accelerator = accelerator_for(config.accelerator)
     return dataclasses.replace(
         config,
         keep=len(layers),
         layers=list(layers),
+        select="first" if config.keep == "all" else config.select,
         accelerator=accelerator,
         precision=_precision(config.precision, accelerator),
         lm_loss=(config.lm_loss or "label-words") if config.mode == "lm" else None,
@@ -33,9 +39,7 @@ def resolve(config: RunConfig, source: Source) -> RunConfig:
 
 def check_layers(config: RunConfig, folder: Path) -> None:
     """Whether the model in ``folder`` has the layers that stay; before its weights are fetched."""
-    depth = depth_of(config_in(folder, config.model))
-    assert config.keep is not None
-    chosen_layers(depth, config.keep, config.layers, config.select)
+    selection.check_layers(config, depth_of(config_in(folder, config.model)))
 
 
 #: Default peak learning rates by what is trained: (kept layers at most, rate), in order.
@@ -52,16 +56,6 @@ def learning_rate(tune: str, keep: int) -> float:
     """The default peak learning rate for a way of tuning and a number of kept layers."""
     rows = LEARNING_RATES[tune.partition("-")[0]]
     return next(rate for most, rate in rows if keep <= most)
-
-
-def _accelerator(wanted: Accelerator) -> Accelerator:
-    if wanted in ("auto", "gpu") and torch.cuda.is_available():
-        return "gpu"
-    if wanted in ("auto", "mps") and torch.backends.mps.is_available():
-        return "mps"
-    if wanted in ("gpu", "mps"):
-        raise UserError(f"--accelerator {wanted}: this machine has none that torch can use")
-    return "cpu"
 
 
 def _precision(wanted: Precision, accelerator: Accelerator) -> Precision:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from slimcls import artefact, measure, plan, runs, tuning
+from slimcls import artefact, layer_scores, measure, plan, runs, tuning
 from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
@@ -25,6 +25,7 @@ from slimcls.data.tables import Tables
 from slimcls.errors import Diverged
 from slimcls.fitting import Fitted, Work, fit
 from slimcls.inputs import make_inputs
+from slimcls.layer_scores import Scores
 from slimcls.modes import class_weights
 from slimcls.runs import RunResult
 
@@ -36,8 +37,16 @@ class Session:
     in the run's directory, which must be locked.
     """
 
-    def __init__(self, config: RunConfig, source: Source, data: Tables, folder: Path) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        source: Source,
+        data: Tables,
+        folder: Path,
+        scores: Scores | None = None,
+    ) -> None:
         self.config, self.source, self.data, self.folder = config, source, data, folder
+        self.scores = scores
         self.started = time.perf_counter()
         self.log = runs.Log(quiet=runs.is_helper_process(config))
         self.log.say(f"run directory: {folder}")
@@ -52,6 +61,8 @@ class Session:
         """Fit, test, save. Only the last step makes the run a finished one."""
         self.log.keep(self.folder / "log.txt")
         runs.write_config(self.config, self.folder / "config.yaml")
+        if self.scores:
+            layer_scores.write(self.scores, self.folder / layer_scores.NAME)
         model, fitted = self._fit()
         inputs, labels = self.inputs, list(self.data.spec.labels)
         classifier = Classifier(model, self.tokenizer, inputs.mode, inputs.encoder, labels)
@@ -120,6 +131,7 @@ class Session:
             latency_ms=classifier.latency(texts),
             seconds=time.perf_counter() - self.started,
         )
+        outcome.scores_fingerprint = self.scores.fingerprint if self.scores else ""
         result = RunResult(config, outcome, folder)
         if config.save_model == "best":
             artefact.save(classifier, result, splits.demonstrations, self.data.spec)

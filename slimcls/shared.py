@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from slimcls import selection
 from slimcls.backbones import sources
 from slimcls.backbones.sources import Source
 from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
 from slimcls.data.tables import Tables
+from slimcls.layer_scores import Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +28,8 @@ class Place:
     data: Tables
     folder: Path
     """The run directory, which need not exist yet."""
+    scores: Scores | None = None
+    """What chose the kept layers, where scores did."""
 
 
 class Shared:
@@ -64,15 +68,22 @@ class Shared:
         return self._sources[key]
 
     def place(self, config: RunConfig) -> Place:
-        """Where a run will work, with every setting resolved; no weight is read.
+        """Where a run will work, with every setting resolved.
+
+        No weight is read, unless layers are chosen by scores that were never measured before.
 
         Raises UserError for what the settings, the data or the model do not allow.
         """
         sources.check_name(config.model, config.revision)  # before data is read
+        selection.check(config)
         data, source = self.tables(config), self.source(config)
         # From here on torch and transformers are needed.
         from slimcls import resolve, runs
 
-        settled = resolve.resolve(config, source)
-        name = runs.run_name(settled, {"source": source.fingerprint, "data": data.fingerprint})
-        return Place(settled, source, data, Path(settled.out) / name)
+        scores = selection.scores_for(config, source, data)
+        settled = resolve.resolve(config, source, scores)
+        fingerprints = {"source": source.fingerprint, "data": data.fingerprint}
+        if scores:
+            fingerprints["scores"] = scores.fingerprint
+        name = runs.run_name(settled, fingerprints)
+        return Place(settled, source, data, Path(settled.out) / name, scores)

@@ -56,6 +56,27 @@ def choose(spec: DatasetSpec, rows: Rows) -> tuple[str, str]:
     return text, label
 
 
+def choose_text(where: object, names: Sequence[str], wanted: str | None) -> str:
+    """The text column of rows without labels: as named, the only one, or the only one called so.
+
+    Raises:
+        UserError: no such column, or several that it could be.
+    """
+    if wanted is not None:
+        if wanted not in names:
+            raise UserError.unknown(f"text column in {where}", wanted, names)
+        return wanted
+    if len(names) == 1:
+        return names[0]
+    found = _named(names, TEXT_NAMES)
+    if len(found) != 1:
+        raise UserError(
+            f"{where}: which column holds the text? name it with --text-column "
+            f"(there are {', '.join(names)})"
+        )
+    return found[0]
+
+
 def _refuse_pairs(rows: Rows) -> None:
     lower = {name.lower(): name for name in rows.columns}
     for first, second in _PAIRS:

@@ -74,13 +74,14 @@ def iterate(path: Path, bad: BadRow | None = None) -> Iterator[tuple[int, dict[s
     def refuse(place: str, problem: str) -> None:
         raise UserError(f"{path} {place}: {problem}")
 
-    text = _decoded(path)
+    text = decoded(path)
     if path.suffix.lower() == ".jsonl":
         return _json_rows(text, bad or refuse)
     return _delimited_rows(path, text, bad or refuse)
 
 
-def _decoded(path: Path) -> str:
+def decoded(path: Path) -> str:
+    """The whole text of a UTF-8 file. Raises UserError as :func:`read`."""
     try:
         content = path.read_bytes()
     except OSError as error:

@@ -115,11 +115,11 @@ def test_what_config_json_rules_out_costs_no_download(
 _CHECKED = """
 import sys
 from slimcls.backbones import sources, truncate
-from slimcls.backbones.selectors import chosen_layers
+from slimcls.backbones.selectors import check_keep
 from slimcls.errors import UserError
 def check(folder):
     depth = truncate.depth_of(truncate.config_in(folder, sys.argv[1]))
-    chosen_layers(depth, int(sys.argv[2]), None, "first")
+    check_keep(depth, int(sys.argv[2]), "first")
 try:
     print(sources.find(sys.argv[1], None, check).fingerprint)
 except UserError as error:

@@ -1,0 +1,239 @@
+"""Unlabelled texts to measure a model on: found, drawn, and turned into token ids."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimcls.data import catalog, files, texts
+from slimcls.data.columns import choose_text
+from slimcls.data.spec import PART_NAMES, SUFFIXES
+from slimcls.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+    from slimcls.data.batches import Batch
+
+#: Tokens that a text must have of its own: with one there is nothing to predict.
+LEAST_TOKENS = 2
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The texts of a source, each with the place to look for it."""
+
+    name: str
+    """What the source is called."""
+    texts: tuple[str, ...]
+    places: tuple[str, ...]
+    strict: bool = False
+    """Whether a text too short to measure on is an error, as in the user's own files; elsewhere
+    it is left out."""
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def drawn(self, count: int, seed: int = 0) -> Texts:
+        """``count`` of them, or all, in an order that hangs on nothing but seed and texts."""
+        order = sorted(range(len(self)), key=lambda i: texts.rank(self.texts[i], f"{seed} scores"))
+        chosen = order[:count]
+        return Texts(
+            self.name,
+            tuple(self.texts[i] for i in chosen),
+            tuple(self.places[i] for i in chosen),
+            self.strict,
+            self.notes,
+        )
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Token ids of the texts that a model is measured on."""
+
+    ids: tuple[tuple[int, ...], ...]
+    places: tuple[str, ...]
+    name: str = ""
+    batch_size: int = 8
+    """Texts that run together; changes no score beyond rounding."""
+    notes: tuple[str, ...] = field(default=(), compare=False)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all texts together."""
+        return sum(map(len, self.ids))
+
+    @property
+    def fingerprint(self) -> str:
+        """``sha256:`` of the token ids, text by text."""
+        content = json.dumps(self.ids, separators=(",", ":"))
+        return f"sha256:{hashlib.sha256(content.encode()).hexdigest()}"
+
+    def only(self, place: int) -> Sample:
+        """One text alone."""
+        return Sample((self.ids[place],), (self.places[place],), self.name)
+
+    def batches(self, device: torch.device | str = "cpu") -> Iterator[Batch]:
+        """The texts in batches of like length, padded on the right."""
+        from slimcls.data.batches import Batch, by_length, collate
+
+        for places in by_length([len(ids) for ids in self.ids], self.batch_size):
+            batch = collate([(place, list(self.ids[place]), 0) for place in places], 0)
+            yield Batch(
+                batch.input_ids.to(device),
+                batch.lengths.to(device),
+                batch.labels.to(device),
+                batch.places.to(device),
+            )
+
+
+def encode(
+    found: Texts, tokenizer: Any, *, max_text_tokens: int | None = None, batch_size: int = 8
+) -> Sample:
+    """Token ids as mode ``cls`` has them: the bare text, cut on the right.
+
+    Args:
+        found: The texts, drawn already.
+        tokenizer: As :func:`slimcls.backbones.tokenizers.open_tokenizer` gives it.
+        max_text_tokens: Longest text in tokens; default 256, less where the context is smaller.
+        batch_size: Texts that run together.
+
+    Raises:
+        UserError: a text of the user's own files with fewer than two tokens, or none left.
+    """
+    from slimcls.data.prompts import TextEncoder
+
+    encoder = TextEncoder(
+        tokenizer, context=tokenizer.model_max_length, max_text_tokens=max_text_tokens
+    )
+    encoded = encoder.encode(found.texts)
+    added = tokenizer.num_special_tokens_to_add()
+    short = {i for i, ids in enumerate(encoded.ids) if len(ids) - added < LEAST_TOKENS}
+    if short and (found.strict or len(short) == len(found)):
+        raise UserError(
+            f"{found.places[min(short)]}: the text {found.texts[min(short)]!r} has fewer than "
+            f"{LEAST_TOKENS} tokens; leave it out"
+        )
+    notes = list(found.notes)
+    if short:
+        notes.append(f"{len(short)} texts with fewer than {LEAST_TOKENS} tokens left out")
+    if encoded.n_cut:
+        notes.append(
+            f"{encoded.n_cut} texts have more than {encoder.max_text_tokens} tokens and were cut"
+        )
+    kept = [i for i in range(len(found)) if i not in short]
+    return Sample(
+        tuple(tuple(encoded.ids[i]) for i in kept),
+        tuple(found.places[i] for i in kept),
+        found.name,
+        batch_size,
+        tuple(notes),
+    )
+
+
+def read(source: str, *, data_dir: Path | None = None, text_column: str | None = None) -> Texts:
+    """All texts of a source, repeats removed.
+
+    Args:
+        source: A dataset (a packaged name, an own .yaml, a folder with a train file), of which
+            only training texts are read that occur in no other part; a .txt file (a text a line);
+            a .csv, .tsv, .jsonl or .parquet file, all rows; or a folder of .txt files (a text a
+            file).
+        data_dir: Folder with NAME/SPLIT.parquet for packaged datasets.
+        text_column: Names the text column of the user's own files.
+
+    Raises:
+        UserError: no such source, or one without a text; in the user's own files an empty text.
+    """
+    path = Path(source).expanduser()
+    if source in catalog.names():
+        return _training_texts(source, data_dir, text_column)
+    if path.is_dir() and not _has_train_file(path):
+        return _folder(path, text_column)
+    if path.suffix.lower() == ".txt":
+        return _lines(path, text_column)
+    if path.suffix.lower() in SUFFIXES:
+        return _rows(path, text_column)
+    return _training_texts(source, data_dir, text_column)
+
+
+def _training_texts(name: str, data_dir: Path | None, text_column: str | None) -> Texts:
+    from slimcls.data import tables
+
+    data = tables.load(catalog.find(name, text_column=text_column), data_dir)
+    others = [part.texts for part in (data.test, data.validation) if part is not None]
+    elsewhere = {texts.key(text) for part in others for text in part}
+    rows = [
+        (text, f"training row {row} of {data.spec.name}")
+        for row, text in zip(data.train.ids, data.train.texts, strict=True)
+        if texts.key(text) not in elsewhere
+    ]
+    return _distinct(data.spec.name, rows, strict=False)
+
+
+def _distinct(name: str, rows: Sequence[tuple[str, str]], *, strict: bool) -> Texts:
+    """The first of each text that occurs several times; UserError where nothing is there."""
+    first: dict[str, tuple[str, str]] = {}
+    for text, place in rows:
+        first.setdefault(texts.key(text), (text, place))
+    if not first:
+        raise UserError(f"{name}: no text there")
+    repeats = len(rows) - len(first)
+    notes = (f"{repeats} repeated texts left out",) if repeats else ()
+    found = first.values()
+    return Texts(name, tuple(t for t, _ in found), tuple(p for _, p in found), strict, notes)
+
+
+def _lines(path: Path, text_column: str | None) -> Texts:
+    """A text a line; blank lines only part texts."""
+    _refuse_column(path, text_column)
+    rows = [
+        (line.strip(), f"{path} line {number}")
+        for number, line in enumerate(files.decoded(path).splitlines(), 1)
+        if line.strip()
+    ]
+    return _distinct(path.name, rows, strict=True)
+
+
+def _folder(path: Path, text_column: str | None) -> Texts:
+    """A text a file, folders inside included, each run of whitespace a blank."""
+    _refuse_column(path, text_column)
+    found = sorted(path.rglob("*.txt"))
+    if not found:
+        raise UserError(f"{path}: no .txt file in this folder, and no train file of a dataset")
+    return _distinct(
+        path.name, [(" ".join(files.decoded(f).split()), str(f)) for f in found], strict=True
+    )
+
+
+def _rows(path: Path, text_column: str | None) -> Texts:
+    """The texts of all rows of a table."""
+    rows = files.read(path)
+    column = choose_text(path, list(rows.columns), text_column)
+    found = []
+    for row, value in enumerate(rows.columns[column]):
+        text = value.strip() if isinstance(value, str) else ""
+        if not text:
+            raise UserError(f"{rows.place(row)}: no text in column {column}; remove the row")
+        found.append((text, rows.place(row)))
+    return _distinct(path.name, found, strict=True)
+
+
+def _refuse_column(path: Path, text_column: str | None) -> None:
+    if text_column is not None:
+        raise UserError(f"--text-column {text_column}: {path} has no columns")
+
+
+def _has_train_file(folder: Path) -> bool:
+    return any(
+        file.suffix.lower() in SUFFIXES and file.stem.lower() in PART_NAMES["train"]
+        for file in folder.iterdir()
+    )

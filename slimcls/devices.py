@@ -1,0 +1,28 @@
+"""Which device computes: the settings' names and torch's."""
+
+from __future__ import annotations
+
+import torch
+
+from slimcls.config import Accelerator
+from slimcls.errors import UserError
+
+
+def accelerator_for(wanted: Accelerator) -> Accelerator:
+    """The accelerator of this machine that a setting means, ``auto`` included.
+
+    Raises:
+        UserError: the machine has none of that kind.
+    """
+    if wanted in ("auto", "gpu") and torch.cuda.is_available():
+        return "gpu"
+    if wanted in ("auto", "mps") and torch.backends.mps.is_available():
+        return "mps"
+    if wanted in ("gpu", "mps"):
+        raise UserError(f"--accelerator {wanted}: this machine has none that torch can use")
+    return "cpu"
+
+
+def torch_device(accelerator: Accelerator) -> str:
+    """What torch calls an accelerator that is no longer ``auto``."""
+    return {"gpu": "cuda"}.get(accelerator, accelerator)

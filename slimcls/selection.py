@@ -1,0 +1,151 @@
+"""Which layers of its model a run keeps: named, by a rule, or by scores of its own texts."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from slimcls import importance, layer_scores
+from slimcls.backbones.cache import build_once, cache_dir
+from slimcls.backbones.selectors import check_keep, named_layers
+from slimcls.backbones.sources import Source
+from slimcls.calibration import Sample, Texts, encode
+from slimcls.config import RunConfig
+from slimcls.data.tables import Tables
+from slimcls.errors import UserError
+from slimcls.importance import Criterion
+from slimcls.layer_scores import Scores
+from slimcls.runs import is_helper_process
+
+
+def check(config: RunConfig) -> None:
+    """Whether the file that --scores names can be used at all; no model is looked at yet.
+
+    Raises:
+        UserError: no such file, not one of scores, or of another criterion.
+    """
+    if config.scores is not None:
+        scores = layer_scores.read(Path(config.scores))
+        scores.check(config.select, scores.source, config.model, f"--scores {config.scores}")
+
+
+def measures(config: RunConfig) -> bool:
+    """Whether the layers of a run are chosen by scores that no file gives: needs its weights."""
+    by_text = importance.find(config.select).needs_text
+    return by_text and config.keep != "all" and config.scores is None
+
+
+def scores_for(config: RunConfig, source: Source, data: Tables) -> Scores | None:
+    """The scores that choose a run's layers; None where none are needed.
+
+    They are those of ``--scores``, or measured on the run's own training texts and kept in the
+    cache: the bare texts, as mode ``cls`` reads them, in every mode. So modes keep the same layers
+    for the same seed, and another seed, which draws other texts, may keep others.
+
+    Raises:
+        UserError: scores of another model, revision or criterion; what measuring can raise.
+    """
+    if config.keep == "all":
+        return None
+    if config.scores is not None:
+        scores = layer_scores.read(Path(config.scores))
+        where = f"--scores {config.scores}"
+        scores.check(config.select, source.fingerprint, config.model, where)
+        return scores
+    if not measures(config):
+        return None
+    criterion = importance.find(config.select)
+    assert config.keep is not None
+    sample = training_sample(config, criterion, source, data)
+    keep = config.keep if criterion.each_depth else 1
+    folder = cache_dir() / "scores" / _key(criterion, source, sample, keep, config.seed)
+    build_once(folder, lambda target: _measure(config, criterion, source, sample, keep, target))
+    return layer_scores.read(folder / layer_scores.NAME)
+
+
+def training_sample(
+    config: RunConfig, criterion: Criterion, source: Source, data: Tables
+) -> Sample:
+    """Token ids of the run's training texts, or of as many as the criterion is measured on."""
+    from slimcls.backbones.tokenizers import open_tokenizer
+    from slimcls.inputs import draw_items
+
+    items = draw_items(config, data).train
+    name = data.spec.name
+    texts = Texts(
+        name,
+        tuple(item.text for item in items),
+        tuple(f"training row {item.id} of {name}" for item in items),
+    )
+    chosen = texts.drawn(criterion.samples, config.seed)
+    return encode(chosen, open_tokenizer(source), max_text_tokens=config.max_text_tokens)
+
+
+def _key(criterion: Criterion, source: Source, sample: Sample, keep: int, seed: int) -> str:
+    """Everything that decides the scores, in one name."""
+    made_from = [
+        layer_scores.FORMAT, criterion.name, source.fingerprint, sample.fingerprint, keep, seed,
+    ]  # fmt: skip
+    return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
+
+
+def _measure(
+    config: RunConfig, criterion: Criterion, source: Source, sample: Sample, keep: int, into: Path
+) -> None:
+    from slimcls import devices, scoring
+
+    if not is_helper_process(config):
+        print(
+            f"measuring {criterion.name} of {source.name} on {len(sample)} training texts "
+            f"of {sample.name}, once",
+            file=sys.stderr,
+        )
+    scores = scoring.measure(
+        criterion,
+        source,
+        sample,
+        keep=keep,
+        seed=config.seed,
+        device=devices.torch_device(devices.accelerator_for(config.accelerator)),
+        force=config.force,
+    )
+    layer_scores.write(scores, into / layer_scores.NAME)
+
+
+def kept_layers(config: RunConfig, depth: int, scores: Scores | None) -> tuple[int, ...]:
+    """Ids of the layers that stay of ``depth``, ascending.
+
+    Raises:
+        UserError: more layers than there are, ids out of range, nothing to choose, layers named
+            beside a rule that chooses others.
+    """
+    if config.select == "first" and config.layers is not None:
+        return named_layers(depth, config.layers)
+    assert config.keep is not None
+    check_keep(depth, config.keep, config.select)
+    if config.keep == "all":
+        return tuple(range(depth))
+    criterion = importance.find(config.select)
+    if criterion.pick is not None:
+        chosen = criterion.pick(depth, config.keep, config.seed)
+    elif scores is not None:
+        chosen = scores.kept_layers(config.keep)
+    else:
+        raise ValueError(f"{config.select} needs scores")
+    if config.layers is not None and tuple(config.layers) != chosen:
+        raise UserError(
+            f"--layers {','.join(map(str, config.layers))}: --select {config.select} chooses "
+            f"{','.join(map(str, chosen))}; leave out one of the two"
+        )
+    return chosen
+
+
+def check_layers(config: RunConfig, depth: int) -> None:
+    """Whether the layers that stay can be had of ``depth`` at all, before anything is measured."""
+    if config.layers is not None:
+        named_layers(depth, config.layers)
+    assert config.keep is not None
+    if config.layers is None or config.select != "first":
+        check_keep(depth, config.keep, config.select)
