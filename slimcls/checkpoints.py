@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import signal
 import threading
 import time
@@ -11,7 +13,6 @@ from typing import Any
 
 import lightning as L  # noqa: N812 - the library's own abbreviation
 import numpy as np
-import pandas as pd
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from safetensors.torch import load_file, save_file
@@ -144,7 +145,7 @@ class Progress(L.Callback):
                 f"epoch {epoch} of {trainer.max_epochs}: loss {self.curves[-1]['train_loss']:.3f}, "
                 f"validation accuracy {accuracy:.3f}, macro-F1 {macro_f1:.3f}"
             )
-            write_text(self.run / "curves.csv", pd.DataFrame(self.curves).to_csv(index=False))
+            write_text(self.run / "curves.csv", as_csv(self.curves))
             if better:
                 save_trained(pl_module.model, self.run / "checkpoints" / BEST)
 
@@ -242,6 +243,15 @@ class Resume(L.Callback):
         signals = torch.tensor(float(self.pending), device=trainer.strategy.root_device)
         self.pending = int(trainer.strategy.reduce(signals, reduce_op="max"))
         return bool(trainer.strategy.broadcast(due))
+
+
+def as_csv(rows: list[dict[str, float]]) -> str:
+    """Rows as CSV under a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def save_trained(model: nn.Module, path: Path) -> None:

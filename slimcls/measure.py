@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 import transformers
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from torch import Tensor
 
 import slimcls
@@ -24,6 +23,7 @@ from slimcls.data.splits import Example
 from slimcls.data.tables import Tables
 from slimcls.fitting import Fitted
 from slimcls.inputs import Inputs
+from slimcls.learner import accuracy_and_f1
 from slimcls.plan import Plan
 from slimcls.runs import PREDICTIONS, SCHEMA_VERSION, Outcome, write_rows
 from slimcls.statistics import wilson
@@ -39,27 +39,38 @@ class Figures:
 
 
 def figures(scores: Tensor, labels: Sequence[int], names: Sequence[str]) -> Figures:
-    """Accuracy, macro-F1 and per-class figures of scores (items, classes).
+    """Accuracy, macro-F1 and per-class figures of scores (items, classes), as scikit-learn has
+    them: macro-F1 is the mean over the classes that occur in truth or prediction, and a figure
+    without anything to divide by is 0.
 
-    Macro-F1 is the mean over the classes that occur in truth or prediction (scikit-learn).
+    They come from counts: importing scikit-learn for them would take longer than a small test.
     """
-    predicted = scores.argmax(1).tolist()
-    precision, recall, f1, items = precision_recall_fscore_support(
-        labels, predicted, labels=range(len(names)), zero_division=0.0
-    )
-    per_class = [
-        {
-            "label": name,
-            "precision": float(precision[i]),
-            "recall": float(recall[i]),
-            "f1": float(f1[i]),
-            "items": int(items[i]),
-        }
+    classes = len(names)
+    places = torch.as_tensor(labels) * classes + scores.argmax(1).cpu()
+    confusion = torch.bincount(places, minlength=classes**2).view(classes, classes)
+    accuracy, macro_f1 = accuracy_and_f1(confusion)
+    return Figures(accuracy, macro_f1, _per_class(confusion, names))
+
+
+def _per_class(confusion: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Figures of each class from counts (true class, predicted class)."""
+    hits, items, named = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    columns = {
+        "precision": _share(hits, named),
+        "recall": _share(hits, items),
+        "f1": _share(2 * hits, items + named),
+        "items": items.tolist(),
+    }
+    return [
+        {"label": name, **{column: values[i] for column, values in columns.items()}}
         for i, name in enumerate(names)
     ]
-    seen = sorted({*labels, *predicted})
-    macro = sum(float(f1[i]) for i in seen) / len(seen)
-    return Figures(float(accuracy_score(labels, predicted)), macro, per_class)
+
+
+def _share(part: Tensor, whole: Tensor) -> list[float]:
+    """Part of whole, 0 where the whole is nothing."""
+    shares: list[float] = (part.double() / whole.clamp(min=1)).tolist()
+    return shares
 
 
 def outcome(

@@ -58,7 +58,7 @@ def _open(source: Source) -> Any:
         raise UserError(f"{source.name}: cannot open its tokenizer: {reason}") from error
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(f"{source.name}: its tokenizer has no tokenizer.json and no way to get one")
-    if not tokenizer.get_vocab() or not tokenizer("a", add_special_tokens=False)["input_ids"]:
+    if not len(tokenizer) or not tokenizer("a", add_special_tokens=False)["input_ids"]:
         raise UserError(f"{source.name}: no tokenizer files beside config.json")
     return tokenizer
 
