@@ -1,0 +1,55 @@
+"""Finished runs into tables, figures and verdicts: ``python -m slimcls.report FOLDER``."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimcls import cli
+from slimcls.errors import UserError
+
+
+@dataclass(kw_only=True)
+class ReportConfig:
+    """Tables, figures and verdicts from finished runs, the same bytes from the same runs."""
+
+    folder: str
+    """Folder of run directories, such as runs."""
+
+    out: str = "report"
+    """Folder that gets report.md, report.html, tables/ and figures/."""
+
+    margin: float = 2.0
+    """Percentage points of accuracy whose loss does not matter."""
+
+    title: str | None = None
+    """Heading of the report; by default the folder's name."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.margin < 100:
+            raise UserError(f"--margin {self.margin:g}: percentage points, above 0 and below 100")
+
+
+def report(config: ReportConfig) -> Path:
+    """Write the report of a folder of runs; return the path of its Markdown page.
+
+    Raises UserError where there is nothing to report or the pages cannot be written.
+    """
+    from slimcls.reporting import pages, study
+
+    read = study.read(config.folder, config.margin / 100)
+    return pages.write(read, Path(config.out), config.title or Path(config.folder).resolve().name)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command: write the report and print its summary. Returns the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    config = cli.parse(ReportConfig, words, prog="slimcls.report", positional=("folder",))
+    page = report(config)
+    print(page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

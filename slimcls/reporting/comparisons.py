@@ -1,0 +1,198 @@
+"""From sorted runs to claims: paired differences to full depth, baselines beaten, verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from slimcls.reporting import evidence
+from slimcls.reporting.evidence import Evidence
+from slimcls.statistics import Estimate, SeedItems, mean_accuracy, paired_difference
+from slimcls.verdicts import Cut, Family, Verdict, judge
+
+#: A family's cuts by one rule: (task, line).
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """What the runs show, as tables; see the functions that make them for the columns."""
+
+    cells: pd.DataFrame
+    differences: pd.DataFrame
+    baselines: pd.DataFrame
+    missing: tuple[str, ...]
+
+
+def compare(found: Evidence, items: Mapping[str, SeedItems], margin: float = 0.02) -> Comparisons:
+    """Judge every cut against the full depth of its family, and both against the cheap baselines.
+
+    Args:
+        found: sorted runs and baselines.
+        items: what each run got right, by the run's name.
+        margin: the loss, as a share, that does not matter.
+    """
+    families: dict[Key, Family] = {}
+    cuts: dict[Key, dict[tuple[int, str], Cut]] = {}
+    lacking: list[str] = []
+    for (task, _), rows in evidence.families(found.runs):
+        full = evidence.full_depth(rows)
+        rivals = _rivals(found.baselines, rows)
+        for line in dict.fromkeys(rows[rows.keep < rows.depth].line):
+            key, here = (task, str(line)), rows[(rows.line == line) & (rows.keep < rows.depth)]
+            if full.empty:
+                continue
+            judged, faults = _cuts(here, full, rivals, items)
+            lacking += [f"{task}, {line}, {fault}" for fault in faults]
+            if judged:
+                cuts[key] = judged
+                over = _over(_items(full, items), rivals, items)
+                families[key] = Family(list(judged.values()), over)
+    verdicts = judge(families, margin) if families else {}
+    return Comparisons(
+        _cells(found.runs, items),
+        _differences(found.runs, cuts, verdicts),
+        _baselines(found.baselines, items),
+        (*found.missing, *lacking),
+    )
+
+
+def _items(rows: pd.DataFrame, items: Mapping[str, SeedItems]) -> list[SeedItems]:
+    return [items[run] for run in rows.run if run in items]
+
+
+def _rivals(baselines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The baselines measured on the items of these runs, whatever model they have."""
+    if baselines.empty:
+        return baselines
+    alike = pd.Series(True, index=baselines.index)
+    for name, value in zip(evidence.ITEMS, evidence.items_of(rows), strict=True):
+        alike &= baselines[name].isna() if value is None else baselines[name] == value
+    return baselines[alike & baselines.method.isin(CHEAP)]
+
+
+#: Costs of a run that are averaged over seeds.
+COSTS = ("train_seconds", "peak_memory_mb", "latency_ms")
+
+#: Baselines that need no fine-tuned language model: what a cut has to beat to be worth its name.
+CHEAP = ("majority", "tfidf", "embeddings")
+
+
+def _over(
+    mine: Sequence[SeedItems], rivals: pd.DataFrame, items: Mapping[str, SeedItems]
+) -> dict[str, Estimate]:
+    """The paired difference to each baseline that has seeds in common with these runs."""
+    over = {}
+    for method, rows in rivals.groupby("method", sort=True):
+        theirs = _items(rows.drop_duplicates("seed"), items)
+        if {one.seed for one in mine} & {one.seed for one in theirs}:
+            over[str(method)] = paired_difference(mine, theirs)
+    return over
+
+
+def _cuts(
+    here: pd.DataFrame, full: pd.DataFrame, rivals: pd.DataFrame, items: Mapping[str, SeedItems]
+) -> tuple[dict[tuple[int, str], Cut], list[str]]:
+    judged: dict[tuple[int, str], Cut] = {}
+    faults: list[str] = []
+    for (keep, cut), rows in here.groupby(["keep", "cut"], sort=True):
+        mine = _items(rows, items)
+        try:
+            loss = paired_difference(mine, _items(full, items))
+        except ValueError as error:
+            faults.append(f"{keep} layers ({cut}): no comparison, {error}")
+            continue
+        judged[keep, cut] = Cut(int(keep), loss, _over(mine, rivals, items))
+    return judged, faults
+
+
+def _cells(runs: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.DataFrame:
+    """A row a cell: its mean accuracy with interval, its size, and its mean costs over seeds."""
+    keys = ["task", "line", "family", "select", "keep", "cut", "depth", "model", "mode"]
+    rows = []
+    for key, cell in runs.groupby(keys, sort=True):
+        known = _items(cell, items)
+        mean = mean_accuracy(known) if known else None
+        rows.append(
+            dict(zip(keys, key, strict=True))
+            | {
+                "seeds": len(cell),
+                "seed_list": ", ".join(map(str, sorted(cell.seed))),
+                "accuracy": cell.test_accuracy.mean(),
+                "sd": cell.test_accuracy.std(ddof=1),
+                "low": mean.low if mean else float("nan"),
+                "high": mean.high if mean else float("nan"),
+                "macro_f1": cell.test_macro_f1.mean(),
+                "params_kept": int(cell.params_kept.iloc[0]),
+                "params_saved": cell.params_saved.iloc[0],
+                "weights_mb": cell.params_kept.iloc[0] * 4 / 1e6,
+                "threads": ", ".join(map(str, sorted(set(cell.threads)))),
+            }
+            | {
+                name: cell[name].mean()
+                for name in ("train_seconds", "peak_memory_mb", "latency_ms")
+            }
+        )
+    return pd.DataFrame(rows).sort_values(["task", "line", "keep"]).reset_index(drop=True)
+
+
+def _differences(
+    runs: pd.DataFrame,
+    cuts: Mapping[Key, Mapping[tuple[int, str], Cut]],
+    verdicts: Mapping[Key, Sequence[Verdict]],
+) -> pd.DataFrame:
+    """A row a cut: its difference to full depth with interval, and its verdict with the reason."""
+    rows: list[dict[str, Any]] = []
+    for (task, line), judged in cuts.items():
+        by_keep = {one.keep: one for one in verdicts[task, line]}
+        for (keep, cut), one in judged.items():
+            verdict, loss = by_keep[keep], one.loss
+            cell = runs[(runs.task == task) & (runs.line == line) & (runs.cut == cut)]
+            rows.append(
+                {
+                    "task": task,
+                    "line": line,
+                    "keep": keep,
+                    "cut": cut,
+                    "params_saved": cell.params_saved.iloc[0],
+                    "difference": loss.mean,
+                    "low": loss.low,
+                    "high": loss.high,
+                    "seed_sd": loss.seed_sd,
+                    "seeds": ", ".join(map(str, loss.seeds)),
+                    "items": loss.items,
+                    "p": verdict.p,
+                    "verdict": verdict.word,
+                    "reason": verdict.reason,
+                    "smallest_margin": verdict.smallest_margin,
+                    "limit": verdict.limit,
+                }
+            )
+    columns = ["task", "line", "keep"]
+    return pd.DataFrame(rows).sort_values(columns) if rows else pd.DataFrame(columns=columns)
+
+
+def _baselines(baselines: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.DataFrame:
+    """A row a baseline (and depth, where it has one): mean accuracy with interval over seeds."""
+    rows = []
+    if not baselines.empty:
+        named = baselines.assign(keep=baselines.keep.where(~baselines.method.isin(CHEAP), 0))
+        named = named.assign(mode=named["mode"].where(~named.method.isin(CHEAP), ""))
+        for key, cell in named.groupby(["task", "method", "mode", "keep"], sort=True):
+            known = _items(cell.drop_duplicates("seed"), items)
+            mean = mean_accuracy(known) if known else None
+            rows.append(
+                dict(zip(("task", "baseline", "mode", "keep"), key, strict=True))
+                | {
+                    "seeds": ", ".join(map(str, sorted(set(cell.seed)))),
+                    "accuracy": cell.test_accuracy.mean(),
+                    "sd": cell.test_accuracy.std(ddof=1),
+                    "low": mean.low if mean else float("nan"),
+                    "high": mean.high if mean else float("nan"),
+                }
+            )
+    columns = ["task", "baseline", "mode", "keep", "seeds", "accuracy", "sd", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)

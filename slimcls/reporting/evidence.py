@@ -1,0 +1,195 @@
+"""Finished runs, sorted into what can be compared: families, chosen settings, cells, baselines.
+
+A *family* is one task, model and mode with everything else alike; its *cells* differ in which
+layers were kept, and each has a run a seed. Where a cell was run with several optimiser settings,
+the setting is chosen on validation data, before any test figure is looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from slimcls.choices import Candidate, Choice, choose
+from slimcls.errors import UserError
+
+#: Settings that a search may vary: of several in a cell the one best on validation is reported.
+SEARCHED = (
+    "lr", "epochs", "batch_size", "batch_tokens", "weight_decay", "schedule", "warmup", "clip",
+    "patience", "monitor",
+)  # fmt: skip
+
+#: What two runs must share for their difference to be the cut's.
+SHARED = (
+    "dataset", "data_fingerprint", "model", "source_fingerprint", "mode", "lm_loss", "tune",
+    "lora_rank", "lora_alpha", "shots", "demos", "split", "validation_size", "test_size",
+    "max_text_tokens", "class_weights", "precision",
+)  # fmt: skip
+
+#: What runs and baselines must share to have been measured on the same items.
+ITEMS = ("dataset", "data_fingerprint", "shots", "demos", "split", "validation_size", "test_size")
+
+#: Which layers were kept.
+CUT = ("select", "keep", "cut")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The runs of a folder that stand for something, a row a run.
+
+    ``runs`` are fine-tuned cuts with the setting chosen for their cell; ``baselines`` the honest
+    rivals; ``choices`` has a row a cell where several settings were tried; ``missing`` says in
+    sentences what a complete comparison lacks.
+    """
+
+    runs: pd.DataFrame
+    baselines: pd.DataFrame
+    choices: pd.DataFrame
+    missing: tuple[str, ...]
+
+
+def gather(frame: pd.DataFrame) -> Evidence:
+    """Sort the rows of :func:`slimcls.runs.load`.
+
+    Raises UserError where no row is a fine-tuned run.
+    """
+    frame = _named(frame)
+    tuned = frame[frame.method == "fine-tuned"]
+    if tuned.empty:
+        raise UserError("nothing to report: no fine-tuned run is finished in this folder")
+    runs, choices = _choose(tuned)
+    baselines = frame[frame.method != "fine-tuned"]
+    return Evidence(runs, baselines, choices, tuple(_lacking(runs)))
+
+
+def family_keys(frame: pd.DataFrame) -> list[str]:
+    """The columns that tell families apart, in a fixed order."""
+    return [name for name in SHARED if name in frame]
+
+
+def families(runs: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
+    """Each family's runs under its (task, line), in the order of their names."""
+    ordered = runs.sort_values(["task", "line", "keep", "seed"])
+    for _, rows in ordered.groupby(family_keys(runs), dropna=False, sort=False):
+        yield (rows.task.iloc[0], rows.family.iloc[0]), rows
+
+
+def full_depth(runs: pd.DataFrame) -> pd.DataFrame:
+    """The uncut runs among these."""
+    return runs[runs.keep == runs.depth]
+
+
+def items_of(rows: pd.DataFrame) -> tuple[Any, ...]:
+    """What the rows' items depend on but the seed."""
+    return tuple(_plain(rows[name].iloc[0]) for name in ITEMS)
+
+
+def _plain(value: Any) -> Any:
+    return None if pd.isna(value) else value
+
+
+def _named(frame: pd.DataFrame) -> pd.DataFrame:
+    """With the columns ``task``, ``family``, ``line`` and ``cut`` that people read."""
+    frame = frame.copy()
+    frame["task"] = [Path(name).stem for name in frame.dataset]
+    frame["cut"] = _cuts(frame)
+    short = pd.Series([Path(name).name for name in frame.model], index=frame.index)
+    frame["family"] = frame["mode"]
+    tuned = frame[frame.method == "fine-tuned"]
+    if short[tuned.index].nunique() > 1:
+        frame["family"] = frame["family"] + ", " + short
+    for name in SHARED[5:]:
+        if name in frame and tuned[name].nunique(dropna=True) > 1:
+            values = frame[name].astype("string").fillna("all" if name == "shots" else "")
+            frame["family"] = [
+                f"{family}, {name.replace('_', ' ')} {value}" if value else family
+                for family, value in zip(frame["family"], values, strict=True)
+            ]
+    frame["line"] = frame["family"]
+    cut = tuned[tuned.keep < tuned.depth]
+    if cut["select"].nunique() > 1:
+        frame["line"] = frame["family"] + ", " + frame["select"]
+    return frame
+
+
+def _cuts(frame: pd.DataFrame) -> pd.Series:
+    """The kept layers by name; a rule that keeps others for each seed stands for them all."""
+    named = pd.Series([_cut(r.layers, r.depth) for r in frame.itertuples()], index=frame.index)
+    rules = ["dataset", "model", "mode", "select", "keep"]
+    changing = named.groupby([frame[name] for name in rules]).transform("nunique") > 1
+    return named.mask(changing & (frame["select"] != "first"), frame["select"])
+
+
+def _cut(layers: Any, depth: int) -> str:
+    """The kept layers as people read them: ``all``, ``0-3`` or ``0,2,5``."""
+    ids = [] if layers is None else list(layers)
+    if not ids or len(ids) == depth:
+        return "all" if ids else ""
+    if ids == list(range(ids[0], ids[0] + len(ids))):
+        return str(ids[0]) if len(ids) == 1 else f"{ids[0]}-{ids[-1]}"
+    return ",".join(map(str, ids))
+
+
+def _choose(tuned: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """One setting a cell, by mean validation accuracy over the seeds that all its settings have."""
+    keys = [*family_keys(tuned), "select", "keep", "cut"]
+    searched = [name for name in SEARCHED if name in tuned]
+    chosen: list[pd.DataFrame] = []
+    rows: list[dict[str, Any]] = []
+    for _, cell in tuned.groupby(keys, dropna=False, sort=False):
+        settings = {
+            str(alike.run.iloc[0]): alike for _, alike in cell.groupby(searched, dropna=False)
+        }
+        common = set.intersection(*(set(alike.seed) for alike in settings.values()))
+        candidates = [_candidate(run, alike, common, cell) for run, alike in settings.items()]
+        choice = choose(candidates, "validation_accuracy")
+        best = choice.run if choice else next(iter(settings))
+        chosen.append(settings[best])
+        if choice and len(settings) > 1:
+            rows.append(_choice(cell, choice, common))
+    return pd.concat(chosen), pd.DataFrame(rows)
+
+
+def _candidate(run: str, alike: pd.DataFrame, common: set[int], cell: pd.DataFrame) -> Candidate:
+    """A setting, by the name of one of its runs; without common seeds by all that it has."""
+    varied = [name for name in SEARCHED if name in cell and cell[name].nunique(dropna=False) > 1]
+    seen = alike[alike.seed.isin(common)] if common else alike
+    score = float(seen.validation_accuracy.mean())
+    settings = {name: alike[name].tolist()[0] for name in varied}
+    return Candidate(run, settings, None if math.isnan(score) else score)
+
+
+def _choice(cell: pd.DataFrame, choice: Choice, common: set[int]) -> dict[str, Any]:
+    """What was tried in a cell, what was taken, and whether it lies at the edge of the search."""
+    row = {name: cell[name].iloc[0] for name in ("task", "line", "keep", "cut")}
+    for name, value in choice.settings.items():
+        row[name] = value
+        tried = dict.fromkeys(one.settings[name] for one in choice.candidates)
+        row[f"{name} tried"] = ", ".join(_short(value) for value in sorted(tried, key=str))
+    return row | {
+        "settings": len(choice.candidates),
+        "compared on seeds": ", ".join(map(str, sorted(common))) or "different seeds",
+        "at the edge": ", ".join(choice.edge),
+    }
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
+def _lacking(runs: pd.DataFrame) -> Iterator[str]:
+    """What a complete comparison of these runs would need besides."""
+    for (task, family), rows in families(runs):
+        full = full_depth(rows)
+        if full.empty:
+            yield f"{task}, {family}: no run at full depth ({rows.depth.iloc[0]} layers)"
+        seeds = set(rows.seed)
+        for (line, keep, cut), cell in rows.groupby(["line", "keep", "cut"], sort=True):
+            if lack := sorted(seeds - set(cell.seed)):
+                named = ", ".join(map(str, lack))
+                yield f"{task}, {line}, {keep} layers ({cut}): no run with seed {named}"

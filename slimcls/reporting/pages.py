@@ -1,0 +1,151 @@
+"""Writes a report: Markdown, a self-contained HTML page, CSV tables, PNG and SVG figures."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markdown_it import MarkdownIt
+
+from slimcls import figures
+from slimcls.reporting import tables
+from slimcls.reporting.study import Study, confusion
+from slimcls.runs import write_text
+
+_STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em}"
+    "table{border-collapse:collapse;font-size:13px}td,th{border-bottom:1px solid #ccc;"
+    "padding:.25em .7em;text-align:left;vertical-align:top}img{max-width:100%}"
+    "blockquote{color:#555;margin-left:0;border-left:3px solid #ccc;padding-left:1em}"
+)
+
+
+def write(study: Study, out: Path, title: str) -> Path:
+    """Write the report of a study into ``out``; return the path of its Markdown page.
+
+    The same study gives the same bytes. Raises UserError where ``out`` cannot be written.
+    """
+    for name, table in tables.CSV.items():
+        write_text(out / "tables" / f"{name}.csv", table(study).to_csv(index=False))
+    named = {name: f"figures/{name}.png" for name in _draw(study, out / "figures")}
+    text = _markdown(study, title, named)
+    write_text(out / "report.md", text)
+    write_text(out / "report.html", _html(text, title, out))
+    return out / "report.md"
+
+
+def _draw(study: Study, folder: Path) -> Iterator[str]:
+    """Write every figure; give the names of those there are."""
+    cells = study.compared.cells
+    levels = study.compared.baselines
+    levels = levels[levels.keep == 0]
+    drawn = {
+        "layers": figures.accuracy_against_layers(cells, levels),
+        "parameters": figures.accuracy_against_parameters(cells),
+        "costs": figures.cost_against_layers(cells),
+    } | {f"confusion-{_plain(task)}": drawing for task, drawing in _confusions(study)}
+    for name, figure in drawn.items():
+        figures.save(figure, folder / name)
+        yield name
+
+
+def _confusions(study: Study) -> Iterator[tuple[str, Any]]:
+    """A figure a task: each line at full depth and at its smallest depth that was compared."""
+    cells = study.compared.cells
+    for task in dict.fromkeys(cells.task):
+        shown: dict[str, Any] = {}
+        labels: list[str] = []
+        for line, rows in cells[cells.task == task].groupby("line", sort=True):
+            for keep in sorted({rows.keep.min(), rows.keep.max()}, reverse=True):
+                counts, labels = confusion(study, task, str(line), int(keep))
+                shown[f"{line}, {keep} of {rows.depth.iloc[0]} layers"] = counts
+        if len(labels) <= MOST_CLASSES:
+            yield task, figures.confusion(shown, labels)
+
+
+#: A confusion matrix of more classes cannot be read at page width.
+MOST_CLASSES = 20
+
+
+def _markdown(study: Study, title: str, named: dict[str, str]) -> str:
+    published, source = tables.published(study)
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, undefined=StrictUndefined, keep_trailing_newline=True,
+        autoescape=False,
+    )  # fmt: skip
+    compared = study.compared
+    text = environment.get_template("page.md.j2").render(
+        title=title,
+        summary=summary(study),
+        margin=f"{100 * study.margin:g}",
+        lines=len(compared.differences.groupby(["task", "line"]))
+        if len(compared.differences)
+        else 0,
+        notes=_notes(study),
+        figures=named,
+        confusions=[
+            (n.removeprefix("confusion-"), p) for n, p in named.items() if "confusion" in n
+        ],
+        enough=tables.markdown(tables.enough(compared)),
+        paper=tables.markdown(tables.as_paper(compared.cells)),
+        differences=tables.markdown(tables.differences(compared)),
+        baselines=tables.markdown(tables.rivals(compared)),
+        costs=tables.markdown(tables.sizes_and_costs(compared)),
+        choices=tables.markdown(study.found.choices),
+        published=tables.markdown(published),
+        source=source,
+        missing=[*compared.missing, *study.unread],
+    )
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def summary(study: Study) -> str:
+    """What came out, in a sentence or two."""
+    runs, compared = study.found.runs, study.compared
+    seeds = sorted(set(runs.seed))
+    said = (
+        f"{len(runs)} runs on {_listed(runs.task)}, seeds {', '.join(map(str, seeds))}: "
+        f"{len(compared.differences)} cuts compared with full depth"
+    )
+    if compared.differences.empty:
+        return f"{said}."
+    counts = Counter(compared.differences.verdict)
+    return f"{said}, {', '.join(f'{counts[word]} {word}' for word in sorted(counts))}."
+
+
+def _listed(names: pd.Series) -> str:
+    return ", ".join(sorted(set(names)))
+
+
+def _notes(study: Study) -> list[str]:
+    """What has to be said beside figures from these weights and data."""
+    runs = study.found.runs
+    pairs = [("model", "source_note"), ("task", "data_note")]
+    notes = {f"{row[0]}: {row[1]}" for pair in pairs for row in runs[list(pair)].values if row[1]}
+    threads = sorted(set(runs.threads))
+    devices = sorted(set(runs.device))
+    return [*sorted(notes), f"computed on {', '.join(devices)}, threads: {threads}"]
+
+
+def _html(text: str, title: str, out: Path) -> str:
+    """The page in one file: figures inside it as SVG."""
+    body = MarkdownIt("commonmark").enable("table").render(text)
+
+    def inlined(match: re.Match[str]) -> str:
+        picture = (out / match[1]).with_suffix(".svg").read_bytes()
+        return f'src="data:image/svg+xml;base64,{base64.b64encode(picture).decode()}"'
+
+    body = re.sub(r'src="(figures/[^"]+)"', inlined, body)
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}</body></html>\n'
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-") or "x"

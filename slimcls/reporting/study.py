@@ -1,0 +1,64 @@
+"""A folder of runs, read and compared: what report, figures and notebooks start from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from slimcls import runs
+from slimcls.reporting import evidence
+from slimcls.reporting.comparisons import Comparisons, compare
+from slimcls.reporting.evidence import Evidence
+from slimcls.statistics import SeedItems
+
+
+@dataclass(frozen=True)
+class Study:
+    """Runs, what they compare to, and what each predicted."""
+
+    folder: Path
+    margin: float
+    """Loss of accuracy that does not matter, as a share."""
+    found: Evidence
+    compared: Comparisons
+    predictions: pd.DataFrame
+    """A row a run and test item: run, id, label, prediction, probabilities, tokens."""
+    unread: tuple[str, ...]
+    """Files of the folder that are no results, and why."""
+
+
+def read(folder: str | Path, margin: float = 0.02) -> Study:
+    """Read the runs of a folder, choose settings on validation data and compare the rest.
+
+    Raises UserError where the folder holds no fine-tuned run.
+    """
+    folder = Path(folder)
+    unread: list[str] = []
+    frame = runs.load(folder, unread.append)
+    found = evidence.gather(frame)
+    wanted = pd.concat([found.runs, found.baselines])
+    predictions = runs.predictions(wanted)
+    compared = compare(found, _right(wanted, predictions), margin)
+    return Study(folder, margin, found, compared, predictions, tuple(unread))
+
+
+def _right(wanted: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, SeedItems]:
+    """What each run got right, by its name."""
+    seeds = dict(zip(wanted.run, wanted.seed, strict=True))
+    right = predictions.label == predictions.prediction
+    return {
+        str(run): SeedItems(int(seeds[run]), rows.id.to_numpy(), right[rows.index].to_numpy())
+        for run, rows in predictions.groupby("run", sort=False)
+    }
+
+
+def confusion(study: Study, task: str, line: str, keep: int) -> tuple[np.ndarray, list[str]]:
+    """Counts (true class, predicted class) of a cell, all its seeds together, and the classes."""
+    cell = study.found.runs.query("task == @task and line == @line and keep == @keep")
+    rows = study.predictions[study.predictions.run.isin(cell.run)]
+    labels = sorted(set(rows.label) | set(rows.prediction))
+    counts = pd.crosstab(rows.label, rows.prediction)
+    return counts.reindex(index=labels, columns=labels, fill_value=0).to_numpy(), labels

@@ -1,0 +1,171 @@
+"""The tables of a report, as people read them, and as CSV has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from slimcls.reporting.comparisons import Comparisons
+from slimcls.reporting.study import Study
+
+PUBLISHED = Path(__file__).with_name("published.yaml")
+Rows = list[dict[str, Any]]
+
+
+def as_paper(cells: pd.DataFrame) -> pd.DataFrame:
+    """Tasks down, kept layers across, a block a line: ``mean ± standard deviation`` over seeds.
+
+    The last row of a line is its mean over tasks, at depths that every task has.
+    """
+    rows: Rows = []
+    depths = sorted(set(cells.keep), reverse=True)
+    tasks = sorted(set(cells.task))
+    for line in dict.fromkeys(cells.line):
+        here = cells[cells.line == line]
+        for task in sorted(set(here.task)):
+            of_task = here[here.task == task].drop_duplicates("keep").set_index("keep")
+            shown = {depth: _spread(of_task, depth) for depth in depths}
+            rows.append({"mode": line, "task": task} | shown)
+        if len(tasks) > 1:
+            shown = {depth: _over_tasks(here[here.keep == depth], tasks) for depth in depths}
+            rows.append({"mode": line, "task": f"mean of {len(tasks)} tasks"} | shown)
+    return pd.DataFrame(rows)
+
+
+def _spread(cell: pd.DataFrame, depth: int) -> str:
+    if depth not in cell.index:
+        return ""
+    mean, sd, seeds = cell.accuracy[depth], cell.sd[depth], cell.seeds[depth]
+    return f"{mean:.3f}" if seeds == 1 else f"{mean:.3f} ± {sd:.3f}"
+
+
+def _over_tasks(cells: pd.DataFrame, tasks: Sequence[str]) -> str:
+    return f"{cells.accuracy.mean():.3f}" if set(cells.task) == set(tasks) else ""
+
+
+def enough(compared: Comparisons) -> pd.DataFrame:
+    """A row a task and line: full depth, the smallest depth that is good enough, what it saves."""
+    rows: Rows = []
+    full = compared.cells[compared.cells.keep == compared.cells.depth]
+    lines = compared.cells.groupby(["task", "line"], sort=True)
+    for (task, line), cells in lines:
+        family = cells.family.iloc[0]
+        uncut = full[(full.task == task) & (full.family == family)]
+        row: dict[str, Any] = {"task": task, "mode": line, "full depth": ""}
+        if not uncut.empty:
+            row["full depth"] = f"{uncut.accuracy.iloc[0]:.3f} ({uncut.keep.iloc[0]} layers)"
+        tested = compared.differences
+        tested = tested[(tested.task == task) & (tested.line == line)]
+        rows.append(row | _smallest(tested))
+    return pd.DataFrame(rows)
+
+
+def _smallest(tested: pd.DataFrame) -> dict[str, str]:
+    names = ("smallest depth that is good enough", "difference, 95 % interval", "parameters saved")
+    good = tested[tested.verdict == "good enough"] if len(tested) else tested
+    if good.empty:
+        words = sorted(set(tested.verdict)) if len(tested) else ["no cut to compare"]
+        return dict(zip(names, (f"none shown: {', '.join(words)}", "", ""), strict=True))
+    best = good.sort_values("keep").iloc[0]
+    shown = (f"{best.keep}", interval(best), f"{best.params_saved:.1%}")
+    return dict(zip(names, shown, strict=True))
+
+
+def interval(row: Any) -> str:
+    """``-1.2 (-2.9 to +0.5)``, in percentage points."""
+    return f"{100 * row.difference:+.1f} ({100 * row.low:+.1f} to {100 * row.high:+.1f})"
+
+
+def differences(compared: Comparisons) -> pd.DataFrame:
+    """Every cut against full depth: difference in points with interval, verdict, reason."""
+    rows = [
+        {
+            "task": row.task,
+            "mode": row.line,
+            "kept": row.keep,
+            "layers": row.cut,
+            "difference (points)": interval(row),
+            "seeds": row.seeds,
+            "verdict": row.verdict,
+            "why": row.reason,
+        }
+        for row in compared.differences.sort_values(
+            ["task", "line", "keep"], ascending=[True, True, False]
+        ).itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def rivals(compared: Comparisons) -> pd.DataFrame:
+    """The baselines: accuracy with interval."""
+    rows = [
+        {
+            "task": row.task,
+            "baseline": row.baseline,
+            "mode": row.mode,
+            "kept": "" if row.keep == 0 else row.keep,
+            "accuracy": f"{row.accuracy:.3f} ({row.low:.3f} to {row.high:.3f})",
+            "seeds": row.seeds,
+        }
+        for row in compared.baselines.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def sizes_and_costs(compared: Comparisons) -> pd.DataFrame:
+    """Parameters kept and saved, and what a run of each cell cost where it ran."""
+    rows = [
+        {
+            "task": row.task,
+            "mode": row.line,
+            "kept": row.keep,
+            "parameters": f"{row.params_kept / 1e6:.1f} M",
+            "saved": f"{row.params_saved:.1%}",
+            "training (s)": f"{row.train_seconds:.0f}",
+            "peak memory (MB)": f"{row.peak_memory_mb:.0f}",
+            "one text (ms)": f"{row.latency_ms:.1f}",
+            "weights (MB)": f"{row.weights_mb:.0f}",
+        }
+        for row in compared.cells.itertuples()
+    ]
+    return pd.DataFrame(rows)
+
+
+def published(study: Study) -> tuple[pd.DataFrame, str]:
+    """Figures of the paper and their source; none where no task here is one of the paper's."""
+    content = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+    if not set(study.compared.cells.task) & set(content["tasks"]):
+        return pd.DataFrame(), ""
+    rows = pd.DataFrame(content["rows"])
+    rows["accuracy"] = [f"{figure:.4f}" for figure in rows.accuracy]
+    return rows, f"{content['paper']}, {content['note']}"
+
+
+#: Name of each CSV file and what goes in, figures with all their digits.
+CSV: dict[str, Callable[[Study], pd.DataFrame]] = {
+    "accuracy": lambda study: study.compared.cells,
+    "differences": lambda study: study.compared.differences,
+    "baselines": lambda study: study.compared.baselines,
+    "choices": lambda study: study.found.choices,
+    "paper": lambda study: as_paper(study.compared.cells),
+}
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A table of Markdown, cells as they are; empty for an empty table."""
+    if table.empty:
+        return ""
+    head = [str(name) for name in table.columns]
+    rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return "" if pd.isna(value) else f"{value:g}"
+    return str(value).replace("|", "\\|").replace("\n", " ")
