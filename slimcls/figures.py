@@ -22,7 +22,7 @@ P = ParamSpec("P")
 #: Inches: as wide as a README shows, at 100 dots an inch.
 WIDTH, PANEL = 8.2, 3.4
 DPI = 150
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -61,7 +61,8 @@ def accuracy_against_layers(cells: pd.DataFrame, baselines: pd.DataFrame) -> Fig
     """Test accuracy with its interval against kept layers: a panel a task, a line a mode.
 
     Full depth is filled and has a thin level line. ``cells`` has a row for each task, line and
-    depth (columns task, line, keep, depth, accuracy, low, high); ``baselines`` one for each task and baseline without depth (task, baseline, accuracy).
+    depth (columns task, line, keep, depth, accuracy, low, high); ``baselines`` one for each task
+    and baseline without depth (task, baseline, accuracy).
     """
     tasks = list(dict.fromkeys(cells.task))
     figure, panels = _panels(len(tasks))
@@ -111,9 +112,9 @@ def accuracy_against_parameters(cells: pd.DataFrame) -> Figure:
         for (line, rows), style in zip(_by_line(here), cycle(_LINES), strict=False):
             drawn = _line(style) | {"ls": "none"}
             axes.plot(rows.params_kept / 1e6, rows.accuracy, label=line, **drawn)
-        for row in best.itertuples():
+        for keep, params, accuracy in zip(best.keep, best.params_kept, best.accuracy, strict=True):
             axes.annotate(
-                f"{row.keep}", (row.params_kept / 1e6, row.accuracy), textcoords="offset points",
+                f"{keep}", (params / 1e6, accuracy), textcoords="offset points",
                 xytext=(0, 6), ha="center", fontsize=8,
             )  # fmt: skip
         axes.set_xscale("log")
@@ -216,8 +217,9 @@ def _line(style: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _levels(axes: Axes, baselines: pd.DataFrame) -> None:
-    for row, dash in zip(baselines.itertuples(), cycle(_LEVELS), strict=False):
-        axes.axhline(row.accuracy, color="0.45", lw=1, ls=dash, label=row.baseline)
+    levels = zip(baselines.accuracy, baselines.baseline, cycle(_LEVELS), strict=False)
+    for accuracy, name, dash in levels:
+        axes.axhline(accuracy, color="0.45", lw=1, ls=dash, label=name)
 
 
 def _depth_axis(axes: Axes, keeps: pd.Series) -> None:

@@ -98,6 +98,8 @@ def _cuts(
 ) -> tuple[dict[tuple[int, str], Cut], list[str]]:
     judged: dict[tuple[int, str], Cut] = {}
     faults: list[str] = []
+    keep: Any
+    cut: Any
     for (keep, cut), rows in here.groupby(["keep", "cut"], sort=True):
         mine = _items(rows, items)
         try:

@@ -119,7 +119,8 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _cuts(frame: pd.DataFrame) -> pd.Series:
     """The kept layers by name; a rule that keeps others for each seed stands for them all."""
-    named = pd.Series([_cut(r.layers, r.depth) for r in frame.itertuples()], index=frame.index)
+    names = [_cut(*pair) for pair in zip(frame.layers, frame.depth, strict=True)]
+    named = pd.Series(names, index=frame.index)
     rules = ["dataset", "model", "mode", "select", "keep"]
     changing = named.groupby([frame[name] for name in rules]).transform("nunique") > 1
     return named.mask(changing & (frame["select"] != "first"), frame["select"])

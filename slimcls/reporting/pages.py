@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -136,14 +137,14 @@ def _notes(study: Study) -> list[str]:
 
 def _html(text: str, title: str, out: Path) -> str:
     """The page in one file: figures inside it as SVG."""
-    body = MarkdownIt("commonmark").enable("table").render(text)
+    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
 
     def inlined(match: re.Match[str]) -> str:
         picture = (out / match[1]).with_suffix(".svg").read_bytes()
         return f'src="data:image/svg+xml;base64,{base64.b64encode(picture).decode()}"'
 
     body = re.sub(r'src="(figures/[^"]+)"', inlined, body)
-    head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+    head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}</body></html>\n'
 
 

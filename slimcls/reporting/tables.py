@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,11 @@ def as_paper(cells: pd.DataFrame) -> pd.DataFrame:
             shown = {depth: _over_tasks(here[here.keep == depth], tasks) for depth in depths}
             rows.append({"mode": line, "task": f"mean of {len(tasks)} tasks"} | shown)
     return pd.DataFrame(rows)
+
+
+def _rows(table: pd.DataFrame) -> Iterator[Any]:
+    """The table's rows with columns as attributes; what is in them is known, but not to types."""
+    yield from table.itertuples()
 
 
 def _spread(cell: pd.DataFrame, depth: int) -> str:
@@ -82,6 +87,8 @@ def interval(row: Any) -> str:
 
 def differences(compared: Comparisons) -> pd.DataFrame:
     """Every cut against full depth: difference in points with interval, verdict, reason."""
+    keys = ["task", "line", "keep"]
+    deep_first = compared.differences.sort_values(keys, ascending=[True, True, False])
     rows = [
         {
             "task": row.task,
@@ -93,9 +100,7 @@ def differences(compared: Comparisons) -> pd.DataFrame:
             "verdict": row.verdict,
             "why": row.reason,
         }
-        for row in compared.differences.sort_values(
-            ["task", "line", "keep"], ascending=[True, True, False]
-        ).itertuples()
+        for row in _rows(deep_first)
     ]
     return pd.DataFrame(rows)
 
@@ -111,7 +116,7 @@ def rivals(compared: Comparisons) -> pd.DataFrame:
             "accuracy": f"{row.accuracy:.3f} ({row.low:.3f} to {row.high:.3f})",
             "seeds": row.seeds,
         }
-        for row in compared.baselines.itertuples()
+        for row in _rows(compared.baselines)
     ]
     return pd.DataFrame(rows)
 
@@ -130,7 +135,7 @@ def sizes_and_costs(compared: Comparisons) -> pd.DataFrame:
             "one text (ms)": f"{row.latency_ms:.1f}",
             "weights (MB)": f"{row.weights_mb:.0f}",
         }
-        for row in compared.cells.itertuples()
+        for row in _rows(compared.cells)
     ]
     return pd.DataFrame(rows)
 

@@ -1,0 +1,175 @@
+"""Reports: every figure from the files, verdicts that follow, the same bytes each time."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+from reporting.made_study import ITEMS, add_run, make_study
+
+from slimcls import runs
+from slimcls.errors import UserError
+from slimcls.report import ReportConfig, main, report
+from slimcls.reporting import evidence, study, tables
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_study(tmp_path_factory.mktemp("made") / "runs")
+
+
+@pytest.fixture(scope="module")
+def read(made: Path) -> study.Study:
+    return study.read(made)
+
+
+def test_verdicts_are_those_the_data_were_made_for(read: study.Study) -> None:
+    found = read.compared.differences.set_index(["line", "keep"]).verdict
+    assert found.to_dict() == {
+        ("cls", 1): "good enough",
+        ("cls", 3): "good enough",
+        ("p-cls", 1): "worse",
+        ("p-cls", 3): "good enough",
+    }
+    lost = read.compared.differences.set_index(["line", "keep"]).difference
+    assert lost["p-cls", 1] == pytest.approx(-0.1, abs=1e-9)
+    smallest = tables.enough(read.compared).set_index("mode")
+    column = "smallest depth that is good enough"
+    assert smallest[column].to_dict() == {"cls": "1", "p-cls": "3"}
+
+
+def test_the_setting_is_chosen_on_validation_data(read: study.Study) -> None:
+    """The other learning rate has the better test figure; it must not be seen."""
+    assert set(read.found.runs.lr) == {1e-3}
+    assert set(read.found.choices.lr) == {1e-3}
+    assert set(read.found.choices["at the edge"]) == {"lr"}
+    assert len(read.found.choices) == 6
+    assert read.compared.cells.accuracy.max() < 0.92
+
+
+def test_means_and_deviations_are_those_of_the_files(read: study.Study, made: Path) -> None:
+    cell = read.compared.cells.query("line == 'p-cls' and keep == 1").iloc[0]
+    assert cell.accuracy == pytest.approx(0.805)
+    assert cell.sd == pytest.approx(0.005)
+    assert cell.low < 0.805 < cell.high
+    paper = tables.as_paper(read.compared.cells).set_index("mode")
+    assert paper.loc["p-cls", 1] == "0.805 ± 0.005"
+    assert read.compared.baselines.accuracy.tolist() == pytest.approx([0.6])
+
+
+def test_confusion_counts_every_item_of_every_seed(read: study.Study) -> None:
+    counts, labels = study.confusion(read, "sst2", "p-cls", 1)
+    assert labels == ["neg", "pos"]
+    assert counts.sum() == 3 * ITEMS
+    assert counts.trace() == round(0.805 * 3 * ITEMS)
+
+
+def test_the_same_files_give_the_same_bytes(made: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        report(ReportConfig(folder=str(made), out=str(tmp_path / name)))
+    written = [
+        {
+            path.relative_to(tmp_path / name): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted((tmp_path / name).rglob("*"))
+            if path.is_file()
+        }
+        for name in ("one", "two")
+    ]
+    assert written[0] == written[1]
+    names = {str(name) for name in written[0]}
+    assert {"report.md", "report.html", "tables/differences.csv", "figures/layers.svg"} <= names
+
+
+def test_pages_hold_tables_and_pictures_by_themselves(made: Path, tmp_path: Path) -> None:
+    page = report(ReportConfig(folder=str(made), out=str(tmp_path / "r"), title="My <study>"))
+    text = page.read_text()
+    assert text.startswith("# My <study>\n")
+    assert "| sst2 | p-cls | 0.905 (6 layers) | 3 |" in text
+    for picture in re.findall(r"\]\((figures/[^)]+)\)", text):
+        assert (page.parent / picture).stat().st_size > 5_000
+        ElementTree.parse((page.parent / picture).with_suffix(".svg"))
+    html = (page.parent / "report.html").read_text()
+    assert "<title>My &lt;study&gt;</title>" in html
+    assert 'src="figures' not in html
+    assert html.count('src="data:image/svg+xml;base64,') == text.count("](figures/")
+    table = pd.read_csv(page.parent / "tables" / "accuracy.csv")
+    assert len(table) == 6
+
+
+def test_no_reference_no_verdict(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for keep in (6, 1):
+            add_run(tmp_path, right=0.8, keep=keep, seed=seed)
+    add_run(tmp_path, right=0.8, keep=6, seed=0, dataset="trec")
+    add_run(tmp_path, right=0.8, keep=2, seed=0, dataset="agnews")
+    found = study.read(tmp_path)
+    assert set(found.compared.differences.verdict) == {"no reference"}
+    assert "agnews, p-cls: no run at full depth (6 layers)" in found.compared.missing
+
+
+def test_missing_seeds_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
+    for seed, keep in [(0, 6), (1, 6), (0, 1)]:
+        add_run(tmp_path, right=0.8, keep=keep, seed=seed)
+    found = study.read(tmp_path)
+    assert found.compared.missing == ("sst2, p-cls, 1 layers (0): no run with seed 1",)
+    assert found.compared.differences.seeds.tolist() == ["0"]
+
+
+def test_runs_on_other_items_are_not_compared(tmp_path: Path) -> None:
+    add_run(tmp_path, right=0.8, keep=6, seed=0)
+    other = add_run(tmp_path, right=0.8, keep=1, seed=0)
+    rows = pd.read_parquet(other / runs.PREDICTIONS)
+    rows["id"] += 1
+    rows.to_parquet(other / runs.PREDICTIONS)
+    found = study.read(tmp_path)
+    assert found.compared.differences.empty
+    assert any("not tested on the same items" in line for line in found.compared.missing)
+
+
+def test_broken_and_foreign_files_are_named(tmp_path: Path) -> None:
+    make_study(tmp_path)
+    (tmp_path / "odd").mkdir()
+    (tmp_path / "odd" / "result.parquet").write_bytes(b"no parquet")
+    found = study.read(tmp_path)
+    assert len(found.unread) == 1
+    assert "odd" in found.unread[0]
+
+
+def test_rules_that_keep_other_layers_for_each_seed_are_one_cell(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        add_run(tmp_path, right=0.9, keep=6, seed=seed)
+        add_run(tmp_path, right=0.8, keep=2, seed=seed)
+        more = {"select": "random", "keep": 2}
+        if seed == 0:
+            add_run(tmp_path, right=0.7, seed=seed, layers=None, **more)
+    found = evidence.gather(runs.load(tmp_path))
+    assert set(found.runs.line) == {"p-cls, first", "p-cls, random"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "nowhere: no such folder"),
+        (["."], "holds no finished run"),
+        ([".", "--margin", "0"], "--margin 0: percentage points"),
+        ([".", "--margn", "1"], "did you mean --margin"),
+    ],
+)
+def test_what_the_user_got_wrong_is_one_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=re.escape(message)):
+        main(words)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_prints_where_the_page_is(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([str(made), "--out", str(tmp_path / "r")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "r" / "report.md")
