@@ -43,52 +43,60 @@ class Search:
     """Most candidates a group; they are drawn from all, the same for every group."""
 
 
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One run that a grid may come to."""
+
+    run: RunConfig
+    label: str
+    """What tells it from the grid's others, for people."""
+
+
 @dataclass(frozen=True)
 class Grid:
-    """All runs that a grid may come to."""
+    """All runs that a grid may come to: every candidate setting with every seed."""
 
     name: str
-    runs: tuple[RunConfig, ...]
-    """In the order of the file: the first axis varies slowest. Every candidate with every seed."""
-    varying: tuple[str, ...]
-    """Settings in which runs differ."""
+    cells: tuple[Cell, ...]
+    """In the order of the file: the first axis varies slowest."""
     search: Search | None = None
 
-    def label(self, run: RunConfig) -> str:
-        """What tells this run from the grid's others, for people."""
-        return label(dataclasses.asdict(run), self.varying)
-
     def groups(self) -> list[Group]:
-        """Runs that differ in nothing but the seed and the searched settings."""
+        """Cells that differ in nothing but the seed and the searched settings."""
         over = self.search.over if self.search else ()
         free = NO_AXES | {"seed", *over}
-        found: dict[str, list[RunConfig]] = {}
-        for run in self.runs:
-            rest = {f: v for f, v in dataclasses.asdict(run).items() if f not in free}
-            found.setdefault(repr(rest), []).append(run)
-        return [Group(tuple(runs), over) for runs in found.values()]
+        found: dict[str, list[Cell]] = {}
+        for cell in self.cells:
+            settings = dataclasses.asdict(cell.run).items()
+            rest = {name: value for name, value in settings if name not in free}
+            found.setdefault(repr(rest), []).append(cell)
+        return [Group(tuple(cells), over) for cells in found.values()]
 
 
 @dataclass(frozen=True)
 class Group:
-    """The runs of one cut, mode and task: candidate settings times seeds."""
+    """The cells of one cut, mode and task: candidate settings times seeds."""
 
-    runs: tuple[RunConfig, ...]
+    cells: tuple[Cell, ...]
     over: tuple[str, ...]
 
     @property
-    def candidates(self) -> tuple[RunConfig, ...]:
+    def candidates(self) -> tuple[Cell, ...]:
         """Every candidate at the group's first seed."""
-        return tuple(run for run in self.runs if run.seed == self.runs[0].seed)
+        return tuple(cell for cell in self.cells if cell.run.seed == self.cells[0].run.seed)
 
-    def like(self, candidate: RunConfig) -> tuple[RunConfig, ...]:
-        """The runs of one candidate, every seed."""
-        wanted = self.settings(candidate)
-        return tuple(run for run in self.runs if self.settings(run) == wanted)
+    @property
+    def searches(self) -> bool:
+        """Whether there is anything to choose."""
+        return len(self.candidates) > 1
 
-    def settings(self, run: RunConfig) -> dict[str, Any]:
-        """The searched settings of a run."""
-        return {name: getattr(run, name) for name in self.over}
+    def of(self, settings: Combination) -> tuple[Cell, ...]:
+        """The cells with these searched settings, every seed."""
+        return tuple(cell for cell in self.cells if self.settings(cell) == settings)
+
+    def settings(self, cell: Cell) -> Combination:
+        """The searched settings of a cell."""
+        return {name: getattr(cell.run, name) for name in self.over}
 
 
 #: What every label says, ahead of the other settings that vary.
@@ -98,7 +106,8 @@ _CUT = ("keep", "layers")
 
 def label(settings: Combination, varying: Sequence[str]) -> str:
     """Data, mode, model and cut, then whatever else varies, then the seed."""
-    words = [Path(str(settings[name])).stem for name in _LEADING]
+    data, model = Path(str(settings["dataset"])).stem, Path(str(settings["model"])).name
+    words = [data, str(settings["mode"]), model]
     layers = settings["layers"]
     cut = f"layers {','.join(map(str, layers))}" if layers else f"keep {settings['keep'] or 2}"
     rest = [name for name in varying if name not in (*_LEADING, *_CUT, "seed")]
@@ -137,7 +146,8 @@ def _grid(name: str, content: dict[str, Any], given: dict[str, Any]) -> Grid:
         )
     # Runs that stand in several blocks are one.
     runs = {repr(run): run for run in (_run(c, varying) for c in kept)}
-    return Grid(name, tuple(runs.values()), varying, search)
+    cells = (Cell(run, label(dataclasses.asdict(run), varying)) for run in runs.values())
+    return Grid(name, tuple(cells), search)
 
 
 def _mappings(content: dict[str, Any], key: str, default: list[Any]) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from slimcls import selection
 from slimcls.backbones import sources
@@ -13,9 +12,6 @@ from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
 from slimcls.data.tables import Tables
 from slimcls.layer_scores import Scores
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @dataclass(frozen=True)
@@ -38,8 +34,7 @@ class Shared:
     Files that change while it lives are not looked at again.
     """
 
-    def __init__(self, find: Callable[..., Source] = sources.find) -> None:
-        self._find = find
+    def __init__(self) -> None:
         self._tables: dict[object, Tables] = {}
         self._sources: dict[object, Source] = {}
 
@@ -54,8 +49,11 @@ class Shared:
             self._tables[key] = tables.load(spec, folder)
         return self._tables[key]
 
-    def source(self, config: RunConfig) -> Source:
-        """The files of a run's model. Raises UserError where they lack the layers that stay."""
+    def source(self, config: RunConfig, *, fetch: bool = True) -> Source:
+        """The files of a run's model; without ``fetch`` no weights of a hub model are fetched.
+
+        Raises UserError where they lack the layers that stay.
+        """
 
         def has_the_layers(folder: Path) -> None:
             from slimcls import resolve
@@ -63,11 +61,13 @@ class Shared:
             resolve.check_layers(config, folder)
 
         key = (config.model, config.revision)
-        if key not in self._sources:
-            self._sources[key] = self._find(config.model, config.revision, has_the_layers)
+        known = self._sources.get(key)
+        if known is None or (fetch and not known.weights):
+            find = sources.find if fetch else sources.look
+            self._sources[key] = find(config.model, config.revision, has_the_layers)
         return self._sources[key]
 
-    def place(self, config: RunConfig) -> Place:
+    def place(self, config: RunConfig, *, fetch: bool = True) -> Place:
         """Where a run will work, with every setting resolved.
 
         No weight is read, unless layers are chosen by scores that were never measured before.
@@ -76,7 +76,8 @@ class Shared:
         """
         sources.check_name(config.model, config.revision)  # before data is read
         selection.check(config)
-        data, source = self.tables(config), self.source(config)
+        fetch = fetch or selection.measures(config)
+        data, source = self.tables(config), self.source(config, fetch=fetch)
         # From here on torch and transformers are needed.
         from slimcls import resolve, runs
 

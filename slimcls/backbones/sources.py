@@ -103,6 +103,11 @@ def _kind(name: str) -> str:
     )
 
 
+def on_hub(name: str) -> bool:
+    """Whether a model that :func:`check_name` lets through is fetched from the hub."""
+    return _kind(name) == "hub"
+
+
 def find(
     name: str, revision: str | None = None, check: Callable[[Path], None] | None = None
 ) -> Source:

@@ -1,0 +1,132 @@
+"""One attempt at a grid's cell, and the record of how it failed."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import gc
+import io
+import json
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from slimcls.config import RunConfig
+from slimcls.errors import Busy, Diverged, UserError
+from slimcls.shared import Shared
+
+#: Stands in the directory of a run that failed; a finished run has none.
+FAILED = "failed.json"
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt at a cell ended."""
+
+    status: Literal["done", "failed", "busy", "lost", "stopped"]
+    """``busy``: another process works on it; ``lost``: its process or machine was."""
+    folder: Path | None = None
+    """The run directory, where it could be named."""
+    error: str = ""
+    diverged: bool = False
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed."""
+
+    error: str
+    """In one line."""
+    diverged: bool = False
+    """Whether training led to no numbers, which another attempt does not change."""
+    traceback: str = ""
+    """Empty where the settings or the files are to blame."""
+
+
+#: Runs a cell in this process and raises what goes wrong.
+Runner = Callable[[RunConfig, Shared], object]
+
+
+@cache
+def shared() -> Shared:
+    """What the cells of this process have in common."""
+    return Shared()
+
+
+def attempt(run: RunConfig, runner: Runner) -> Ended:
+    """Run a cell; what goes wrong is recorded in its directory and returned, never raised.
+
+    What the run prints is left to its log. Interrupted and KeyboardInterrupt pass.
+    """
+    folder = None
+    try:
+        folder = shared().place(run).folder
+        if _held(folder):
+            return Ended("busy", folder)
+        (folder / FAILED).unlink(missing_ok=True)
+        _forget_peak()
+        with contextlib.redirect_stderr(io.StringIO()):
+            runner(run, shared())
+    except Busy:
+        return Ended("busy", folder)
+    except UserError as error:
+        return _failed(folder, Failure(str(error), isinstance(error, Diverged)))
+    except Exception as error:
+        line = " ".join(f"{type(error).__name__}: {error}".split())
+        return _failed(folder, Failure(line, traceback=traceback.format_exc()))
+    return Ended("done", folder)
+
+
+def _failed(folder: Path | None, failure: Failure) -> Ended:
+    if folder is not None:
+        with contextlib.suppress(UserError):  # a full disk, which is then the error itself
+            record(folder, failure)
+    return Ended("failed", folder, failure.error, failure.diverged)
+
+
+def record(folder: Path, failure: Failure) -> None:
+    """Write down why a run failed. Raises UserError where that cannot be written."""
+    from slimcls.runs import write_text
+
+    write_text(folder / FAILED, json.dumps(dataclasses.asdict(failure), indent=1))
+
+
+def failure(folder: Path) -> Failure | None:
+    """Why the run of a directory failed when it was last tried, or None."""
+    try:
+        return Failure(**json.loads((folder / FAILED).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        return Failure(f"{folder / FAILED}: cannot be read ({error})")
+
+
+def _held(folder: Path) -> bool:
+    """Whether another process holds the run: asked before work that would be for nothing."""
+    from slimcls import runs
+
+    if not folder.is_dir():
+        return False
+    try:
+        with runs.locked(folder):
+            return False
+    except Busy:
+        return True
+
+
+def _forget_peak() -> None:
+    """Let a run's peak memory be its own, not that of the runs before it in this process."""
+    import torch
+
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # Linux: what is free goes back to the system
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # and the peak is counted from here
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()

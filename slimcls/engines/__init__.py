@@ -1,0 +1,32 @@
+"""Where a grid's cells are worked on: in this process, or by Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+from slimcls.attempts import Ended
+from slimcls.cells import Cell
+from slimcls.config import RunConfig
+from slimcls.forecast import Forecast
+
+#: A cell with its settings as its machine has them.
+Job = tuple[Cell, RunConfig]
+#: Told the cell that work begins on.
+Started = Callable[[Cell], None]
+
+
+class Engine(Protocol):
+    """Works on cells."""
+
+    def forecast(self, runs: Sequence[RunConfig]) -> list[Forecast]:
+        """What each run will take, as a machine that would work on it sees it."""
+
+    def attempts(self, jobs: Sequence[Job], started: Started) -> Iterator[tuple[Cell, Ended]]:
+        """Try each cell once; tell how each attempt ended, in the order in which they end.
+
+        Raises Interrupted or KeyboardInterrupt when asked to stop; what was begun can go on.
+        """
+
+    def close(self) -> None:
+        """Let go of what the engine holds."""

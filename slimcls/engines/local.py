@@ -1,0 +1,31 @@
+"""Works on one cell after the other, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from slimcls.attempts import Ended, Runner, attempt, shared
+from slimcls.cells import Cell
+from slimcls.config import RunConfig
+from slimcls.engines import Job, Started
+from slimcls.forecast import Forecast, forecast
+
+
+class Local:
+    """The engine of one machine."""
+
+    def __init__(self, runner: Runner) -> None:
+        self.runner = runner
+
+    def forecast(self, runs: Sequence[RunConfig]) -> list[Forecast]:
+        """Here, with what later runs will use too."""
+        return forecast(runs, shared())
+
+    def attempts(self, jobs: Sequence[Job], started: Started) -> Iterator[tuple[Cell, Ended]]:
+        """In order."""
+        for cell, run in jobs:
+            started(cell)
+            yield cell, attempt(run, self.runner)
+
+    def close(self) -> None:
+        """Nothing is held."""

@@ -1,0 +1,171 @@
+"""What a grid's cells will take, said before any starts: directory, parameters, memory, time."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+from slimcls.config import RunConfig, hashed
+from slimcls.errors import UserError
+
+if TYPE_CHECKING:
+    from slimcls.runs import RunResult
+    from slimcls.shared import Place, Shared
+
+#: Settings that change neither a run's memory nor, by much, its time.
+FREE = frozenset(
+    {"seed", "lr", "weight_decay", "schedule", "warmup", "clip", "lora_alpha", "class_weights"}
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """A cell as the machine that will work on it sees it."""
+
+    run: RunConfig
+    """With the accelerator and the arithmetic that this machine gives it."""
+    cost: str = ""
+    """See :func:`cost_key`."""
+    folder: Path | None = None
+    """The run directory; None where it cannot be known yet, as ``note`` says."""
+    depth: int = 0
+    params_full: int = 0
+    params_kept: int = 0
+    memory: int = 0
+    """Bytes for training; without activations where the model is not here whole."""
+    whole: bool = False
+    """Whether ``memory`` counts activations too."""
+    problem: str = ""
+    """Why it cannot run, if so."""
+    note: str = ""
+    """What is not known, and why."""
+
+
+def forecast(runs: Sequence[RunConfig], shared: Shared) -> list[Forecast]:
+    """Plan each run without reading a weight, on the machine that will work on it.
+
+    What cannot be had just now (a hub model out of reach) is noted; what cannot work at all (too
+    deep, too big, no such dataset) is a problem.
+    """
+    planner = _Planner(shared)
+    return [planner.forecast(run) for run in runs]
+
+
+class _Planner:
+    """Plans runs; those that differ in nothing that matters for memory share their plan."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self._plans: dict[str, Forecast] = {}
+        self._missing: dict[object, str] = {}
+
+    def forecast(self, run: RunConfig) -> Forecast:
+        try:
+            missing = self._what_is_missing(run)
+            if missing:
+                return Forecast(run=run, note=missing)
+            place = self.shared.place(run, fetch=False)
+            plan = self._plan(place, run)
+        except UserError as error:
+            return Forecast(run=run, problem=str(error))
+        settled = dataclasses.replace(
+            run, accelerator=place.config.accelerator, precision=place.config.precision
+        )
+        return dataclasses.replace(plan, run=settled, folder=place.folder)
+
+    def _plan(self, place: Place, run: RunConfig) -> Forecast:
+        key = cost_key(place.config)
+        if key not in self._plans:
+            self._plans[key] = _planned(place, run)
+        return self._plans[key]
+
+    def _what_is_missing(self, run: RunConfig) -> str:
+        """Why the model or the data of a run cannot be had now; empty if they can.
+
+        Raises UserError where they cannot be had at all.
+        """
+        for key, fetch in (
+            (("model", run.model, run.revision), self._see_model),
+            (("data", run.dataset, run.text_column, run.label_column), self._see_data),
+        ):
+            if key not in self._missing:
+                self._missing[key] = fetch(run)
+            if self._missing[key]:
+                return self._missing[key]
+        return ""
+
+    def _see_model(self, run: RunConfig) -> str:
+        from slimcls.backbones import sources
+
+        sources.check_name(run.model, run.revision)
+        try:
+            sources.look(run.model, run.revision)
+        except UserError as error:
+            if not sources.on_hub(run.model):
+                raise
+            return str(error)
+        return ""
+
+    def _see_data(self, run: RunConfig) -> str:
+        from slimcls.data import catalog
+
+        spec = catalog.find(run.dataset, text_column=run.text_column, label_column=run.label_column)
+        try:
+            self.shared.tables(run)
+        except UserError as error:
+            if spec.files:
+                raise
+            return str(error)
+        return ""
+
+
+def _planned(place: Place, run: RunConfig) -> Forecast:
+    """Parameters and memory of a run, and whether that fits this machine."""
+    from slimcls import plan
+
+    whole = bool(place.source.weights)
+    tokens = _longest(place) if whole else 0
+    planned = plan.make_plan(place.config, place.source, tokens, len(place.data.spec.labels))
+    problem = ""
+    try:
+        planned.check(force=run.force)
+    except UserError as error:
+        problem = str(error)
+    return Forecast(
+        run=run,
+        cost=cost_key(place.config),
+        depth=planned.depth,
+        params_full=planned.sizes.params_full,
+        params_kept=planned.sizes.params_kept,
+        memory=planned.memory.total,
+        whole=whole,
+        problem=problem,
+    )
+
+
+def _longest(place: Place) -> int:
+    """Tokens of the run's longest item."""
+    from slimcls.backbones.tokenizers import open_tokenizer
+    from slimcls.inputs import make_inputs
+    from slimcls.runs import Log
+
+    tokenizer = open_tokenizer(place.source, never_empty=not place.config.uses_prompt)
+    return make_inputs(place.config, place.data, tokenizer, Log(quiet=True)).longest
+
+
+def cost_key(settled: RunConfig) -> str:
+    """Equal for runs that take about the same memory and time; of a run without open ends."""
+    settings = hashed(settled).items()
+    return repr(sorted((name, value) for name, value in settings if name not in FREE))
+
+
+def seconds(finished: Iterable[RunResult]) -> dict[str, float]:
+    """Median seconds of finished runs by :func:`cost_key`."""
+    found: dict[str, list[float]] = {}
+    for result in finished:
+        found.setdefault(cost_key(result.config), []).append(result.outcome.total_seconds)
+    return {key: median(values) for key, values in found.items()}

@@ -1,0 +1,245 @@
+"""Many runs from one YAML file: ``python -m slimcls.grid --config configs/grid/quick.yaml``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from slimcls import cells, choices, cli
+from slimcls.errors import UserError
+
+if TYPE_CHECKING:
+    from slimcls.board import Board
+    from slimcls.cells import Cell
+    from slimcls.config import RunConfig
+    from slimcls.engines import Engine
+    from slimcls.ledger import Ledger
+    from slimcls.shared import Shared
+
+#: Seconds between two looks at cells that other processes work on.
+PAUSE = 1.0
+
+
+@dataclass(kw_only=True)
+class GridConfig:
+    """Many runs from one YAML file: what is done is not done again, any process may die."""
+
+    config: str
+    """The grid: a YAML file in which any setting of slimcls train may be a list (docs/grids.md)."""
+
+    out: str | None = None
+    """Folder that holds the run directories; the YAML's, or runs, if not given."""
+
+    data_dir: str | None = None
+    """Folder with NAME/SPLIT.parquet files; the YAML's, or SLIMCLS_DATA_DIR, if not given."""
+
+    dry_run: bool = False
+    """List the cells with what they will take, and start none."""
+
+    engine: Literal["local", "ray"] = "local"
+    """local works on one cell after the other in this process; ray on many, on any machines."""
+
+    address: str = "local"
+    """Ray: local starts one for this grid, auto joins the one that runs here, HOST:PORT or
+    ray://HOST:PORT one elsewhere."""
+
+    cpus: float = 1.0
+    """Ray: processors for each cell, which computes with as many threads."""
+
+    gpus: float = 0.0
+    """Ray: GPUs for each cell; 0.5 lets two cells share one."""
+
+    retries: int = 3
+    """Ray: how often a cell is started again whose process or machine was lost."""
+
+    retry_failed: bool = False
+    """Work on cells again that failed at an earlier start."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("cpus", 0.0), ("gpus", 0.0), ("retries", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"--{name} {getattr(self, name)}: must be at least {least:g}")
+        if self.engine == "local" and (self.address != "local" or self.gpus or self.cpus != 1):
+            raise UserError("--address, --cpus and --gpus need --engine ray")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command. Returns 1 where cells failed, 2 where some can never run, else 0."""
+    config = cli.parse(GridConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.grid")
+    grid = cells.read(config.config, out=config.out, data_dir=config.data_dir)
+    print(f"planning {len(grid.cells)} combinations", file=sys.stderr)
+    # From here on torch and transformers are needed.
+    from slimcls import board
+    from slimcls.ledger import Ledger
+
+    out = Path(grid.cells[0].run.out)
+    with _opened(config) as engine:
+        ledger = Ledger(grid, engine.forecast([cell.run for cell in grid.cells]))
+        if config.dry_run:
+            print("\n".join(planned(ledger)))
+        _check(ledger)
+        if config.dry_run:
+            return 0
+        _notes(ledger)
+        shown = board.Board(ledger)
+        try:
+            _work_off(ledger, engine, config, shown, out)
+        finally:
+            shown.close()
+            choices.write(out, grid.name, ledger.choices())
+            print("\n".join(ending(ledger)), flush=True)
+    count = ledger.count()
+    return 1 if count.failed or count.left else 0
+
+
+@contextlib.contextmanager
+def _opened(config: GridConfig) -> Iterator[Engine]:
+    """The engine that the settings ask for."""
+    if config.engine == "local":
+        from slimcls.engines.local import Local
+
+        engine: Engine = Local(run_cell)
+    else:
+        from slimcls.engines.on_ray import OnRay
+
+        engine = OnRay(run_cell, config.address, config.cpus, config.gpus)
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def run_cell(run: RunConfig, shared: Shared) -> object:
+    """The work of a cell: what ``slimcls train`` does."""
+    from slimcls.train import train
+
+    return train(run, shared)
+
+
+def _work_off(ledger: Ledger, engine: Engine, config: GridConfig, shown: Board, out: Path) -> None:
+    """Work on all that is due until nothing can be done any more.
+
+    Choices are made as their candidates end, so that each round may bring new cells.
+    """
+    lost: dict[Cell, int] = {}
+    again = config.retry_failed
+    while todo := ledger.to_do(retry_failed=again):
+        again = False
+        waited = _round(ledger, engine, config, shown, todo, lost)
+        choices.write(out, ledger.grid.name, ledger.choices())
+        if waited == len(todo):
+            time.sleep(PAUSE)
+
+
+def _round(
+    ledger: Ledger,
+    engine: Engine,
+    config: GridConfig,
+    shown: Board,
+    todo: Sequence[Cell],
+    lost: dict[Cell, int],
+) -> int:
+    """Try each cell once; how many were in another process's hands."""
+    from slimcls import attempts
+
+    jobs = [(cell, ledger.forecast(cell).run) for cell in todo]
+    busy = 0
+    for cell, ended in engine.attempts(jobs, shown.started):
+        busy += ended.status == "busy"
+        if ended.status == "lost":
+            lost[cell] = lost.get(cell, 0) + 1
+            if lost[cell] <= config.retries:
+                shown.say(f"{cell.label}: lost ({ended.error}); started again")
+                continue
+            folder = ledger.forecast(cell).folder
+            if folder:
+                attempts.record(folder, attempts.Failure(ended.error))
+        ledger.note(cell, ended)
+        if ended.status != "busy" or len(jobs) > busy:
+            shown.ended(cell, ended)
+    return busy
+
+
+def _check(ledger: Ledger) -> None:
+    """Name cells that can never run, before any is started. Raises UserError."""
+    bad = [(c, p) for c in ledger.grid.cells if (p := ledger.forecast(c).problem)]
+    bad = [(c, p) for c, p in bad if not ledger.result(c)]
+    if not bad:
+        return
+    by_problem: dict[str, list[Cell]] = {}
+    for cell, problem in bad:
+        by_problem.setdefault(problem, []).append(cell)
+    said = [
+        f"{found[0].label}{f' and {len(found) - 1} more' if len(found) > 1 else ''}: {problem}"
+        for problem, found in by_problem.items()
+    ]
+    raise UserError(f"{len(bad)} cells cannot run, none was started: {'; '.join(said)}")
+
+
+def _notes(ledger: Ledger) -> None:
+    """Say once what is not known yet."""
+    for note in dict.fromkeys(ledger.forecast(c).note for c in ledger.grid.cells):
+        if note:
+            print(f"not known before it starts: {note}", file=sys.stderr)
+
+
+def planned(ledger: Ledger) -> list[str]:
+    """The table of ``--dry-run``: a row a cell, then what is left."""
+    from slimcls import board
+
+    seconds = ledger.seconds()
+    rows = []
+    for cell in ledger.due():
+        known, took = ledger.forecast(cell), seconds[cell]
+        state = "done" if ledger.result(cell) else "failed" if ledger.failure(cell) else "left"
+        state = "cannot run" if known.problem and state != "done" else state
+        least = "" if known.whole else "at least "
+        rows.append(
+            [
+                cell.label,
+                state,
+                f"{known.params_kept / 1e6:.1f} M" if known.params_kept else "unknown",
+                f"{least}{known.memory / 1e9:.2f} GB" if known.memory else "unknown",
+                board.duration(took) if took else "unknown",
+            ]
+        )
+    lines = board.columns(["cell", "state", "parameters", "memory", "time"], rows)
+    for group, later in ledger.waiting():
+        if later:
+            over = ", ".join(group.over)
+            lines.append(f"then {later} more seeds of {group.cells[0].label} with its best {over}")
+    return [*lines, board.left(ledger)]
+
+
+def ending(ledger: Ledger) -> list[str]:
+    """What a grid says last: results, choices, failures, counts."""
+    from slimcls import attempts, board
+
+    lines = board.table(ledger)
+    for choice in ledger.choices():
+        if choice.edge:
+            lines.append(
+                f"* {choice.run}: the best {' and '.join(choice.edge)} is the last that was "
+                "searched on its side; a better one may lie beyond"
+            )
+    for cell in ledger.due():
+        if failure := ledger.failure(cell):
+            folder = ledger.forecast(cell).folder
+            where = f" ({folder / attempts.FAILED})" if folder else ""
+            lines.append(f"failed: {cell.label}: {failure.error}{where}")
+    held = [group for group, _ in ledger.waiting()]
+    if held and not ledger.to_do():
+        lines.append(f"{len(held)} choices wait for candidates that failed; --retry-failed")
+    return [*lines, board.tally(ledger.count())]
+
+
+if __name__ == "__main__":
+    # As the module of its name: Ray's workers import what they are told to run.
+    from slimcls import grid
+
+    sys.exit(cli.run(grid.main))

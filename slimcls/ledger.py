@@ -1,0 +1,145 @@
+"""Where a grid stands: what is done, failed and left, read from the run directories alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from slimcls import attempts, choices
+from slimcls.attempts import Ended, Failure
+from slimcls.cells import Cell, Grid, Group
+from slimcls.choices import Candidate, Choice
+from slimcls.forecast import Forecast, seconds
+from slimcls.runs import RunResult, read_result
+
+
+@dataclass(frozen=True)
+class Count:
+    """Cells by where they stand."""
+
+    done: int
+    failed: int
+    left: int
+
+    @property
+    def total(self) -> int:
+        """All cells of the grid: candidates at one seed, chosen settings at every seed."""
+        return self.done + self.failed + self.left
+
+
+class Ledger:
+    """A grid's cells with what is known of each; the files are the only list that is kept."""
+
+    def __init__(self, grid: Grid, forecasts: Sequence[Forecast]) -> None:
+        self.grid = grid
+        self.groups = grid.groups()
+        self._forecasts = dict(zip(grid.cells, forecasts, strict=True))
+        self._results: dict[Path, RunResult] = {}
+        self._failures: dict[Cell, Failure] = {}
+
+    def forecast(self, cell: Cell) -> Forecast:
+        """What is known of a cell beforehand."""
+        return self._forecasts[cell]
+
+    def result(self, cell: Cell) -> RunResult | None:
+        """The cell's result if it is done. Raises UserError for a result file that is broken."""
+        folder = self._forecasts[cell].folder
+        if folder is None:
+            return None
+        if folder not in self._results and (found := read_result(folder)):
+            self._results[folder] = found
+        return self._results.get(folder)
+
+    def failure(self, cell: Cell) -> Failure | None:
+        """Why the cell failed, if it did and was not done since."""
+        if self.result(cell):
+            return None
+        folder = self._forecasts[cell].folder
+        recorded = attempts.failure(folder) if folder else None
+        return recorded or self._failures.get(cell)
+
+    def note(self, cell: Cell, ended: Ended) -> None:
+        """Keep how an attempt ended, for a cell that has no directory to record it in."""
+        self._failures.pop(cell, None)
+        if ended.folder and self._forecasts[cell].folder is None:
+            known = replace(self._forecasts[cell], folder=ended.folder)
+            self._forecasts[cell] = known
+        if ended.status in ("failed", "lost"):
+            self._failures[cell] = Failure(ended.error, ended.diverged)
+
+    def choice(self, group: Group) -> Choice | None:
+        """The settings chosen for a group, once every candidate is done or has diverged."""
+        search = self.grid.search
+        if search is None or not group.searches:
+            return None
+        candidates = []
+        for cell in group.candidates:
+            result, failed = self.result(cell), self.failure(cell)
+            folder = self._forecasts[cell].folder
+            if folder is None or not (result or (failed and failed.diverged)):
+                return None
+            score = float(getattr(result, search.by)) if result else None
+            candidates.append(Candidate(folder.name, group.settings(cell), score))
+        return choices.choose(candidates, search.by)
+
+    def choices(self) -> list[Choice]:
+        """All choices made so far."""
+        return [choice for group in self.groups if (choice := self.choice(group))]
+
+    def chosen(self, group: Group) -> tuple[Cell, ...]:
+        """The cells that stand for a group, every seed; none before the choice."""
+        if not group.searches:
+            return group.cells
+        choice = self.choice(group)
+        return group.of(choice.settings) if choice else ()
+
+    def due(self) -> list[Cell]:
+        """The grid's cells as far as choices are made, each run directory once."""
+        wanted: set[Cell] = set()
+        for group in self.groups:
+            wanted.update(self.chosen(group), group.candidates if group.searches else ())
+        found: dict[object, Cell] = {}
+        for cell in self.grid.cells:
+            if cell in wanted:
+                found.setdefault(self._forecasts[cell].folder or cell, cell)
+        return list(found.values())
+
+    def waiting(self) -> Iterator[tuple[Group, int]]:
+        """Groups whose choice is still to come, with how many cells will follow it."""
+        for group in self.groups:
+            if not self.chosen(group):
+                yield group, len(group.of(group.settings(group.cells[0]))) - 1
+
+    def to_do(self, *, retry_failed: bool = False) -> list[Cell]:
+        """What can be worked on now."""
+        return [
+            cell
+            for cell in self.due()
+            if not self.result(cell) and (retry_failed or not self.failure(cell))
+        ]
+
+    def count(self) -> Count:
+        """Cells by where they stand; those behind a choice count as left."""
+        due = self.due()
+        done = sum(self.result(cell) is not None for cell in due)
+        failed = sum(self.failure(cell) is not None for cell in due)
+        later = sum(cells for _, cells in self.waiting())
+        return Count(done, failed, len(due) - done - failed + later)
+
+    def seconds(self) -> dict[Cell, float | None]:
+        """Seconds that cells take, as those took that are done and like them; None: unknown."""
+        for cell in self.grid.cells:
+            self.result(cell)
+        known = seconds(self._results.values())
+        return {cell: known.get(forecast.cost) for cell, forecast in self._forecasts.items()}
+
+    def seconds_left(self) -> tuple[float, int]:
+        """Estimated seconds of what is left, and the number of cells without an estimate."""
+        known = self.seconds()
+        each = [known[cell] for cell in self.to_do(retry_failed=True)]
+        for group, cells in self.waiting():
+            some = [value for cell in group.candidates if (value := known[cell])]
+            each += [median(some) if some else None] * cells
+        return sum(value for value in each if value), sum(value is None for value in each)
