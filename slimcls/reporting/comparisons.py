@@ -105,7 +105,7 @@ def _cuts(
         try:
             loss = paired_difference(mine, _items(full, items))
         except ValueError as error:
-            faults.append(f"{keep} layers ({cut}): no comparison, {error}")
+            faults.append(f"keep {keep} ({cut}): no comparison, {error}")
             continue
         judged[keep, cut] = Cut(int(keep), loss, _over(mine, rivals, items))
     return judged, faults

@@ -193,4 +193,4 @@ def _lacking(runs: pd.DataFrame) -> Iterator[str]:
         for (line, keep, cut), cell in rows.groupby(["line", "keep", "cut"], sort=True):
             if lack := sorted(seeds - set(cell.seed)):
                 named = ", ".join(map(str, lack))
-                yield f"{task}, {line}, {keep} layers ({cut}): no run with seed {named}"
+                yield f"{task}, {line}, keep {keep} ({cut}): no run with seed {named}"

@@ -50,13 +50,13 @@ def _draw(study: Study, folder: Path) -> Iterator[str]:
         "layers": figures.accuracy_against_layers(cells, levels),
         "parameters": figures.accuracy_against_parameters(cells),
         "costs": figures.cost_against_layers(cells),
-    } | {f"confusion-{_plain(task)}": drawing for task, drawing in _confusions(study)}
+    } | {f"confusion-{_plain(task)}": drawing for task, drawing in confusions(study)}
     for name, figure in drawn.items():
         figures.save(figure, folder / name)
         yield name
 
 
-def _confusions(study: Study) -> Iterator[tuple[str, Any]]:
+def confusions(study: Study) -> Iterator[tuple[str, Any]]:
     """A figure a task: each line at full depth and at its smallest depth that was compared."""
     cells = study.compared.cells
     for task in dict.fromkeys(cells.task):

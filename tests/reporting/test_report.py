@@ -115,7 +115,7 @@ def test_missing_seeds_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     for seed, keep in [(0, 6), (1, 6), (0, 1)]:
         add_run(tmp_path, right=0.8, keep=keep, seed=seed)
     found = study.read(tmp_path)
-    assert found.compared.missing == ("sst2, p-cls, 1 layers (0): no run with seed 1",)
+    assert found.compared.missing == ("sst2, p-cls, keep 1 (0): no run with seed 1",)
     assert found.compared.differences.seeds.tolist() == ["0"]
 
 

@@ -1,0 +1,66 @@
+"""Notebooks run on any folder of runs, show what its files say, and never a dataset's texts."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from conftest import ROOT
+from nbclient import NotebookClient
+from reporting.made_study import make_study
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+#: What a notebook must show of the made-up study.
+SHOWN = {
+    "01_depth_and_accuracy": [
+        "18 runs on sst2, seeds 0, 1, 2: 4 cuts compared with full depth, 3 good enough, 1 worse",
+        "0.905 ± 0.005",
+        "tfidf",
+    ],
+    "02_what_a_layer_costs": ["71.4%", "4000"],
+    "03_where_they_err": ["only_full", "p-cls, 1 of 6 layers"],
+}
+
+
+def outputs(notebook: Any) -> str:
+    """Everything that the notebook's cells have put out, as text; pictures by their kind."""
+    parts = []
+    for cell in notebook.cells:
+        for out in cell.get("outputs", []):
+            parts.append(out.get("text", ""))
+            parts += [
+                kind if kind.startswith("image/") else str(content)
+                for kind, content in out.get("data", {}).items()
+            ]
+    return "\n".join(parts)
+
+
+def test_there_are_the_notebooks() -> None:
+    assert {path.stem for path in NOTEBOOKS} >= set(SHOWN)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(SHOWN))
+def test_it_shows_what_the_files_say(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIMCLS_RUNS", str(make_study(tmp_path / "runs")))
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    shown = outputs(notebook)
+    for words in SHOWN[name]:
+        assert words in shown
+    assert "image/png" in shown
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_is_kept_with_its_outputs(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert not re.search("Traceback|Error", outputs(notebook))
+    assert "image/png" in outputs(notebook)
