@@ -8,12 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 from scipy.stats import binomtest, chi2
 from scipy.stats import t as student
 
-#: Extra squared deviation that each seed's items get, so that seeds which never erred, or runs
-#: which never disagreed, are not taken for certain (the idea of Agresti & Min 2005).
+#: Least sum of squared deviations that a seed's items are taken to have: runs that never disagreed
+#: might have done so once.
 PSEUDO = 1.0
 #: A variance between seeds lower than item noise alone would show once in twenty is raised to it.
 LUCK = 0.05
@@ -94,29 +93,25 @@ class Estimate:
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """The two-sided interval: ends as shares, kept inside what can be."""
-        half = self.critical((1 - confidence) / 2) * self.se
+        half = self._half((1 - confidence) / 2)
         return max(self.lowest, self.mean - half), min(1.0, self.mean + half)
 
-    def critical(self, level: float) -> float:
-        """Standard errors that the mean may lie off to one side with probability ``level``.
-
-        Cochran's (1964): the quantiles of the two variances' t distributions, weighted with them.
-        """
+    @property
+    def df(self) -> float:
+        """Degrees of freedom of ``se``."""
         weight = self.between / (self.between + self.common)
-        over_items = float(student.isf(level, self.fewest - 1))
-        if len(self.seeds) == 1:
-            return over_items
-        return weight * float(student.isf(level, len(self.seeds) - 1)) + (1 - weight) * over_items
+        return float(degrees_of_freedom(weight, len(self.seeds), self.fewest))
+
+    def _half(self, level: float) -> float:
+        return float(student.isf(level, self.df)) * self.se
 
     def p_above(self, threshold: float) -> float:
         """One-sided p-value for "the mean is above ``threshold``"; agrees with ``interval``."""
-        distance = (self.mean - threshold) / self.se
-        tail = _tail(self, abs(distance))
-        return tail if distance >= 0 else 1 - tail
+        return float(student.sf((self.mean - threshold) / self.se, self.df))
 
     def p_below(self, threshold: float) -> float:
         """One-sided p-value for "the mean is below ``threshold``"."""
-        return 1 - self.p_above(threshold)
+        return float(student.cdf((self.mean - threshold) / self.se, self.df))
 
     def p_noninferior(self, margin: float) -> float:
         """One-sided p-value for "less than ``margin`` is lost"."""
@@ -124,12 +119,12 @@ class Estimate:
 
     def smallest_margin(self, level: float = 0.05) -> float:
         """The least margin that these runs show not to be lost, at a one-sided ``level``."""
-        return max(0.0, self.critical(level) * self.se - self.mean)
+        return max(0.0, self._half(level) - self.mean)
 
     def items_share(self, level: float = 0.05) -> float:
         """How much of the squared half-width would stay with any number of seeds, 0 to 1."""
         alone = float(student.isf(level, self.fewest - 1)) ** 2 * self.over_items
-        return min(1.0, alone / (self.critical(level) * self.se) ** 2)
+        return min(1.0, alone / (self._half(level)) ** 2)
 
     def limit(self, level: float = 0.05) -> Literal["seeds", "items"]:
         """What to have more of first: the larger part of the squared half-width."""
@@ -217,8 +212,9 @@ def variances(means: Array, products: Array, counts: Array) -> tuple[Array, Arra
         counts: items two seeds share, a seed's own number in the diagonal; shape (S, S).
     """
     sizes = counts.diagonal()
-    size = np.sqrt(np.outer(sizes, sizes))
-    products = products + PSEUDO * counts / size
+    lack = np.maximum(PSEUDO - products.diagonal(axis1=-2, axis2=-1), 0)
+    together = np.minimum(lack[..., None, :], lack[..., :, None])
+    products = products + together * counts / np.sqrt(np.outer(sizes, sizes))
     own = products.diagonal(axis1=-2, axis2=-1) / (sizes - 1) / sizes
     seeds = len(sizes)
     if seeds == 1:
@@ -235,14 +231,12 @@ def variances(means: Array, products: Array, counts: Array) -> tuple[Array, Arra
     return between, common, noise + common
 
 
-def _tail(estimate: Estimate, distance: float) -> float:
-    """The level whose critical value is ``distance``, which is not negative."""
+def degrees_of_freedom(weight: Any, seeds: int, fewest: int) -> Any:
+    """The harmonic mean of the degrees of freedom of ``between`` and ``common``.
 
-    def short(log_level: float) -> float:
-        return estimate.critical(float(np.exp(log_level))) - distance
-
-    # Levels are sought as logarithms, so that far tails keep their digits.
-    lowest, half = -700.0, float(np.log(0.5))
-    if short(lowest) < 0:
-        return 0.0
-    return float(np.exp(brentq(short, lowest, half))) if distance > 0 else 0.5
+    ``weight`` is the share of ``between`` in the variance, a number or an array. Satterthwaite's
+    formula has the squares of the shares here, which is too bold with few seeds.
+    """
+    if seeds == 1:
+        return 0 * weight + fewest - 1
+    return 1 / (weight / (seeds - 1) + (1 - weight) / (fewest - 1))
