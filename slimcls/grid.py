@@ -147,7 +147,7 @@ def _round(
     """Try each cell once; how many were in another process's hands."""
     from slimcls import attempts
 
-    jobs = [(cell, ledger.forecast(cell).run) for cell in todo]
+    jobs = [(cell, ledger.forecast(cell)) for cell in todo]
     busy = 0
     for cell, ended in engine.attempts(jobs, shown.started):
         busy += ended.status == "busy"
@@ -209,10 +209,12 @@ def planned(ledger: Ledger) -> list[str]:
             ]
         )
     lines = board.columns(["cell", "state", "parameters", "memory", "time"], rows)
-    for group, later in ledger.waiting():
-        if later:
-            over = ", ".join(group.over)
-            lines.append(f"then {later} more seeds of {group.cells[0].label} with its best {over}")
+    waiting = [(group, later) for group, later in ledger.waiting() if later]
+    if waiting:
+        over, later = ", ".join(waiting[0][0].over), sum(later for _, later in waiting)
+        lines.append(
+            f"then {later} cells: {len(waiting)} groups at more seeds, with their best {over}"
+        )
     return [*lines, board.left(ledger)]
 
 

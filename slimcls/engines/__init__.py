@@ -10,8 +10,8 @@ from slimcls.cells import Cell
 from slimcls.config import RunConfig
 from slimcls.forecast import Forecast
 
-#: A cell with its settings as its machine has them.
-Job = tuple[Cell, RunConfig]
+#: A cell with what is known of it beforehand.
+Job = tuple[Cell, Forecast]
 #: Told the cell that work begins on.
 Started = Callable[[Cell], None]
 

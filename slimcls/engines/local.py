@@ -23,9 +23,9 @@ class Local:
 
     def attempts(self, jobs: Sequence[Job], started: Started) -> Iterator[tuple[Cell, Ended]]:
         """In order."""
-        for cell, run in jobs:
+        for cell, known in jobs:
             started(cell)
-            yield cell, attempt(run, self.runner)
+            yield cell, attempt(known.run, self.runner)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -1,0 +1,223 @@
+"""Works on many cells at once, wherever Ray has machines; the output folder is shared by all."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import slimcls
+from slimcls.attempts import Ended, Runner, attempt, shared
+from slimcls.cells import Cell
+from slimcls.config import RunConfig
+from slimcls.engines import Job, Started
+from slimcls.errors import Interrupted, UserError
+from slimcls.forecast import Forecast, forecast
+
+#: Seconds in which a Ray address must answer.
+PATIENCE = 10.0
+#: Seconds that cells have to save their state when the grid is asked to stop.
+GOODBYE = 30.0
+#: How every HTTP/2 talk begins, which gRPC speaks: the client's preface and empty settings.
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_SETTINGS = 4
+
+
+class OnRay:
+    """The engine of a cluster.
+
+    Each cell is a Ray task without retries of its own: what is lost comes back as lost, and the
+    grid starts it again from its checkpoint.
+    """
+
+    def __init__(self, runner: Runner, address: str, cpus: float, gpus: float) -> None:
+        self.runner, self.address = runner, address
+        self.options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
+        self.threads = max(1, int(cpus))
+        self.ray = _connect(address)
+        self._memory = self._check_resources({"CPU": cpus, "GPU": gpus})
+        self._looked = False
+
+    def forecast(self, runs: Sequence[RunConfig]) -> list[Forecast]:
+        """On a machine of the cluster with a cell's processors and GPUs."""
+        self._check_machines(Path(runs[0].out))
+        task = self.ray.remote(_forecast).options(**self.options | {"max_retries": 3})
+        return self._get(task.remote(str(Path.cwd()), _carried(), list(runs)))
+
+    def attempts(self, jobs: Sequence[Job], started: Started) -> Iterator[tuple[Cell, Ended]]:
+        """All at once, as far as the cluster has room."""
+        tasks = {self._submit(known): cell for cell, known in jobs}
+        try:
+            waiting = list(tasks)
+            while waiting:
+                ready, waiting = self.ray.wait(waiting, num_returns=1, timeout=1.0)
+                for task in ready:
+                    yield tasks[task], self._ended(task)
+        finally:
+            self._stop(waiting)
+
+    def close(self) -> None:
+        """Leave the cluster, or end the one that was started for this grid."""
+        self.ray.shutdown()
+
+    def _submit(self, known: Forecast) -> Any:
+        # Ray starts no more cells on a machine than its memory holds.
+        memory = {} if self.options["num_gpus"] else {"memory": min(known.memory, self._memory)}
+        task = self.ray.remote(_attempt).options(**self.options, **memory)
+        return task.remote(str(Path.cwd()), _carried(), self.threads, known.run, self.runner)
+
+    def _ended(self, task: Any) -> Ended:
+        errors = self.ray.exceptions
+        try:
+            ended: Ended = self.ray.get(task)
+        except errors.RayTaskError:
+            raise  # a bug of the grid's own
+        except errors.RayError as error:
+            kind = type(error).__name__
+            return Ended("lost", error=f"its process or machine was lost ({kind})")
+        if ended.status == "stopped":  # not by us: its machine was told to go
+            return Ended("lost", ended.folder, "its process was told to stop")
+        return ended
+
+    def _stop(self, tasks: list[Any]) -> None:
+        """Ask tasks that still run to stop, and give them time to save their state."""
+        for task in tasks:
+            self.ray.cancel(task, force=False)
+        if tasks:
+            self.ray.wait(tasks, num_returns=len(tasks), timeout=GOODBYE)
+
+    def _check_resources(self, wanted: dict[str, float]) -> int:
+        """Bytes of the largest machine. Raises UserError where none has what a cell wants."""
+        machines = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        for name, count in wanted.items():
+            most = max((machine.get(name, 0.0) for machine in machines), default=0.0)
+            if count > most:
+                raise UserError(
+                    f"--{name.lower()}s {count:g}: no machine of the Ray cluster has that many; "
+                    f"the most is {most:g}"
+                )
+        return int(max(machine.get("memory", 0.0) for machine in machines))
+
+    def _check_machines(self, out: Path) -> None:
+        """Whether every machine has this slimcls and sees the same files. Raises UserError."""
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        out.mkdir(parents=True, exist_ok=True)
+        marker = out / f".shared-{uuid.uuid4().hex}"
+        marker.touch()
+        try:
+            for node in self.ray.nodes():
+                if node["Alive"]:
+                    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                    look = self.ray.remote(_look).options(num_cpus=0, scheduling_strategy=there)
+                    found = self._get(look.remote(str(Path.cwd()), str(marker)))
+                    if found != slimcls.__version__:
+                        raise UserError(f"{node['NodeManagerHostname']}: {found}")
+        finally:
+            marker.unlink(missing_ok=True)
+
+    def _get(self, task: Any) -> Any:
+        """The result of a task, the user's errors as they were raised there."""
+        try:
+            return self.ray.get(task)
+        except self.ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise error.cause from None
+            if isinstance(error.cause, ImportError):
+                raise UserError(f"a machine of the Ray cluster: {error.cause}") from None
+            raise
+
+
+def _connect(address: str) -> Any:
+    """Ray, started or joined. Raises UserError where it is not installed or does not answer."""
+    try:
+        import ray
+    except ImportError:
+        raise UserError("--engine ray: Ray is missing; pip install 'slimcls[grid]'") from None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    where = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
+    if where not in ("", "local"):
+        _knock(where)
+    before = signal.getsignal(signal.SIGTERM)
+    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address == "local":
+        settings["include_dashboard"] = False
+    try:
+        ray.init(address=address, **settings)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise UserError(f"--address {address}: no Ray answers ({line})") from None
+    finally:
+        # Ray's handler would end the grid without a word.
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+    return ray
+
+
+def _knock(address: str) -> None:
+    """Raise UserError where nothing answers in Ray's language: Ray itself waits for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        raise UserError(f"--address {address}: local, auto, HOST:PORT or ray://HOST:PORT")
+    try:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as line:
+            line.settimeout(PATIENCE)
+            line.sendall(_HELLO)
+            frame = line.recv(9)
+    except OSError as error:
+        raise UserError(f"--address {address}: does not answer ({error})") from None
+    if len(frame) < 4 or frame[3] != _SETTINGS:
+        raise UserError(f"--address {address}: what answers there is not Ray")
+
+
+def _carried() -> dict[str, str]:
+    """Environment that cells need to find the same files as here."""
+    names = ("SLIMCLS_DATA_DIR", "HF_ENDPOINT", "HF_HUB_OFFLINE")
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+# What follows runs in Ray's workers.
+
+
+def _look(folder: str, marker: str) -> str:
+    """The version of slimcls there, or what is wrong."""
+    if not Path(folder).is_dir():
+        return f"has no folder {folder}; start Ray where the grid's folder is shared"
+    os.chdir(folder)
+    if not Path(marker).exists():
+        return f"does not see {Path(marker).parent}; --out must lie on a file system that all share"
+    return slimcls.__version__
+
+
+def _settle(folder: str, environment: dict[str, str]) -> None:
+    """Make this process see files as the grid does."""
+    os.chdir(folder)
+    for name, value in environment.items():
+        os.environ.setdefault(name, value)
+    for name in list(os.environ):
+        # Lightning would take the cell for a part of a larger run.
+        if name.startswith("SLURM_"):
+            del os.environ[name]
+
+
+def _forecast(folder: str, environment: dict[str, str], runs: list[RunConfig]) -> list[Forecast]:
+    _settle(folder, environment)
+    return forecast(runs, shared())
+
+
+def _attempt(
+    folder: str, environment: dict[str, str], threads: int, run: RunConfig, runner: Runner
+) -> Ended:
+    _settle(folder, environment)
+    import torch
+
+    torch.set_num_threads(threads)
+    try:
+        return attempt(run, runner)
+    except (Interrupted, KeyboardInterrupt):
+        return Ended("stopped")
