@@ -39,9 +39,11 @@ class OnRay:
         self.runner, self.address = runner, address
         self.options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
         self.threads = max(1, int(cpus))
+        self.asked_to_stop = False
+        self._before = _sigterm()
         self.ray = _connect(address)
+        self._note_sigterm()
         self._memory = self._check_resources({"CPU": cpus, "GPU": gpus})
-        self._looked = False
 
     def forecast(self, runs: Sequence[RunConfig]) -> list[Forecast]:
         """On a machine of the cluster with a cell's processors and GPUs."""
@@ -55,7 +57,7 @@ class OnRay:
         try:
             waiting = list(tasks)
             while waiting:
-                ready, waiting = self.ray.wait(waiting, num_returns=1, timeout=1.0)
+                ready, waiting = self._wait(waiting)
                 for task in ready:
                     yield tasks[task], self._ended(task)
         finally:
@@ -64,6 +66,22 @@ class OnRay:
     def close(self) -> None:
         """Leave the cluster, or end the one that was started for this grid."""
         self.ray.shutdown()
+        _set_sigterm(self._before)
+
+    def _note_sigterm(self) -> None:
+        """Only note that SIGTERM came: Ray's waiting would turn what is raised into a crash."""
+
+        def note(number: int, frame: Any) -> None:
+            self.asked_to_stop = True
+
+        _set_sigterm(note)
+
+    def _wait(self, tasks: list[Any]) -> tuple[list[Any], list[Any]]:
+        """A task that ended, if one did within a second, and the others."""
+        if self.asked_to_stop:
+            raise Interrupted(signal.SIGTERM, "stopped; the same command goes on")
+        ended: tuple[list[Any], list[Any]] = self.ray.wait(tasks, num_returns=1, timeout=1.0)
+        return ended
 
     def _submit(self, known: Forecast) -> Any:
         # Ray starts no more cells on a machine than its memory holds.
@@ -123,6 +141,8 @@ class OnRay:
 
     def _get(self, task: Any) -> Any:
         """The result of a task, the user's errors as they were raised there."""
+        while not self._wait([task])[0]:
+            pass
         try:
             return self.ray.get(task)
         except self.ray.exceptions.RayTaskError as error:
@@ -142,8 +162,8 @@ def _connect(address: str) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     where = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
     if where not in ("", "local"):
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
         _knock(where)
-    before = signal.getsignal(signal.SIGTERM)
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
         settings["include_dashboard"] = False
@@ -152,11 +172,17 @@ def _connect(address: str) -> Any:
     except (ConnectionError, ValueError, RuntimeError) as error:
         line = (str(error).strip().splitlines() or [""])[0]
         raise UserError(f"--address {address}: no Ray answers ({line})") from None
-    finally:
-        # Ray's handler would end the grid without a word.
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, before)
     return ray
+
+
+def _sigterm() -> Any:
+    """What answers SIGTERM now."""
+    return signal.getsignal(signal.SIGTERM)
+
+
+def _set_sigterm(handler: Any) -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)
 
 
 def _knock(address: str) -> None:
