@@ -156,6 +156,9 @@ class RunConfig:
     """Train only the embedding rows whose tokens occur; the others get, to the last bit, what the
     optimiser would have given them."""
 
+    recompute_features: bool = False
+    """With --tune head, run the frozen backbone in every step instead of once per text."""
+
     compile: bool = False
     """Compile the backbone with torch.compile: slower to start, faster a step on GPUs."""
 
