@@ -23,6 +23,7 @@ from slimcls.data.batches import Items
 from slimcls.data.splits import Example
 from slimcls.data.tables import Tables
 from slimcls.errors import Diverged
+from slimcls.features import Features
 from slimcls.fitting import Fitted, Work, fit
 from slimcls.inputs import make_inputs
 from slimcls.layer_scores import Scores
@@ -47,6 +48,7 @@ class Session:
     ) -> None:
         self.config, self.source, self.data, self.folder = config, source, data, folder
         self.scores = scores
+        self.features: Features | None = None
         self.started = time.perf_counter()
         self.log = runs.Log(quiet=runs.is_helper_process(config))
         self.log.say(f"run directory: {folder}")
@@ -92,6 +94,11 @@ class Session:
             for ids, example in zip(inputs.train, inputs.splits.train, strict=True)
         ]
         validation = [ids[len(prefix) :] for ids in inputs.validation]
+        if config.tune == "head" and not config.recompute_features:
+            self.features = Features(model, config, self.source, self.plan.device, self.log)
+            if config.epochs:
+                mode = self.features.mode(mode, [*train, *validation], prefix, config.precision)
+            prefix = []
         work = Work(
             model,
             mode,
@@ -143,8 +150,11 @@ class Session:
 
     def _scores(self, classifier: Classifier, ids: list[list[int]], doing: str) -> torch.Tensor:
         self.log.say(doing)
-        with tqdm(total=len(ids), disable=not sys.stderr.isatty(), leave=False) as bar:
-            scores = classifier.scores(ids, self.config.eval_batch_size, bar.update)
+        if self.features:
+            scores = self.features.scores(ids, classifier.prefix_ids)
+        else:
+            with tqdm(total=len(ids), disable=not sys.stderr.isatty(), leave=False) as bar:
+                scores = classifier.scores(ids, self.config.eval_batch_size, bar.update)
         if not scores.isfinite().all():
             raise Diverged(
                 f"the scores became {scores.sum().item()} while {doing}: try a lower --lr, "
