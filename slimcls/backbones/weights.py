@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -66,17 +70,53 @@ class Weights:
         self._open.close()
 
 
+#: How safetensors calls the types that weights come in; others are read by the library.
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+}
+
+#: Bytes a thread asks for at once, and how many ask: one alone neither keeps a disk busy nor
+#: fills new memory as fast as it comes.
+_PIECE = 1 << 24
+_THREADS = 4
+
+
 class _Safetensors:
-    """A safetensors file, read by ``pread``: mapped memory would count as ours and could fault."""
+    """A safetensors file, read by ``pread``: mapped memory would count as ours and could fault.
+
+    The library checks the file and knows its tensors; large ones are read piece by piece by
+    several threads, which it does not do.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._open = ExitStack()
         try:
-            self._file: Any = safe_open(path, framework="pt", backend="pread").__enter__()
+            opened = safe_open(path, framework="pt", backend="pread")
+            self._file: Any = self._open.enter_context(opened)
+            self._raw = self._open.enter_context(path.open("rb", buffering=0))
         except (SafetensorError, OSError, ValueError) as error:
+            self._open.close()
             raise UserError(
                 f"{path}: not a whole safetensors file ({_first_line(error)}); fetch it again"
             ) from error
+        self._readers = self._open.enter_context(ThreadPoolExecutor(_THREADS))
+        self._places = self._find_places()
+
+    def _find_places(self) -> dict[str, int]:
+        """Where each tensor's bytes begin: behind the header and the tensors before it."""
+        places: dict[str, int] = {}
+        end = 8 + int.from_bytes(self._raw.read(8), "little")
+        for name in self._file.offset_keys():
+            dtype = _DTYPES.get(self._file.get_slice(name).get_dtype())
+            if dtype is None:
+                break
+            places[name] = end
+            end += math.prod(self._file.get_slice(name).get_shape()) * dtype.itemsize
+        return places
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {
@@ -86,15 +126,39 @@ class _Safetensors:
 
     def read(self, name: str) -> torch.Tensor:
         try:
-            tensor: torch.Tensor = self._file.get_tensor(name)
+            return self._read(name)
         except (SafetensorError, OSError, RuntimeError) as error:
             raise UserError(
                 f"{self._path}: cannot read {name} ({_first_line(error)}); fetch it again"
             ) from error
-        return tensor
+
+    def _read(self, name: str) -> torch.Tensor:
+        start = self._places.get(name)
+        if start is None or not hasattr(os, "preadv"):
+            whole: torch.Tensor = self._file.get_tensor(name)
+            return whole
+        entry = self._file.get_slice(name)
+        dtype = _DTYPES[entry.get_dtype()]
+        raw = torch.empty(math.prod(entry.get_shape()) * dtype.itemsize, dtype=torch.uint8)
+        room = raw.numpy().data
+        pieces = [room[i : i + _PIECE] for i in range(0, len(room), _PIECE)]
+        starts = range(start, start + len(room), _PIECE)
+        # Threads cost more than they save where there is but one piece.
+        fill = map if len(pieces) < 2 else self._readers.map
+        list(fill(partial(_fill, self._raw.fileno()), pieces, starts))
+        return raw.view(dtype).view(entry.get_shape())
 
     def close(self) -> None:
-        self._file.__exit__(None, None, None)
+        self._open.close()
+
+
+def _fill(file: int, room: memoryview, start: int) -> None:
+    """Read from ``start`` until ``room`` is full; a call may give less than it was asked for."""
+    while len(room):
+        count = os.preadv(file, [room], start)
+        if not count:
+            raise OSError("the file ends too early")
+        room, start = room[count:], start + count
 
 
 class _Pickled:

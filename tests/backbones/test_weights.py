@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 from backbones.made_models import MODELS, ids, make, saved, source_of
+from safetensors.torch import save_file
 
-from slimcls.backbones import truncate
+from slimcls.backbones import truncate, weights
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import open_cut
 from slimcls.backbones.weights import Weights
@@ -203,3 +204,33 @@ def test_tensor_bytes_come_from_the_right_place(tmp_path: Path):
         for name, shape in weights.shapes.items():
             assert torch.equal(weights.read(name, torch.float32), full[name])
             assert shape == tuple(full[name].shape)
+
+
+@pytest.mark.parametrize("piece", [5, 64, 1 << 24])
+def test_pieces_come_together_in_every_type_and_shape(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int
+):
+    monkeypatch.setattr(weights, "_PIECE", piece)
+    drawn = torch.Generator().manual_seed(0)
+    tensors = {
+        f"{dtype}-{shape}": torch.randn(shape, generator=drawn).to(dtype)
+        for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+        for shape in ((), (0, 3), (1,), (7, 11), (3, 5, 2))
+    }
+    # Types that no weight has stand behind the others, and are read all the same.
+    tensors |= {"counts": torch.arange(9), "flags": torch.tensor([True, False])}
+    save_file(tensors, tmp_path / "model.safetensors")
+    with Weights([tmp_path / "model.safetensors"]) as opened:
+        for name, tensor in tensors.items():
+            assert torch.equal(opened.read(name, tensor.dtype), tensor), name
+
+
+def test_a_file_cut_short_while_it_is_open_is_one_line(tmp_path: Path):
+    path = tmp_path / "model.safetensors"
+    save_file({"a": torch.ones(1000), "b": torch.ones(1000)}, path)
+    with Weights([path]) as opened:
+        with path.open("r+b") as file:
+            file.truncate(6000)
+        assert opened.read("a", torch.float32).sum() == 1000
+        with pytest.raises(UserError, match=r"cannot read b \(the file ends too early\)"):
+            opened.read("b", torch.float32)
