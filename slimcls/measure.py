@@ -25,7 +25,8 @@ from slimcls.fitting import Fitted
 from slimcls.inputs import Inputs
 from slimcls.learner import accuracy_and_f1
 from slimcls.plan import Plan
-from slimcls.runs import PREDICTIONS, SCHEMA_VERSION, Outcome, write_rows
+from slimcls.runs import write_rows
+from slimcls.schema import PREDICTED, PREDICTIONS, SCHEMA_VERSION, Outcome
 from slimcls.statistics import wilson
 
 
@@ -182,13 +183,6 @@ def write_predictions(
 
     ``id`` is the item's row in its source split, ``tokens`` its length as it went in.
     """
-    columns = {
-        "id": int,
-        "label": str,
-        "prediction": str,
-        "probabilities": list[float],
-        "tokens": int,
-    }
     rows = [
         {
             "id": example.id,
@@ -199,7 +193,7 @@ def write_predictions(
         }
         for example, row, item in zip(test, scores, ids, strict=True)
     ]
-    write_rows(folder / PREDICTIONS, columns, rows)
+    write_rows(folder / PREDICTIONS, PREDICTED, rows)
 
 
 def _interval(share: float, items: int) -> tuple[float, float]:

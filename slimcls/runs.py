@@ -1,4 +1,4 @@
-"""The run directory and the result schema: written once, read through one loader."""
+"""The run directory: its name, its lock, its log, and files that are whole or not there."""
 
 from __future__ import annotations
 
@@ -10,116 +10,40 @@ import os
 import re
 import shutil
 import sys
-import types
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 import yaml
 
 from slimcls.config import RunConfig, hashed
 from slimcls.errors import Busy, UserError
+from slimcls.results import load, predictions, read_result
+from slimcls.schema import (
+    PREDICTIONS,
+    RESULT,
+    SCHEMA_VERSION,
+    Outcome,
+    RunResult,
+    column_type,
+    columns,
+)
 
-#: Raised whenever a column changes its name, type or meaning, or a run its outcome.
-SCHEMA_VERSION = 1
-RESULT, PREDICTIONS = "result.parquet", "predictions.parquet"
+__all__ = [
+    "PREDICTIONS", "RESULT", "SCHEMA_VERSION", "Log", "Outcome", "RunResult", "clear",
+    "is_helper_process", "load", "locked", "predictions", "read_result", "replacing", "run_name",
+    "write_config", "write_result", "write_rows", "write_text",
+]  # fmt: skip
 
-
-@dataclass(kw_only=True)
-class Outcome:
-    """What a run found out; beside the run's settings the columns of its result row."""
-
-    run: str
-    """Name of the run directory."""
-    schema_version: int
-    method: str = "fine-tuned"
-    """What was measured: fine-tuned, or the name of a baseline."""
-    slimcls_version: str
-    torch_version: str
-    transformers_version: str
-    lightning_version: str
-    peft_version: str
-    python_version: str
-    commit: str
-    """Commit of the slimcls checkout, with -dirty if it was changed; empty if it is installed."""
-    device: str
-    threads: int
-    """Threads that torch computed with; another number may change the last bits."""
-    source_fingerprint: str
-    """Commit of the hub model or content hash of the local one."""
-    source_note: str
-    scores_fingerprint: str = ""
-    """Content hash of the layer scores that chose the kept layers; empty where none did."""
-    data_fingerprint: str
-    data_version: int
-    data_note: str
-    """What has to be said beside figures on this data."""
-    depth: int
-    """Layers of the uncut model."""
-    params_full: int
-    """Parameters of the uncut backbone, without a head."""
-    params_kept: int
-    params_saved: float
-    """1 - params_kept / params_full."""
-    params_trained: int
-    embedding_share: float
-    """Share of embeddings and positions in the kept parameters."""
-    labels_used: int
-    """Labels of training, validation and, in a prompt, demonstrations."""
-    train_items: int
-    validation_items: int
-    test_items: int
-    texts_cut: int
-    """Texts of all splits that were longer than max_text_tokens."""
-    repeats_removed: int
-    """Training texts left out because they occur again."""
-    text_tokens: int
-    """Longest text in tokens that is not cut."""
-    validation_accuracy: float
-    validation_low: float
-    """Lower end of the 95 % Wilson interval over items."""
-    validation_high: float
-    validation_macro_f1: float
-    test_accuracy: float
-    test_low: float
-    test_high: float
-    test_macro_f1: float
-    per_class: str
-    """JSON: precision, recall, f1 and items of each class in the test part."""
-    best_epoch: int
-    epochs_run: int
-    train_seconds: float
-    total_seconds: float
-    """Wall time of the process that finished the run."""
-    examples_per_second: float
-    """Training items of one process, steps alone, validation not counted."""
-    tokens_per_second: float
-    """Real tokens of one process, without padding and without a shared prefix."""
-    peak_memory_mb: float
-    model_mb: float
-    """Size of model/ on disk; 0 if it was not saved."""
-    latency_ms: float
-    """Median time for one text, tokenising included."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """A finished run: its settings, its outcome, its folder."""
-
-    config: RunConfig
-    outcome: Outcome
-    folder: Path
-
-    def row(self) -> dict[str, Any]:
-        """The result row: settings first, then the outcome."""
-        return dataclasses.asdict(self.config) | dataclasses.asdict(self.outcome)
-
-    def __getattr__(self, name: str) -> Any:
-        for part in ("outcome", "config"):
-            if name in {f.name for f in dataclasses.fields(self.__dict__[part])}:
-                return getattr(self.__dict__[part], name)
-        raise AttributeError(name)
+#: How Parquet is written. Around one row, what helps with many is most of the file, and of the
+#: time that reading thousands of such files takes.
+_ROWS: dict[str, Any] = {"compression": "zstd"}
+_ONE_ROW: dict[str, Any] = {
+    "compression": "none",
+    "use_dictionary": False,
+    "write_statistics": False,
+    "store_schema": False,
+}
 
 
 def run_name(config: RunConfig, fingerprints: dict[str, Any]) -> str:
@@ -257,7 +181,7 @@ def write_config(config: RunConfig, path: Path) -> None:
 
 def write_result(result: RunResult) -> None:
     """Write the one row of ``result.parquet``: the last act of a run."""
-    write_rows(result.folder / RESULT, _columns(), [result.row()])
+    write_rows(result.folder / RESULT, columns(), [result.row()])
 
 
 def write_rows(path: Path, columns: dict[str, Any], rows: list[dict[str, Any]]) -> None:
@@ -267,57 +191,19 @@ def write_rows(path: Path, columns: dict[str, Any], rows: list[dict[str, Any]]) 
 
     schema = pa.schema([(name, _arrow_type(hint)) for name, hint in columns.items()])
     stored = [{k: _stored(row[k], columns[k]) for k in columns} for row in rows]
+    table = pa.Table.from_pylist(stored, schema=schema)
     with replacing(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(stored, schema=schema), temporary, compression="zstd")
-
-
-def read_result(folder: Path) -> RunResult | None:
-    """The result of a run directory, or None if the run is not finished.
-
-    Raises UserError if the file is broken or of another schema version.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    path = folder / RESULT
-    if not path.is_file():
-        return None
-    try:
-        row = pq.ParquetFile(path).read().to_pylist()[0]
-    except (pa.ArrowException, OSError, IndexError) as error:
-        raise UserError(f"{path}: cannot be read ({error}); delete it to run again") from None
-    if row.get("schema_version") != SCHEMA_VERSION:
-        found = row.get("schema_version")
-        raise UserError(f"{path}: schema version {found}, this slimcls reads {SCHEMA_VERSION}")
-    # A file of an earlier slimcls lacks the columns that came later: they have their defaults.
-    settings = {f.name: row[f.name] for f in dataclasses.fields(RunConfig) if f.name in row}
-    settings["shots"] = "all" if settings.get("shots") is None else settings["shots"]
-    outcome = {f.name: row[f.name] for f in dataclasses.fields(Outcome) if f.name in row}
-    try:
-        return RunResult(RunConfig(**settings), Outcome(**outcome), folder)
-    except TypeError as error:
-        raise UserError(f"{path}: not a result that slimcls wrote ({error})") from None
-
-
-def _columns() -> dict[str, Any]:
-    return get_type_hints(RunConfig) | get_type_hints(Outcome)
-
-
-def _stored(value: Any, hint: Any) -> Any:
-    """``all`` in a column of numbers is stored as null, so that every file has the same types."""
-    return None if value == "all" and int in get_args(hint) else value
+        pq.write_table(table, temporary, **(_ONE_ROW if len(rows) == 1 else _ROWS))
 
 
 def _arrow_type(hint: Any) -> Any:
     import pyarrow as pa
 
-    plain = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
-    if hint in plain:
-        return plain[hint]
-    if get_origin(hint) is Literal:
-        return plain[type(get_args(hint)[0])]
-    if get_origin(hint) is list:
-        return pa.list_(_arrow_type(get_args(hint)[0]))
-    if get_origin(hint) in (Union, types.UnionType):
-        return _arrow_type(get_args(hint)[0])
-    raise TypeError(f"no column type for {hint}")
+    types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
+    plain, is_list = column_type(hint)
+    return pa.list_(types[plain]) if is_list else types[plain]
+
+
+def _stored(value: Any, hint: Any) -> Any:
+    """``all`` in a column of numbers is stored as null, so that every file has the same types."""
+    return None if value == "all" and column_type(hint)[0] is int else value

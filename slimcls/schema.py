@@ -1,0 +1,152 @@
+"""The result schema: what a finished run says about itself, column by column."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from slimcls.config import RunConfig
+
+#: Raised whenever a column changes its name, type or meaning, or a run its outcome.
+SCHEMA_VERSION = 1
+RESULT, PREDICTIONS = "result.parquet", "predictions.parquet"
+
+#: The columns of predictions.parquet, a row a test item, with their types.
+PREDICTED: dict[str, Any] = {
+    "id": int,
+    "label": str,
+    "prediction": str,
+    "probabilities": list[float],
+    "tokens": int,
+}
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a run found out; beside the run's settings the columns of its result row."""
+
+    run: str
+    """Name of the run directory."""
+    schema_version: int
+    method: str = "fine-tuned"
+    """What was measured: fine-tuned, or the name of a baseline."""
+    slimcls_version: str
+    torch_version: str
+    transformers_version: str
+    lightning_version: str
+    peft_version: str
+    python_version: str
+    commit: str
+    """Commit of the slimcls checkout, with -dirty if it was changed; empty if it is installed."""
+    device: str
+    threads: int
+    """Threads that torch computed with; another number may change the last bits."""
+    source_fingerprint: str
+    """Commit of the hub model or content hash of the local one."""
+    source_note: str
+    scores_fingerprint: str = ""
+    """Content hash of the layer scores that chose the kept layers; empty where none did."""
+    data_fingerprint: str
+    data_version: int
+    data_note: str
+    """What has to be said beside figures on this data."""
+    depth: int
+    """Layers of the uncut model."""
+    params_full: int
+    """Parameters of the uncut backbone, without a head."""
+    params_kept: int
+    params_saved: float
+    """1 - params_kept / params_full."""
+    params_trained: int
+    embedding_share: float
+    """Share of embeddings and positions in the kept parameters."""
+    labels_used: int
+    """Labels of training, validation and, in a prompt, demonstrations."""
+    train_items: int
+    validation_items: int
+    test_items: int
+    texts_cut: int
+    """Texts of all splits that were longer than max_text_tokens."""
+    repeats_removed: int
+    """Training texts left out because they occur again."""
+    text_tokens: int
+    """Longest text in tokens that is not cut."""
+    validation_accuracy: float
+    validation_low: float
+    """Lower end of the 95 % Wilson interval over items."""
+    validation_high: float
+    validation_macro_f1: float
+    test_accuracy: float
+    test_low: float
+    test_high: float
+    test_macro_f1: float
+    per_class: str
+    """JSON: precision, recall, f1 and items of each class in the test part."""
+    best_epoch: int
+    epochs_run: int
+    train_seconds: float
+    total_seconds: float
+    """Wall time of the process that finished the run."""
+    examples_per_second: float
+    """Training items of one process, steps alone, validation not counted."""
+    tokens_per_second: float
+    """Real tokens of one process, without padding and without a shared prefix."""
+    peak_memory_mb: float
+    model_mb: float
+    """Size of model/ on disk; 0 if it was not saved."""
+    latency_ms: float
+    """Median time for one text, tokenising included."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its settings, its outcome, its folder."""
+
+    config: RunConfig
+    outcome: Outcome
+    folder: Path
+
+    def row(self) -> dict[str, Any]:
+        """The result row: settings first, then the outcome."""
+        return dataclasses.asdict(self.config) | dataclasses.asdict(self.outcome)
+
+    def __getattr__(self, name: str) -> Any:
+        for part in ("outcome", "config"):
+            if name in {f.name for f in dataclasses.fields(self.__dict__[part])}:
+                return getattr(self.__dict__[part], name)
+        raise AttributeError(name)
+
+
+def columns() -> dict[str, Any]:
+    """The columns of a result row with their Python types: settings, then the outcome."""
+    return get_type_hints(RunConfig) | get_type_hints(Outcome)
+
+
+def defaults() -> dict[str, Any]:
+    """What a file of an earlier slimcls stands for in columns that came later."""
+    fields = (*dataclasses.fields(RunConfig), *dataclasses.fields(Outcome))
+    return {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+
+
+def column_type(hint: Any) -> tuple[type, bool]:
+    """How a field is stored: its plain type, and whether it is a list of such.
+
+    What may be null, or a word in place of a number, has the type that stands first.
+    """
+    if hint in (int, float, str, bool):
+        return hint, False
+    if get_origin(hint) is Literal:
+        return type(get_args(hint)[0]), False
+    if get_origin(hint) is list:
+        return column_type(get_args(hint)[0])[0], True
+    if get_origin(hint) in (Union, types.UnionType):
+        return column_type(get_args(hint)[0])
+    raise TypeError(f"no column type for {hint}")
+
+
+def may_be_null(hint: Any) -> bool:
+    """Whether a column may hold nulls: where nothing was set, or ``all`` in place of a number."""
+    return any(part is type(None) or "all" in get_args(part) for part in get_args(hint))
