@@ -17,6 +17,9 @@ PSEUDO = 1.0
 #: A variance between seeds lower than item noise alone would show once in twenty is raised to it.
 LUCK = 0.05
 
+#: Seeds from which on the intervals hold the truth as often as they say: docs/statistics.md.
+ENOUGH_SEEDS = 3
+
 Array = NDArray[np.float64]
 
 
@@ -74,6 +77,12 @@ class Estimate:
         return float(np.sqrt(self.between + self.common))
 
     @property
+    def df(self) -> float:
+        """Degrees of freedom of ``se``."""
+        weight = self.between / (self.between + self.common)
+        return float(degrees_of_freedom(weight, len(self.seeds), self.fewest))
+
+    @property
     def seed_sd(self) -> float:
         """Standard deviation between seeds with item noise taken out; nan with one seed."""
         if len(self.seeds) == 1:
@@ -97,13 +106,13 @@ class Estimate:
         return max(self.lowest, self.mean - half), min(1.0, self.mean + half)
 
     @property
-    def df(self) -> float:
-        """Degrees of freedom of ``se``."""
-        weight = self.between / (self.between + self.common)
-        return float(degrees_of_freedom(weight, len(self.seeds), self.fewest))
-
-    def _half(self, level: float) -> float:
-        return float(student.isf(level, self.df)) * self.se
+    def caveat(self) -> str:
+        """What has to be said beside the interval; empty from three seeds on."""
+        if len(self.seeds) >= ENOUGH_SEEDS:
+            return ""
+        if len(self.seeds) == 1:
+            return "one seed: the interval is over test items and says nothing about other seeds"
+        return "two seeds: the interval is too narrow where seeds differ"
 
     def p_above(self, threshold: float) -> float:
         """One-sided p-value for "the mean is above ``threshold``"; agrees with ``interval``."""
@@ -124,13 +133,16 @@ class Estimate:
     def items_share(self, level: float = 0.05) -> float:
         """How much of the squared half-width would stay with any number of seeds, 0 to 1."""
         alone = float(student.isf(level, self.fewest - 1)) ** 2 * self.over_items
-        return min(1.0, alone / (self._half(level)) ** 2)
+        return min(1.0, alone / self._half(level) ** 2)
 
     def limit(self, level: float = 0.05) -> Literal["seeds", "items"]:
         """What to have more of first: the larger part of the squared half-width."""
         if len(self.seeds) == 1:
             return "seeds"
         return "items" if self.items_share(level) >= 0.5 else "seeds"
+
+    def _half(self, level: float) -> float:
+        return float(student.isf(level, self.df)) * self.se
 
 
 def mean_accuracy(runs: Sequence[SeedItems]) -> Estimate:

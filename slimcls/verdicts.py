@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
-from slimcls.statistics import Estimate
+from slimcls.statistics import ENOUGH_SEEDS, Estimate
 
 Key = TypeVar("Key", bound=Hashable)
 Word = Literal[
@@ -102,23 +102,32 @@ def judge(
             ``level`` holds, is what is given together.
         margin: the loss, as a share, that does not matter.
         level: one-sided.
+
+    Raises:
+        ValueError: for two cuts of one depth in a family.
     """
-    cuts = {key: sorted(family.cuts, key=lambda cut: -cut.keep) for key, family in families.items()}
-    values = {
+    cuts = {key: _ordered(family.cuts) for key, family in families.items()}
+    p_values = {
         key: [_p_value(families[key], cut, margin, level) for cut in ordered]
         for key, ordered in cuts.items()
     }
-    steps = sequences(values, level)
+    steps = sequences(p_values, level)
     verdicts: dict[Key, list[Verdict]] = {}
     for key, ordered in cuts.items():
-        stop: int | None = None
-        verdicts[key] = []
-        for cut, step in zip(ordered, steps[key], strict=True):
-            word, reason = _word(families[key], cut, step, margin, level, stop)
-            verdicts[key].append(_verdict(cut, step, word, reason))
-            if stop is None and not step.rejected:
-                stop = cut.keep
+        tested = list(zip(ordered, steps[key], strict=True))
+        stop = max((cut.keep for cut, step in tested if not step.rejected), default=0)
+        verdicts[key] = [
+            _verdict(cut, step, *_word(families[key], cut, step, margin, level, stop))
+            for cut, step in tested
+        ]
     return verdicts
+
+
+def _ordered(cuts: Sequence[Cut]) -> list[Cut]:
+    depths = [cut.keep for cut in cuts]
+    if len(set(depths)) < len(depths):
+        raise ValueError(f"a depth occurs twice among {sorted(depths)}: their order decides")
+    return sorted(cuts, key=lambda cut: -cut.keep)
 
 
 def smallest_good_enough(verdicts: Sequence[Verdict]) -> int | None:
@@ -135,22 +144,24 @@ def unbeaten(over: Mapping[str, Estimate], level: float = 0.05) -> str | None:
 def _p_value(family: Family, cut: Cut, margin: float, level: float) -> float:
     """What enters the procedure: 1 where there is nothing to be shown, whatever the loss."""
     gates = (family.baselines, cut.baselines)
-    if len(cut.loss.seeds) == 1 or any(not gate or unbeaten(gate, level) for gate in gates):
+    if len(cut.loss.seeds) < ENOUGH_SEEDS or any(
+        not gate or unbeaten(gate, level) for gate in gates
+    ):
         return 1.0
     return cut.loss.p_noninferior(margin)
 
 
 def _word(
-    family: Family, cut: Cut, step: Step, margin: float, level: float, stop: int | None
+    family: Family, cut: Cut, step: Step, margin: float, level: float, stop: int
 ) -> tuple[Word, str]:
-    """``stop``: the first depth of the family that was not shown to be good enough."""
+    """``stop``: the deepest cut of the family that was not shown to be good enough; 0: none."""
     loss, points = cut.loss, f"{100 * margin:g} points"
     if reason := _not_beaten("full depth", family.baselines, level):
         return "no reference", reason
     if reason := _not_beaten(f"keep {cut.keep}", cut.baselines, level):
         return "no better than a baseline", reason
-    if len(loss.seeds) == 1:
-        return "cannot tell", "one seed says nothing about other seeds"
+    if (seeds := len(loss.seeds)) < ENOUGH_SEEDS:
+        return "cannot tell", f"a verdict needs {ENOUGH_SEEDS} seeds, and has {seeds}"
     if step.rejected:
         p = loss.p_noninferior(margin)
         return (
@@ -159,7 +170,7 @@ def _word(
         )
     if (p := loss.p_below(-margin)) <= level:
         return "worse", f"a loss of more than {points} is shown (p = {p:.2g})"
-    if stop is not None:
+    if cut.keep < stop:
         return "cannot tell", f"not tested: the deeper keep {stop} was not shown to be good enough"
     least = 100 * loss.smallest_margin(step.level)
     limit = loss.limit(step.level)
