@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name
 from torch import Tensor
 
+from slimcls.backbones.vocabulary import rows_of
 from slimcls.data.batches import Batch
 from slimcls.trunk import Prefix, hidden_states, last_tokens
 
@@ -27,6 +28,8 @@ class Mode:
     head: Literal["lm", "classification"]
     #: Whether the loss can be computed with the demonstrations' keys and values shared.
     shares_prefix = True
+    #: Token ids of each class's label word; empty where the mode reads none.
+    word_ids: Sequence[Sequence[int]] = ()
     #: Weight of each class in the loss (classes,), or None.
     class_weights: Tensor | None = None
 
@@ -40,7 +43,7 @@ class Mode:
         return F.cross_entropy(scores, batch.labels, weights, reduction="none").mean()
 
     def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
-        """Scores (items, classes) whose softmax are the class probabilities, float32."""
+        """Scores (items, classes) whose softmax are the class probabilities; float32 or finer."""
         raise NotImplementedError
 
     def training_ids(self, ids: list[int], label: int) -> list[int]:
@@ -54,7 +57,7 @@ class Classification(Mode):
     head = "classification"
 
     def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
-        return model.score(_pooled(model, batch, prefix)).float()
+        return _exact(model.score(_pooled(model, batch, prefix)))
 
 
 class LabelWords(Mode):
@@ -66,9 +69,9 @@ class LabelWords(Mode):
         self.word_ids = [list(ids) for ids in word_ids]
 
     def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
-        rows = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
-        weight = model.get_output_embeddings().weight[rows]
-        return F.linear(_pooled(model, batch, prefix), weight).float()
+        firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
+        weight = model.get_output_embeddings().weight[rows_of(model, firsts)]
+        return _exact(F.linear(_pooled(model, batch, prefix), weight))
 
 
 class LabelToken(LabelWords):
@@ -76,7 +79,7 @@ class LabelToken(LabelWords):
 
     def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
         firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
-        logits = model.get_output_embeddings()(_pooled(model, batch, prefix)).float()
+        logits = _exact(model.get_output_embeddings()(_pooled(model, batch, prefix)))
         return F.cross_entropy(logits, firsts[batch.labels])
 
 
@@ -92,7 +95,7 @@ class WholePrompt(LabelWords):
         hidden = hidden_states(_base(model), batch)
         places = torch.arange(hidden.shape[1] - 1, device=hidden.device)
         real = places[None] < (batch.lengths - 1)[:, None]
-        logits = model.get_output_embeddings()(hidden[:, :-1][real]).float()
+        logits = _exact(model.get_output_embeddings()(hidden[:, :-1][real]))
         return F.cross_entropy(logits, batch.input_ids[:, 1:][real])
 
     def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
@@ -103,13 +106,10 @@ class WholePrompt(LabelWords):
     def _word_scores(
         self, model: Any, batch: Batch, prefix: Prefix | None, word: list[int]
     ) -> Tensor:
-        longer = _with_word(batch, word)
-        hidden = hidden_states(_base(model), longer, prefix)
-        items = torch.arange(len(batch.lengths), device=hidden.device)[:, None]
-        steps = torch.arange(len(word), device=hidden.device)[None]
-        before = hidden[items, (batch.lengths - 1)[:, None] + steps]
-        logs = F.log_softmax(model.get_output_embeddings()(before).float(), dim=-1)
-        wanted = torch.tensor(word, device=hidden.device).expand(len(items), -1)
+        longer = _with_word(batch, word[:-1])
+        before = last_tokens(_base(model), longer, prefix, len(word))
+        logs = F.log_softmax(_exact(model.get_output_embeddings()(before)), dim=-1)
+        wanted = torch.tensor(word, device=logs.device).expand(len(logs), -1)
         return logs.gather(-1, wanted[..., None]).squeeze(-1).sum(-1)
 
 
@@ -135,14 +135,19 @@ def _base(model: Any) -> Any:
 
 
 def _pooled(model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
-    return last_tokens(hidden_states(_base(model), batch, prefix), batch)
+    return last_tokens(_base(model), batch, prefix)[:, 0]
+
+
+def _exact(scores: Tensor) -> Tensor:
+    """Half precision is too coarse for a softmax; what is finer stays as it is."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _with_word(batch: Batch, word: list[int]) -> Batch:
-    """The batch with the tokens of one label word behind each item's last real token."""
+    """The batch with tokens of one label word behind each item's last real token."""
     items = len(batch.lengths)
     room = batch.input_ids.new_zeros(items, len(word))
     ids = torch.cat([batch.input_ids, room], dim=1)
     steps = torch.arange(len(word), device=ids.device)[None] + batch.lengths[:, None]
-    ids.scatter_(1, steps, torch.tensor(word, device=ids.device).expand(items, -1))
+    ids.scatter_(1, steps, ids.new_tensor(word).expand(items, -1))
     return Batch(ids, batch.lengths + len(word), batch.labels, batch.places)

@@ -54,6 +54,16 @@ class Family:
     inner_saved: int
     """Vectors of the MLP's inner size that a block keeps for its backward pass, per token."""
 
+    per_token: tuple[str, ...]
+    """Modules of a block whose output for a token only that token's own hidden state depends on:
+    no keys, no values, none inside another, dropout left out."""
+
+    attention_out: str
+    """The projection of a block whose output the attention adds to the residual stream."""
+
+    mlp_out: str
+    """The same of the MLP."""
+
     lm_head_aliases: tuple[str, ...] = ()
     """Other names under which checkpoints hold the head."""
 
@@ -71,6 +81,9 @@ FAMILIES: tuple[Family, ...] = (
         lora_targets=("attn.c_attn", "attn.c_proj"),
         fan_in_fan_out=True,
         inner_saved=5,
+        attention_out="attn.c_proj",
+        mlp_out="mlp.c_proj",
+        per_token=("attn.c_proj", "mlp.c_fc", "mlp.act", "mlp.c_proj"),
     ),
     Family(
         name="OPT",
@@ -84,6 +97,9 @@ FAMILIES: tuple[Family, ...] = (
         lora_targets=("self_attn.q_proj", "self_attn.v_proj"),
         fan_in_fan_out=False,
         inner_saved=1,
+        attention_out="self_attn.out_proj",
+        mlp_out="fc2",
+        per_token=("self_attn.q_proj", "self_attn.out_proj", "fc1", "fc2"),
     ),
     Family(
         name="Llama-like",
@@ -97,6 +113,9 @@ FAMILIES: tuple[Family, ...] = (
         lora_targets=("self_attn.q_proj", "self_attn.v_proj"),
         fan_in_fan_out=False,
         inner_saved=4,
+        attention_out="self_attn.o_proj",
+        mlp_out="mlp.down_proj",
+        per_token=("self_attn.q_proj", "self_attn.o_proj", "mlp"),
     ),
     Family(
         name="GPT-NeoX",
@@ -110,6 +129,9 @@ FAMILIES: tuple[Family, ...] = (
         lora_targets=("attention.query_key_value", "attention.dense"),
         fan_in_fan_out=False,
         inner_saved=2,
+        attention_out="attention.dense",
+        mlp_out="mlp.dense_4h_to_h",
+        per_token=("attention.dense", "mlp"),
         lm_head_aliases=("embed_out",),
     ),
 )

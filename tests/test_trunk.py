@@ -1,0 +1,110 @@
+"""What the last block leaves out is what nobody reads: scores and gradients stay the same."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slimcls.backbones import sources
+from slimcls.backbones.families import blocks_of, family_of
+from slimcls.backbones.truncate import open_cut
+from slimcls.data.batches import Batch, collate
+from slimcls.trunk import Prefix, hidden_states, last_tokens, read_prefix, reading
+
+FAMILIES = ["tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox"]
+PREFIX = torch.tensor([5, 17, 33, 200, 9, 41, 77, 12])
+
+
+def opened(family: str, keep: int = 2) -> Any:
+    source = sources.find(family, None)
+    return open_cut(source, range(keep), head="lm", pad_token_id=0, dtype=torch.float64)
+
+
+def batch_of(sizes: list[int]) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    ids = [torch.randint(5, 500, (size,), generator=generator).tolist() for size in sizes]
+    return collate([(place, item, 0) for place, item in enumerate(ids)], 0)
+
+
+def whole(base: Any, batch: Batch, prefix: Prefix | None, count: int) -> torch.Tensor:
+    """The same hidden states, taken out of all of them."""
+    hidden = hidden_states(base, batch, prefix)
+    return torch.stack([h[n - count : n] for h, n in zip(hidden, batch.lengths, strict=True)])
+
+
+def prefix_in_full(base: Any) -> Prefix:
+    cache = base(input_ids=PREFIX[None], use_cache=True).past_key_values
+    return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("keep", [1, 3])
+@pytest.mark.parametrize("prefixed", [False, True])
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_same_states_and_gradients(family: str, keep: int, prefixed: bool, count: int) -> None:
+    batch = batch_of([7, 3, 12, 5])
+    found = []
+    for in_full in (True, False):
+        model = opened(family, keep)
+        base = getattr(model, model.base_model_prefix)
+        read = prefix_in_full if in_full else lambda base: read_prefix(base, PREFIX)
+        prefix = read(base) if prefixed else None
+        states = (whole if in_full else last_tokens)(base, batch, prefix, count)
+        states.square().sum().backward()
+        found.append([states, *(p.grad for p in model.parameters() if p.grad is not None)])
+    assert found[0][0].shape[:2] == (4, count)
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_last_block_sees_only_what_is_read(
+    family: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = opened(family)
+    base, batch = getattr(model, model.base_model_prefix), batch_of([7, 3, 12])
+    tokens: list[tuple[int, int]] = []
+
+    def count(module: Any, block: int) -> None:
+        forward = module.forward
+
+        def spy(x: torch.Tensor) -> torch.Tensor:
+            tokens.append((block, x.flatten(0, -2).shape[0]))
+            return forward(x)
+
+        monkeypatch.setattr(module, "forward", spy)
+
+    paths = family_of(model.config).per_token
+    for number, block in enumerate(blocks_of(model)):
+        for path in paths:
+            count(attrgetter(path)(block), number)
+    with torch.no_grad():
+        prefix = read_prefix(base, PREFIX)
+        assert sorted(tokens) == [(0, 8)] * len(paths) + [(1, 0)] * len(paths)
+        tokens.clear()
+        last_tokens(base, batch, prefix)
+        assert sorted(tokens) == [(0, 36)] * len(paths) + [(1, 3)] * len(paths)
+        hidden_states(base, batch)
+    assert tokens[-1] == (1, 36), "all of them again afterwards"
+
+
+def test_an_error_inside_leaves_no_hook() -> None:
+    base = opened("tiny-gpt2").transformer
+    with pytest.raises(IndexError), torch.no_grad(), reading(base, torch.tensor([99])):
+        base(input_ids=PREFIX[None])
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in base.modules())
+
+
+@pytest.mark.parametrize("family", ["tiny-gpt2", "tiny-llama"])
+@settings(max_examples=20, deadline=None)
+@given(sizes=st.lists(st.integers(1, 20), min_size=1, max_size=6))
+def test_any_lengths(family: str, sizes: list[int]) -> None:
+    model = opened(family)
+    base, batch = getattr(model, model.base_model_prefix), batch_of(sizes)
+    with torch.no_grad():
+        torch.testing.assert_close(last_tokens(base, batch), whole(base, batch, None, 1))
