@@ -67,6 +67,10 @@ class TrainingBatches(Sampler[list[int]]):
     order depends on nothing but (seed, epoch). With several processes each takes every
     ``world_size``-th batch of the same order; the first batches come again where they do not
     divide evenly.
+
+    With ``tokens`` a batch holds as many items as that many tokens take, padding counted, and at
+    least one. How many batches that makes differs from epoch to epoch: all ``epochs`` get as many
+    as the one that needs most, and where it took fewer the fullest are halved.
     """
 
     def __init__(
@@ -75,14 +79,19 @@ class TrainingBatches(Sampler[list[int]]):
         batch_size: int,
         seed: int,
         *,
+        tokens: int | None = None,
+        epochs: int = 1,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.lengths = np.asarray(lengths)
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.tokens = batch_size, seed, tokens
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
         self._skip = (-1, 0)
+        self._count = -(-len(lengths) // batch_size)
+        if tokens:
+            self._count = max(len(self._cut(self._random(epoch))) for epoch in range(epochs))
 
     @property
     def sampler(self) -> TrainingBatches:
@@ -99,8 +108,7 @@ class TrainingBatches(Sampler[list[int]]):
 
     def __len__(self) -> int:
         """Batches of a whole epoch for one process, whatever is skipped."""
-        total = -(-len(self.lengths) // self.batch_size)
-        return -(-total // self.world_size)
+        return -(-self._count // self.world_size)
 
     def __iter__(self) -> Iterator[list[int]]:
         batches = self.order(self.epoch)
@@ -111,14 +119,32 @@ class TrainingBatches(Sampler[list[int]]):
 
     def order(self, epoch: int) -> list[list[int]]:
         """All batches of an epoch, before they are dealt to the processes."""
-        random = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+        random = self._random(epoch)
+        batches = self._cut(random)
+        while len(batches) < self._count:
+            fullest = max(range(len(batches)), key=lambda place: len(batches[place]))
+            whole = batches[fullest]
+            half = len(whole) // 2
+            batches[fullest : fullest + 1] = [whole[:half], whole[half:]]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def _random(self, epoch: int) -> np.random.Generator:
+        return np.random.Generator(np.random.PCG64([self.seed, epoch]))
+
+    def _cut(self, random: np.random.Generator) -> list[list[int]]:
+        """Shuffled, sorted in groups and cut into batches."""
         places = random.permutation(len(self.lengths))
-        group = self.batch_size * GROUP
+        group = GROUP * self._items(float(self.lengths.mean()))
         batches: list[list[int]] = []
         for start in range(0, len(places), group):
             part = places[start : start + group]
             part = part[np.argsort(-self.lengths[part], kind="stable")]
-            batches += [
-                part[i : i + self.batch_size].tolist() for i in range(0, len(part), self.batch_size)
-            ]
-        return [batches[i] for i in random.permutation(len(batches))]
+            while len(part):
+                items = self._items(self.lengths[part[0]])
+                batches.append(part[:items].tolist())
+                part = part[items:]
+        return batches
+
+    def _items(self, length: float) -> int:
+        """Items of a batch whose longest has this length."""
+        return max(1, int(self.tokens // length)) if self.tokens else self.batch_size
