@@ -18,12 +18,24 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
-from slimcls.checkpoints import CURVES, LAST, AtomicIO, Progress, Resume, Seeds
+from slimcls.backbones import vocabulary
+from slimcls.backbones.vocabulary import Compact
+from slimcls.checkpoints import (
+    BEST,
+    CURVES,
+    LAST,
+    AtomicIO,
+    Progress,
+    Resume,
+    Seeds,
+    load_trained,
+)
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items, TrainingBatches, by_length, collate
 from slimcls.errors import Interrupted, UserError
-from slimcls.learner import Learner
+from slimcls.learner import Learner, rates
 from slimcls.modes import Mode
+from slimcls.plan import device_of, rows_trained
 from slimcls.runs import Log, write_text
 
 #: Says that training is over, so that a run killed while testing does not train again.
@@ -42,6 +54,10 @@ class Fitted:
     examples: int = 0
     tokens: int = 0
     params_trained: int = 0
+    steps: int = 0
+    """Steps of the whole run, had nothing stopped it early."""
+    best_step: int = 0
+    """Steps behind the best weights."""
 
 
 @dataclass(frozen=True)
@@ -67,19 +83,43 @@ class Work:
 
 
 def fit(work: Work) -> Fitted:
-    """Train and leave the best weights under ``checkpoints/``.
+    """Train; the model is left with the weights of the best epoch.
 
     Goes on from the run's checkpoint where there is one. Raises UserError where the loss is no
     number any more, and Interrupted after Ctrl-C or SIGTERM.
     """
-    trained = work.checkpoints / TRAINED
-    if trained.exists():
-        return Fitted(**json.loads(trained.read_text()))
-    count = sum(p.numel() for p in work.model.parameters() if p.requires_grad)
-    if work.config.epochs == 0:
+    config, model = work.config, work.model
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if config.epochs == 0:
         write_text(work.folder / "curves.csv", ",".join(CURVES) + "\n")
         return Fitted(params_trained=count)
-    progress, stopped = _run_trainer(work)
+    compact = _compact(work)
+    fitted = _trained_before(work) or _train(work, count)
+    load_trained(model, work.checkpoints / BEST)
+    if compact:
+        decayed = rates(config, fitted.steps, fitted.best_step)
+        compact.restore(decayed, config.weight_decay, device_of(config))
+    return fitted
+
+
+def _compact(work: Work) -> Compact | None:
+    """The model with the embedding rows that this work reads, where the others need no gradient."""
+    pads = [[work.model.config.pad_token_id]]
+    items = (work.train.ids, work.validation.ids, [work.prefix], pads)
+    ids = vocabulary.in_use(*items, work.mode.word_ids)
+    rows = rows_trained(work.config, work.model.config, len(ids))
+    return None if rows is None else Compact(work.model, ids)
+
+
+def _trained_before(work: Work) -> Fitted | None:
+    """What a process found that was stopped behind training."""
+    path = work.checkpoints / TRAINED
+    return Fitted(**json.loads(path.read_text())) if path.exists() else None
+
+
+def _train(work: Work, count: int) -> Fitted:
+    """Train to the end, with the best weights under ``checkpoints/``."""
+    progress, steps, stopped = _run_trainer(work)
     best = progress.curves[progress.best_epoch - 1]
     fitted = Fitted(
         best_epoch=progress.best_epoch,
@@ -90,16 +130,18 @@ def fit(work: Work) -> Fitted:
         examples=int(progress.clock["examples"]),
         tokens=int(progress.clock["tokens"]),
         params_trained=count,
+        steps=steps,
+        best_step=int(best["step"]),
     )
-    write_text(trained, json.dumps(asdict(fitted)))
+    write_text(work.checkpoints / TRAINED, json.dumps(asdict(fitted)))
     (work.checkpoints / LAST).unlink(missing_ok=True)
     if stopped:
         raise Interrupted(stopped, "stopped after training; the same command tests and saves")
     return fitted
 
 
-def _run_trainer(work: Work) -> tuple[Progress, int]:
-    """Train; what came of it, and the signal that asked to stop in the last epoch, or 0."""
+def _run_trainer(work: Work) -> tuple[Progress, int, int]:
+    """Train; what came of it, all steps, and the signal that asked to stop at the end, or 0."""
     config, progress = work.config, Progress(work.folder, work.log)
     with _quiet():
         trainer: Any = _trainer(config, work.folder)
@@ -107,6 +149,8 @@ def _run_trainer(work: Work) -> tuple[Progress, int]:
             [len(ids) for ids in work.train.ids],
             config.batch_size,
             config.seed,
+            tokens=config.batch_tokens,
+            epochs=config.epochs,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
@@ -131,7 +175,7 @@ def _run_trainer(work: Work) -> tuple[Progress, int]:
     if trainer.global_rank:
         # Only the first process of a run tests and writes.
         sys.exit(0)
-    return progress, resume.pending
+    return progress, steps, resume.pending
 
 
 def _stopping(config: RunConfig) -> list[Callback]:

@@ -9,8 +9,10 @@ import lightning as L  # noqa: N812 - the library's own abbreviation
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
+from slimcls.backbones.vocabulary import matrices
 from slimcls.config import RunConfig
 from slimcls.data.batches import Batch
 from slimcls.errors import Diverged
@@ -51,8 +53,7 @@ class Learner(L.LightningModule):
             # A fused optimiser unscales float16 gradients after they were clipped.
             fused=self.config.precision != "16",
         )
-        warm = math.ceil(self.config.warmup * self.steps)
-        schedule = get_scheduler(_SCHEDULES[self.config.schedule], optimizer, warm, self.steps)
+        schedule = _schedule(self.config, optimizer, self.steps)
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
@@ -61,8 +62,7 @@ class Learner(L.LightningModule):
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
         """Clip by norm; Lightning's own refuses a fused optimiser under mixed precision."""
         if self.config.clip:
-            trained = [p for p in self.model.parameters() if p.requires_grad]
-            torch.nn.utils.clip_grad_norm_(trained, self.config.clip)
+            clip_gradients(self.model, self.config.clip)
 
     def train(self, mode: bool = True) -> Learner:
         """Training mode for what is trained: see :func:`freeze_idle`."""
@@ -75,7 +75,8 @@ class Learner(L.LightningModule):
         """The loss of a batch. Raises UserError where it is not a finite number."""
         loss = self.mode.loss(self.model, batch, self.read_prefix())
         self._check_finite("loss", loss)
-        self.log("train_loss", loss.detach(), batch_size=len(batch.labels))
+        if self.trainer.loggers:
+            self.log("train_loss", loss.detach(), batch_size=len(batch.labels))
         return loss
 
     def read_prefix(self) -> Prefix | None:
@@ -128,6 +129,42 @@ class Learner(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what is trained only."""
         checkpoint["state_dict"] = {f"model.{k}": v for k, v in trained_state(self.model).items()}
+
+
+def _schedule(config: RunConfig, optimizer: Any, steps: int) -> LRScheduler:
+    warm = math.ceil(config.warmup * steps)
+    return get_scheduler(_SCHEDULES[config.schedule], optimizer, warm, steps)
+
+
+def rates(config: RunConfig, steps: int, done: int) -> list[float]:
+    """Learning rates of the first ``done`` steps of a run of ``steps``, as AdamW gets them."""
+    assert config.lr is not None
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=config.lr)
+    schedule = _schedule(config, optimizer, steps)
+    found = []
+    for _ in range(done):
+        found.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        schedule.step()
+    return found
+
+
+def clip_gradients(model: Any, most: float) -> None:
+    """Scale the gradients so that their norm is ``most`` where it is more.
+
+    Embedding rows without a gradient are left out of the sum of squares. They add nothing to it,
+    but another order of summation would: so it is the same number to the last bit, and every
+    weight after it, whether a model has these rows or not.
+    """
+    trained = [p for p in model.parameters() if p.grad is not None]
+    by_token = {id(p) for p in matrices(model)}
+    gradients = [_rows_with_any(p.grad) if id(p) in by_token else p.grad for p in trained]
+    norm = torch.nn.utils.get_total_norm(gradients)
+    torch.nn.utils.clip_grads_with_norm_(trained, most, norm)
+
+
+def _rows_with_any(gradient: Tensor) -> Tensor:
+    return gradient[torch.linalg.vector_norm(gradient, dim=1) != 0]
 
 
 def accuracy_and_f1(confusion: Tensor) -> tuple[float, float]:

@@ -9,7 +9,7 @@ import torch
 from transformers import PretrainedConfig
 
 from slimcls import tuning
-from slimcls.backbones import sizes
+from slimcls.backbones import sizes, vocabulary
 from slimcls.backbones.sizes import Memory, Sizes
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import cut_config, depth_of, read_config
@@ -58,21 +58,27 @@ class Plan:
         )
 
 
-def make_plan(config: RunConfig, source: Source, tokens: int, classes: int) -> Plan:
-    """The plan of a run whose longest item has ``tokens`` tokens."""
+def make_plan(
+    config: RunConfig, source: Source, tokens: int, classes: int, rows: int | None = None
+) -> Plan:
+    """The plan of a run whose longest item has ``tokens`` tokens.
+
+    ``rows`` is how many different tokens its training and validation read; None for not known.
+    """
     full = read_config(source)
     assert config.layers is not None
     layers = tuple(config.layers)
     trained = count_trained(full, config, classes)
     setting: dict[str, Any] = {
-        "batch_size": config.batch_size,
+        "batch_size": items_a_batch(config, tokens),
         "tokens": tokens,
         "precision": config.precision,
         "lm_head": config.mode == "lm",
         "logits": scored_positions(config, tokens),
+        "rows": None if rows is None else rows_trained(config, full, rows),
     }
     memory = sizes.training_memory(full, layers, trainable_params=trained, **setting)
-    device = {"gpu": "cuda"}.get(config.accelerator, config.accelerator)
+    device = device_of(config)
     available = sizes.available_memory(device)
     keep = sizes.largest_keep(full, available, train_all=config.tune == "full", **setting)
     counted = sizes.count(full, layers)
@@ -80,12 +86,35 @@ def make_plan(config: RunConfig, source: Source, tokens: int, classes: int) -> P
     return Plan(config.model, depth, layers, counted, trained, memory, available, keep, device)
 
 
+def device_of(config: RunConfig) -> str:
+    """What torch calls the device of a resolved run."""
+    return {"gpu": "cuda"}.get(config.accelerator, config.accelerator)
+
+
+def rows_trained(config: RunConfig, shape: PretrainedConfig, rows: int) -> int | None:
+    """Embedding rows that a run trains which reads ``rows`` tokens; None where it trains all.
+
+    All are trained where the loss scores every token, and where the others' weights would not be
+    the same to the last bit: several processes add their gradients up in an order that depends on
+    how many there are, and float16 leaves out steps. A frozen embedding has nothing to spare.
+    """
+    spares = config.compact_vocabulary and config.tune == "full" and config.precision != "16"
+    if not spares or config.devices * config.num_nodes > 1 or scored_positions(config, 1):
+        return None
+    return rows if vocabulary.pays(shape, rows) else None
+
+
+def items_a_batch(config: RunConfig, tokens: int) -> int:
+    """Items of a training batch, each taken to be ``tokens`` long."""
+    return -(-config.batch_tokens // tokens) if config.batch_tokens else config.batch_size
+
+
 def scored_positions(config: RunConfig, tokens: int) -> int:
     """Positions of a step at which the loss scores the whole vocabulary."""
     if config.mode != "lm":
         return 0
     each = {"sequence": tokens, "label-token": 1}.get(config.lm_loss or "", 0)
-    return config.batch_size * each
+    return items_a_batch(config, tokens) * each
 
 
 def count_trained(full: PretrainedConfig, config: RunConfig, classes: int) -> int:

@@ -16,7 +16,7 @@ from slimcls import artefact, layer_scores, measure, plan, runs, tuning
 from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
-from slimcls.checkpoints import BEST, load_trained
+from slimcls.backbones.vocabulary import in_use
 from slimcls.classifier import Classifier, shared_prefix
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items
@@ -55,7 +55,9 @@ class Session:
         # Only a bare text can be empty, and prompts go in as the authors' did.
         self.tokenizer = open_tokenizer(source, never_empty=not config.uses_prompt)
         self.inputs = make_inputs(config, data, self.tokenizer, self.log)
-        self.plan = plan.make_plan(config, source, self.inputs.longest, len(data.spec.labels))
+        inputs, pads = self.inputs, [[self.tokenizer.pad_token_id]]
+        rows = len(in_use(inputs.train, inputs.validation, pads, inputs.mode.word_ids))
+        self.plan = plan.make_plan(config, source, inputs.longest, len(data.spec.labels), rows)
         self.log.say(self.plan.describe())
         self.plan.check(force=config.force)
 
@@ -110,9 +112,6 @@ class Session:
             self.log,
         )
         fitted = fit(work)
-        best = work.checkpoints / BEST
-        if best.exists():
-            load_trained(model, best)
         return tuning.merge(adapted), fitted
 
     def _finish(self, classifier: Classifier, fitted: Fitted) -> RunResult:

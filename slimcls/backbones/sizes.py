@@ -87,6 +87,7 @@ def training_memory(
     precision: str,
     lm_head: bool = False,
     logits: int = 0,
+    rows: int | None = None,
 ) -> Memory:
     """Bytes that training a cut model takes; ``config`` is the full model's.
 
@@ -99,8 +100,13 @@ def training_memory(
         precision: ``32``, ``bf16`` or ``16``: of the arithmetic; weights stay in float32.
         lm_head: Whether the language-model head stays, which is more only where it is untied.
         logits: Positions of a step at which the whole vocabulary is scored.
+        rows: Rows of the token matrices that training copies and trains instead of them all.
     """
     kept = count(config, layers).params_kept + (lm_head_params(config) if lm_head else 0)
+    if rows is not None:
+        row = token_params(config, lm_head=lm_head) // config.vocab_size
+        trainable_params -= row * (config.vocab_size - rows)
+        kept += row * rows
     reduced = precision not in ("32", "auto")
     # Mixed precision keeps a copy of the weights in two bytes for the length of a step.
     weights = kept * (WEIGHT + 2 if reduced else WEIGHT)
@@ -118,6 +124,12 @@ def lm_head_params(config: Any) -> int:
     """Parameters of the language-model head beyond the backbone's: 0 where it is tied."""
     width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
     return 0 if config.tie_word_embeddings else int(config.vocab_size * width)
+
+
+def token_params(config: Any, *, lm_head: bool = False) -> int:
+    """Parameters with a row a token: the embedding's, and those of an untied head that stays."""
+    width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
+    return int(config.vocab_size * width) + (lm_head_params(config) if lm_head else 0)
 
 
 def block_activations(config: Any, tokens: int) -> int:
@@ -144,6 +156,7 @@ def largest_keep(
     train_all: bool = True,
     lm_head: bool = False,
     logits: int = 0,
+    rows: int | None = None,
 ) -> int:
     """Most first layers whose training fits into ``available`` bytes; 0 if not even one.
 
@@ -162,6 +175,7 @@ def largest_keep(
             precision=precision,
             lm_head=lm_head,
             logits=logits,
+            rows=rows if train_all else None,
         )
         if memory.total <= available:
             return keep
