@@ -40,6 +40,10 @@ _LINES = (
     ("#6a6a6a", "D", ":"),
     ("#8c3fa0", "v", (0, (5, 1, 1, 1, 1, 1))),
     ("#2c8a4b", "P", (0, (1, 1))),
+    ("#b03030", "X", (0, (7, 2))),
+    ("#00838f", "<", (0, (3, 1, 1, 1))),
+    ("#8a6d00", ">", (0, (4, 2, 1, 2, 1, 2))),
+    ("#555555", "*", (0, (2, 2))),
 )
 #: Dash of the level line of each baseline.
 _LEVELS = (":", "--", "-.", (0, (1, 3)), (0, (6, 3)))
@@ -176,6 +180,47 @@ def confusion(counts: dict[str, np.ndarray], labels: Sequence[str]) -> Figure:
         axes.set_yticks(places, labels, fontsize=7)
         axes.grid(visible=False)
         _label(axes, title, "predicted", "true")
+    return figure
+
+
+@_styled
+def removal(table: pd.DataFrame) -> Figure:
+    """Perplexity (log), and accuracy where measured, against removed layers: a line a criterion.
+
+    ``table`` has columns criterion, removed, perplexity, low, high, accuracy.
+    """
+    measured = table.accuracy.notna().any()
+    figure, panels = _panels(2 if measured else 1, height=3.8)
+    shown = [("perplexity", "perplexity (log)"), ("accuracy", "label-word accuracy")]
+    for axes, (column, label) in zip(panels, shown, strict=False):
+        for place, (name, rows) in enumerate(table.groupby("criterion", sort=False)):
+            rows = rows[np.isfinite(rows[column])].sort_values("removed")
+            style = _line(_LINES[place % len(_LINES)])
+            axes.plot(rows.removed, rows[column], label=name, **style)
+        if column == "perplexity":
+            axes.set_yscale("log")
+        _label(axes, label.partition(" (")[0], "removed layers", label)
+    _one_legend(figure, panels)
+    return figure
+
+
+@_styled
+def part_removal(table: pd.DataFrame) -> Figure:
+    """Perplexity (log) without one block, its attention or its MLP, against the block's number.
+
+    ``table`` has columns criterion (nothing, block, attention, mlp), layer, perplexity.
+    """
+    figure, (axes,) = _panels(1, height=3.8)
+    whole = table[table.criterion == "nothing"].perplexity
+    for level in whole:
+        axes.axhline(level, color="0.45", lw=1, ls=":", label="nothing removed")
+    names = ("block", "attention", "mlp")
+    for name, style in zip(names, _LINES, strict=False):
+        rows = table[table.criterion == name].sort_values("layer")
+        axes.plot(rows.layer, rows.perplexity, label=name, **_line(style))
+    axes.set_yscale("log")
+    _label(axes, "One part of one block removed", "layer", "perplexity (log)")
+    _one_legend(figure, [axes])
     return figure
 
 

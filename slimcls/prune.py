@@ -1,0 +1,222 @@
+"""An untuned cut model: ``python -m slimcls.prune --model M --select bi --keep 21 --out DIR``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimcls import cli, importance
+from slimcls.errors import UserError
+from slimcls.pruning.settings import PruneConfig
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from slimcls.backbones.sources import Source
+    from slimcls.calibration import Sample, Texts
+    from slimcls.pruning.evaluation import Known, Labelled
+    from slimcls.pruning.folder import Pruned
+    from slimcls.pruning.parts import Parts
+
+
+def prune(config: PruneConfig) -> Pruned:
+    """Choose the layers that stay, write the model with them, and say what was cut.
+
+    Raises :class:`slimcls.errors.UserError` for what the caller got wrong.
+    """
+    parts = _parts(config)
+    source = _source(config)
+    from slimcls.pruning import folder
+
+    layers, scores = _chosen(config, source, parts)
+    about = folder.describe(
+        source,
+        layers,
+        select="layers" if config.layers else config.select,
+        scores=scores,
+        text=parts.scoring.name if parts and scores else "",
+    )
+    model = folder.open_pruned(source, layers)
+    folder.write(model, source, about, Path(config.out))
+    return about
+
+
+def evaluate(config: PruneConfig) -> pd.DataFrame:
+    """Measure what removal does, without training; a row a criterion and number of layers.
+
+    Figures are kept under ``out`` as they are found: the same command goes on where it was stopped.
+    """
+    parts = _parts(config)
+    assert parts is not None
+    source = _source(config)
+    from slimcls.backbones.truncate import depth_of, open_cut, read_config
+    from slimcls.pruning import evaluation
+
+    depth = depth_of(read_config(source))
+    most = min(config.most or depth // 2, depth - 1)
+    held_out = _sample(config, parts.held_out.drawn(config.held_out, config.seed), source)
+    labelled = _labelled(config, source) if config.dataset else None
+    known, keep_known = _known(config, source, held_out)
+    opened: Any = open_cut(source, range(depth), head="lm")
+    model = opened.to(_device(config))
+    if config.parts:
+        cuts = evaluation.by_part(model)
+    else:
+        sample = _scoring_sample(config, parts.scoring, source, config.compared)
+        removals = range(1, most + 1)
+        cuts = evaluation.by_criterion(model, sample, config.compared, removals, config.seed)
+    return evaluation.compare(model, cuts, held_out, labelled, known, keep_known)
+
+
+def _parts(config: PruneConfig) -> Parts | None:
+    """The texts, dealt to their three uses; None where the cut needs none."""
+    if config.text is None:
+        return None
+    from slimcls import calibration
+    from slimcls.pruning.parts import split
+
+    folder = Path(config.data_dir) if config.data_dir else None
+    found = calibration.read(config.text, data_dir=folder, text_column=config.text_column)
+    return split(found, config.seed)
+
+
+def _source(config: PruneConfig) -> Source:
+    from slimcls.backbones import sources
+
+    sources.check_name(config.model, config.revision)
+    return sources.find(config.model, config.revision, lambda folder: _check(folder, config))
+
+
+def _check(folder: Path, config: PruneConfig) -> None:
+    """Whether the model has the layers that shall stay; before its weights are fetched."""
+    from slimcls.backbones.selectors import check_keep, named_layers
+    from slimcls.backbones.truncate import config_in, depth_of
+
+    depth = depth_of(config_in(folder, config.model))
+    if config.layers:
+        named_layers(depth, config.layers)
+    elif config.keep is not None:
+        check_keep(depth, config.keep, config.select)
+
+
+def _chosen(
+    config: PruneConfig, source: Source, parts: Parts | None
+) -> tuple[tuple[int, ...], str]:
+    """The layers that stay, and the fingerprint of the scores that chose them."""
+    from slimcls import layer_scores, scoring
+
+    if config.layers:
+        return tuple(config.layers), ""
+    assert config.keep is not None
+    row = importance.find(config.select)
+    if config.scores is not None:
+        scores = layer_scores.read(Path(config.scores))
+        scores.check(config.select, source.fingerprint, config.model, f"--scores {config.scores}")
+        return scores.kept_layers(config.keep), scores.fingerprint
+    sample = None
+    if row.needs_text:
+        assert parts is not None
+        sample = _scoring_sample(config, parts.scoring, source, [config.select])
+    scores = scoring.measure(
+        row,
+        source,
+        sample,
+        keep=config.keep,
+        seed=config.seed,
+        device=_device(config),
+        force=config.force,
+    )
+    return scores.kept_layers(config.keep), scores.fingerprint if sample else ""
+
+
+def _scoring_sample(
+    config: PruneConfig, texts: Texts, source: Source, criteria: list[str]
+) -> Sample:
+    """Texts for criteria to look at: as many as the one that asks for fewest takes."""
+    wanted = min(importance.find(name).samples for name in criteria)
+    return _sample(config, texts.drawn(config.samples or wanted, config.seed), source)
+
+
+def _sample(config: PruneConfig, texts: Texts, source: Source) -> Sample:
+    from slimcls.backbones.tokenizers import open_tokenizer
+    from slimcls.calibration import encode
+
+    return encode(texts, open_tokenizer(source), max_text_tokens=config.max_text_tokens)
+
+
+def _device(config: PruneConfig) -> str:
+    from slimcls import devices
+
+    return devices.torch_device(devices.accelerator_for(config.accelerator))
+
+
+def _labelled(config: PruneConfig, source: Source) -> Labelled:
+    """The items of ``--dataset``, as an untrained run in mode lm would test on them."""
+    from slimcls.backbones.tokenizers import open_tokenizer
+    from slimcls.config import RunConfig
+    from slimcls.data import catalog, tables
+    from slimcls.inputs import make_inputs
+    from slimcls.pruning.evaluation import Labelled
+    from slimcls.runs import Log
+
+    assert config.dataset is not None
+    run = RunConfig(
+        dataset=config.dataset,
+        model=config.model,
+        mode="lm",
+        shots=1,
+        demos=config.demos,
+        seed=config.seed,
+        test_size=config.test_size,
+        validation_size=1,
+        max_text_tokens=config.max_text_tokens,
+    )
+    folder = Path(config.data_dir) if config.data_dir else None
+    data = tables.load(catalog.find(config.dataset), folder)
+    tokenizer = open_tokenizer(source, never_empty=False)
+    inputs = make_inputs(run, data, tokenizer, Log(quiet=True))
+    return Labelled(inputs, tokenizer, list(data.spec.labels))
+
+
+def _known(config: PruneConfig, source: Source, held_out: Sample) -> tuple[Known, Any]:
+    """Figures that an earlier start has found, and what keeps new ones."""
+    from slimcls.pruning.evaluation import Figures
+    from slimcls.runs import write_text
+
+    path = Path(config.out) / "known.json"
+    about = [
+        source.fingerprint, held_out.fingerprint, config.dataset, config.demos, config.test_size,
+        config.max_text_tokens, config.seed,
+    ]  # fmt: skip
+    content = json.loads(path.read_text()) if path.is_file() else {}
+    if content.get("about", about) != about:
+        raise UserError(f"--out {config.out}: holds figures of other settings; name another folder")
+    known = {name: Figures(**figures) for name, figures in content.get("figures", {}).items()}
+
+    def keep() -> None:
+        figures = {name: asdict(one) for name, one in known.items()}
+        write_text(path, json.dumps({"about": about, "figures": figures}, indent=1))
+
+    return known, keep
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command: write a pruned model, or figures; print what came out."""
+    config = cli.parse(PruneConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.prune")
+    if not config.evaluate:
+        about = prune(config)
+        saved = 1 - about.params_kept / about.params_full
+        print(f"{config.out}: {len(about.kept_layers)} of {about.depth} layers, {saved:.1%} saved")
+        return 0
+    table = evaluate(config)
+    from slimcls.pruning import pages
+
+    print(pages.write(table, config, Path(config.out)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,156 @@
+"""PruneConfig: what to remove, where texts come from, what to measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimcls import importance
+from slimcls.config import Accelerator
+from slimcls.errors import UserError
+
+#: Criteria that --evaluate compares where none are named.
+COMPARED = "bi,relative-magnitude,angular,taylor,greedy-loss,first,sequential,even,random"
+
+
+@dataclass(kw_only=True)
+class PruneConfig:
+    """Remove layers of a language model without training it, or measure what removal does."""
+
+    model: str
+    """Short name (gpt2-xl, opt-1.3b, smollm2-135m, tiny-gpt2, ...), hub id, or local folder."""
+
+    revision: str | None = None
+    """Branch, tag or commit of a hub model; the hub's default branch if not given."""
+
+    out: str
+    """Folder for the pruned model, or for the figures of --evaluate."""
+
+    select: str = "bi"
+    """Which layers stay: bi, bi-last, relative-magnitude, angular, greedy-loss, taylor, first,
+    sequential, even or random. docs/layers.md has their formulas."""
+
+    keep: int | None = None
+    """How many layers stay."""
+
+    layers: list[int] | None = None
+    """Names the layers that stay outright, ascending, as in 0,1,5; instead of --keep."""
+
+    scores: str | None = None
+    """A scores.json of slimcls score; the layers are scored on --text if not given."""
+
+    text: str | None = None
+    """Texts to score, heal and measure on, in three disjoint parts: a dataset (its training rows
+    alone), a .txt, .csv, .tsv, .jsonl or .parquet file, or a folder of .txt files."""
+
+    text_column: str | None = None
+    """Column that holds the text, for the user's own files."""
+
+    samples: int | None = None
+    """Texts the layers are scored on. Default: 256, 64 for taylor, 32 for greedy-loss."""
+
+    evaluate: bool = False
+    """Measure perplexity on held-out texts for 0 to --most removed layers instead of writing a
+    model; with --dataset label-word accuracy too."""
+
+    criteria: str = COMPARED
+    """Criteria that --evaluate compares, with commas between them."""
+
+    most: int | None = None
+    """Most layers that --evaluate removes. Default: half of them."""
+
+    parts: bool = False
+    """With --evaluate: remove each block's attention alone and its MLP alone instead."""
+
+    held_out: int = 64
+    """Held-out texts that perplexity is measured on."""
+
+    dataset: str | None = None
+    """Dataset whose test items --evaluate classifies by label word, untrained."""
+
+    demos: int = 1
+    """Demonstrations per class in front of those items."""
+
+    test_size: int = 500
+    """Most of those items."""
+
+    heal: int = 0
+    """Steps of LoRA on plain text after the removal."""
+
+    max_text_tokens: int | None = None
+    """Longest text in tokens; longer ones are cut. Default: 256, less where the context is."""
+
+    data_dir: str | None = None
+    """Folder with NAME/SPLIT.parquet files; SLIMCLS_DATA_DIR if not given."""
+
+    seed: int = 0
+    """Deals the texts to their parts and draws from them; draws the layers of random."""
+
+    accelerator: Accelerator = "auto"
+    """Device, as Lightning names it."""
+
+    force: bool = False
+    """Go on although the model seems too big for this machine's memory."""
+
+    overwrite: bool = False
+    """Replace a pruned model that is there already."""
+
+    def __post_init__(self) -> None:
+        for check in (_check_ranges, _check_cut, _check_evaluate, _check_out):
+            check(self)
+
+    @property
+    def compared(self) -> list[str]:
+        """The criteria to compare, by name."""
+        return [name.strip() for name in self.criteria.split(",") if name.strip()]
+
+
+_AT_LEAST = {
+    "keep": 1, "samples": 1, "most": 1, "held_out": 1, "demos": 0, "test_size": 1, "heal": 0,
+    "max_text_tokens": 2, "seed": 0,
+}  # fmt: skip
+
+
+def _check_ranges(config: PruneConfig) -> None:
+    for name, least in _AT_LEAST.items():
+        value = getattr(config, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
+
+
+def _check_cut(config: PruneConfig) -> None:
+    row = importance.find(config.select)
+    if config.layers is not None and (config.keep is not None or config.scores is not None):
+        raise UserError("--layers names the layers itself: leave out --keep and --scores")
+    if config.evaluate:
+        return
+    if config.layers is None and config.keep is None:
+        raise UserError("--keep: say how many layers stay, or name them with --layers")
+    scored = row.needs_text and config.layers is None and config.scores is None
+    if (scored or config.heal) and config.text is None:
+        what = f"--select {config.select} looks at texts" if scored else "--heal trains on texts"
+        raise UserError(f"--text: {what}; name a dataset or a file")
+    if config.scores is not None and not row.needs_text:
+        raise UserError(f"--scores: --select {config.select} looks at none; leave out one of them")
+
+
+def _check_evaluate(config: PruneConfig) -> None:
+    if not config.evaluate:
+        if config.parts or config.dataset or config.most:
+            raise UserError("--parts, --dataset and --most go with --evaluate")
+        return
+    for name in config.compared:
+        importance.find(name, "--criteria")
+    if config.text is None:
+        raise UserError("--text: perplexity needs texts; name a dataset or a file")
+    if config.keep is not None or config.layers is not None or config.heal:
+        raise UserError("--evaluate writes no model: leave out --keep, --layers and --heal")
+
+
+def _check_out(config: PruneConfig) -> None:
+    out = Path(config.out)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; name a folder")
+    if config.evaluate or config.overwrite or not out.exists() or not any(out.iterdir()):
+        return
+    raise UserError(f"--out {out}: is there already; --overwrite replaces a pruned model")

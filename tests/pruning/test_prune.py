@@ -1,0 +1,243 @@
+"""slimcls.prune: folders that open anywhere, figures that go on, errors in one line."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from pruning.texts import TINY, write_texts
+
+from slimcls import prune as verb
+from slimcls.backbones import sources
+from slimcls.backbones.truncate import open_cut
+from slimcls.calibration import read
+from slimcls.data import texts as keys
+from slimcls.errors import UserError
+from slimcls.pruning import evaluation
+from slimcls.pruning.parts import split
+from slimcls.pruning.settings import PruneConfig
+
+PLAIN = """
+import sys, json, torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder = sys.argv[1]
+model = AutoModelForCausalLM.from_pretrained(folder)
+tokenizer = AutoTokenizer.from_pretrained(folder)
+ids = torch.tensor([[5, 9, 17, 3]])
+with torch.inference_mode():
+    logits = model(ids).logits
+    greedy = {"max_new_tokens": 6, "min_new_tokens": 6, "do_sample": False}
+    cached = model.generate(ids, **greedy)
+    whole = model.generate(ids, **greedy, use_cache=False)
+assert not any(name.startswith("slimcls") for name in sys.modules)
+print(json.dumps([logits.flatten().tolist(), cached.tolist(), whole.tolist(), len(tokenizer)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_texts(tmp_path_factory.mktemp("texts") / "texts.txt")
+
+
+def settings(texts: Path, out: Path, **more: Any) -> PruneConfig:
+    known = {"model": "tiny-gpt2", "text": str(texts), "out": str(out), "samples": 8}
+    return PruneConfig(**(known | more))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_plain_transformers_generate_with_a_pruned_folder(
+    name: str, texts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "pruned"
+    about = verb.prune(settings(texts, out, model=name, keep=4))
+    assert len(about.kept_layers) == 4
+    command = [sys.executable, "-c", PLAIN, str(out)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    logits, cached, whole, size = json.loads(found.splitlines()[-1])
+    assert cached == whole
+    assert size > 100
+    ours = open_cut(sources.find(name, None), about.kept_layers, head="lm")
+    with torch.inference_mode():
+        expected = ours(torch.tensor([[5, 9, 17, 3]])).logits.flatten()
+    assert torch.allclose(torch.tensor(logits), expected, atol=1e-5)
+    config = json.loads((out / "config.json").read_text())
+    assert config["slimcls_kept_layers"] == about.kept_layers
+    page = (out / "README.md").read_text()
+    assert f"{name} with 4 of 6 layers" in page
+    assert "chosen by `bi` on texts of texts.txt" in page
+
+
+def test_layers_by_rule_by_hand_and_by_file(texts: Path, tmp_path: Path) -> None:
+    rule = settings(texts, tmp_path / "a", select="even", keep=2, text=None)
+    assert verb.prune(rule).scores == ""
+    named = verb.prune(settings(texts, tmp_path / "b", layers=[0, 2, 5], text=None))
+    assert (named.kept_layers, named.removed_layers) == ([0, 2, 5], [1, 3, 4])
+    from slimcls import score
+
+    path = tmp_path / "scores.json"
+    words = ["--model", "tiny-gpt2", "--text", str(texts), "--samples", "8", "--out", str(path)]
+    assert score.main(words) == 0
+    scored = verb.prune(settings(texts, tmp_path / "c", keep=3, scores=str(path), text=None))
+    assert scored.kept_layers == json.loads(path.read_text())["kept"]["3"]
+    assert scored.scores.startswith("sha256:")
+
+
+def test_a_pruned_folder_can_be_pruned_and_trained_further(texts: Path, tmp_path: Path) -> None:
+    verb.prune(settings(texts, tmp_path / "a", layers=[0, 2, 5]))
+    again = settings(texts, tmp_path / "b", model=str(tmp_path / "a"), layers=[0, 2])
+    assert (verb.prune(again).depth, verb.prune(again_into(again, tmp_path / "c")).model) == (
+        3,
+        "a",
+    )
+
+
+def again_into(config: PruneConfig, out: Path) -> PruneConfig:
+    return PruneConfig(model=config.model, layers=config.layers, out=str(out))
+
+
+def test_parts_have_no_text_in_common(texts: Path) -> None:
+    found = read(str(texts))
+    parts = split(found, seed=3)
+    every = [
+        keys.key(t) for part in (parts.scoring, parts.healing, parts.held_out) for t in part.texts
+    ]
+    assert len(every) == len(set(every)) == len(found) - parts.removed
+    assert split(found, seed=4).held_out.texts != parts.held_out.texts
+    nearly = found.texts[0] + " Indeed"
+    more = type(found)(found.name, (*found.texts, nearly), (*found.places, "x"))
+    with_copy = split(more, seed=3)
+    assert with_copy.removed == parts.removed + 1
+    assert nearly not in (*with_copy.scoring.texts, *with_copy.held_out.texts)
+
+
+def test_perplexity_is_that_of_transformers(texts: Path) -> None:
+    from slimcls.calibration import Sample
+
+    model = open_cut(sources.find("tiny-llama", None), range(6), head="lm")
+    ids = ((5, 9, 17, 3, 21), (8, 40, 11), (7, 7, 9, 30))
+    figures = evaluation.measure(model, Sample(ids, ("a", "b", "c")))
+    total, count = 0.0, 0
+    for one in ids:
+        words = torch.tensor([one])
+        with torch.inference_mode():
+            total += float(model(words, labels=words).loss) * (len(one) - 1)
+        count += len(one) - 1
+    assert figures.perplexity == pytest.approx(math.exp(total / count), rel=1e-5)
+    assert figures.low <= figures.perplexity <= figures.high
+    assert math.isnan(figures.accuracy)
+
+
+def compared(table: pd.DataFrame) -> pd.DataFrame:
+    return table.set_index(["criterion", "removed"]).sort_index()
+
+
+def test_criteria_are_compared_on_the_same_texts(texts: Path, tmp_path: Path) -> None:
+    config = settings(
+        texts, tmp_path, evaluate=True, criteria="first,sequential,greedy-loss", most=3, held_out=6
+    )
+    table = compared(verb.evaluate(config))
+    assert len(table) == 3 * 4
+    whole = table.xs(0, level="removed").perplexity
+    assert whole.nunique() == 1
+    assert table.loc[("first", 2), "kept"] == "0,1,2,3"
+    assert table.loc[("sequential", 2), "kept"] == "2,3,4,5"
+    greedy = [len(kept.split(",")) for kept in table.loc["greedy-loss"].kept]
+    assert greedy == [6, 5, 4, 3]
+
+
+def test_a_stopped_comparison_goes_on(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = settings(texts, tmp_path, evaluate=True, criteria="first,even", most=3, held_out=6)
+    measure, calls = evaluation.measure, []
+
+    def stops(*args: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return measure(*args)
+
+    monkeypatch.setattr(evaluation, "measure", stops)
+    with pytest.raises(KeyboardInterrupt):
+        verb.evaluate(config)
+    calls.clear()
+    calls += [1] * 10
+    table = verb.evaluate(config)
+    assert len(calls) - 10 == table.kept.nunique() - 3
+    monkeypatch.setattr(evaluation, "measure", lambda *args: pytest.fail("measured again"))
+    assert verb.evaluate(config).equals(table)
+    with pytest.raises(UserError, match="figures of other settings"):
+        verb.evaluate(settings(texts, tmp_path, evaluate=True, criteria="first", held_out=5))
+
+
+def test_label_words_are_scored_untrained(texts: Path, tmp_path: Path, toy: Path) -> None:
+    config = settings(
+        texts, tmp_path, evaluate=True, criteria="first", most=2, held_out=4, dataset=str(toy)
+    )
+    table = verb.evaluate(config)
+    assert table.accuracy.between(0, 1).all()
+
+
+def test_the_command_writes_tables_and_figures(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "--model",
+        "tiny-opt",
+        "--text",
+        str(texts),
+        "--out",
+        str(tmp_path / "r"),
+        "--evaluate",
+    ]
+    more = ["--held-out", "4", "--samples", "4", "--criteria", "bi,first", "--most", "2"]
+    assert verb.main([*words, *more]) == 0
+    assert "| first |" in capsys.readouterr().out
+    assert verb.main([*words, "--held-out", "4", "--parts"]) == 0
+    names = {path.name for path in (tmp_path / "r").iterdir()}
+    assert {"removal.png", "removal.csv", "parts.svg", "parts.csv", "known.json"} <= names
+    parts = pd.read_csv(tmp_path / "r" / "parts.csv")
+    assert set(parts.criterion) == {"nothing", "block", "attention", "mlp"}
+    assert len(parts) == 1 + 3 * 6
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--keep", "2", "--select", "bii"], "did you mean 'bi'"),
+        (["--keep", "2"], "--text: --select bi looks at texts"),
+        (["--select", "first"], "--keep: say how many layers stay"),
+        (["--keep", "2", "--layers", "0,1"], "--layers names the layers itself"),
+        (["--keep", "7", "--select", "first"], "--keep 7"),
+        (["--layers", "0,9"], "--layers 0,9: the model has 6 layers"),
+        (["--keep", "2", "--select", "first", "--heal", "5"], "--text: --heal trains on texts"),
+        (["--evaluate"], "--text: perplexity needs texts"),
+        (["--evaluate", "--text", "x.txt", "--keep", "2"], "--evaluate writes no model"),
+        (["--evaluate", "--text", "x.txt", "--criteria", "bi,firts"], "did you mean 'first'"),
+        (["--keep", "2", "--text", "nowhere.txt"], "nowhere.txt"),
+    ],
+)
+def test_what_the_user_got_wrong_is_one_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=re.escape(message)):
+        verb.main(["--model", "tiny-gpt2", "--out", "out", *words])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_there_is_not_replaced_unasked(texts: Path, tmp_path: Path) -> None:
+    verb.prune(settings(texts, tmp_path / "a", layers=[0, 1]))
+    with pytest.raises(UserError, match="--overwrite replaces"):
+        settings(texts, tmp_path / "a", layers=[0])
+    again = settings(texts, tmp_path / "a", layers=[0], overwrite=True)
+    assert verb.prune(again).kept_layers == [0]
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["n_layer"] == 1
