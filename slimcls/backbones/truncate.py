@@ -14,6 +14,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from slimcls.backbones.families import Family, check_architecture, family_of
 from slimcls.backbones.layout import read_json
+from slimcls.backbones.redraw import drawn_blocks
 from slimcls.backbones.selectors import named_layers
 from slimcls.backbones.sources import Source
 from slimcls.backbones.weights import Weights
@@ -91,6 +92,7 @@ def open_cut(
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
     pad_token_id: int | None = None,
+    random_blocks: bool = False,
 ) -> PreTrainedModel:
     """The model of ``source`` with blocks ``layers``, in evaluation mode.
 
@@ -102,8 +104,10 @@ def open_cut(
             ``initializer_range``, drawn from a generator of its own.
         labels: Names of the classes, for ``classification``.
         dtype: Of the parameters, whatever the file holds.
-        seed: Of the new head.
+        seed: Of the new head, and of random blocks.
         pad_token_id: Goes into the config; the classifier pools the last token that is not it.
+        random_blocks: Draw the blocks anew, as the model's class initialises them, in place of
+            the stored ones, which are not read; everything else stays.
 
     Raises:
         UserError: weights damaged, or other than this configuration's: apart from the blocks
@@ -117,7 +121,11 @@ def open_cut(
         skeleton = model_class(copy.deepcopy(config))
     with Weights(source.weights) as weights:
         wanted = _match(skeleton, weights, layers, depth_of(full), source)
-        tensors = {ours: weights.read(theirs, dtype) for ours, theirs in wanted.items()}
+        drawn = _drawn(skeleton, dtype, seed) if random_blocks else {}
+        tensors = {
+            ours: drawn[ours] if ours in drawn else weights.read(theirs, dtype)
+            for ours, theirs in wanted.items()
+        }
     if head == "classification":
         tensors[SCORE] = _new_head(skeleton, dtype, seed)
     return _fill(model_class, config, tensors, dtype)
@@ -234,6 +242,12 @@ def _misfit(source: Source, what: str, count: int) -> UserError:
         f"{source.name}: weights do not fit config.json: {what}{more}; "
         "take both from the same model"
     )
+
+
+def _drawn(skeleton: Any, dtype: torch.dtype, seed: int) -> dict[str, torch.Tensor]:
+    prefix = f"{skeleton.base_model_prefix}."
+    blocks = drawn_blocks(skeleton.config, seed, dtype)
+    return {prefix + name: value for name, value in blocks.items()}
 
 
 def _new_head(skeleton: Any, dtype: torch.dtype, seed: int) -> torch.Tensor:
