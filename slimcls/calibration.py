@@ -83,16 +83,10 @@ class Sample:
 
     def batches(self, device: torch.device | str = "cpu") -> Iterator[Batch]:
         """The texts in batches of like length, padded on the right."""
-        from slimcls.data.batches import Batch, by_length, collate
+        from slimcls.data.batches import by_length, collate
 
         for places in by_length([len(ids) for ids in self.ids], self.batch_size):
-            batch = collate([(place, list(self.ids[place]), 0) for place in places], 0)
-            yield Batch(
-                batch.input_ids.to(device),
-                batch.lengths.to(device),
-                batch.labels.to(device),
-                batch.places.to(device),
-            )
+            yield collate([(place, list(self.ids[place]), 0) for place in places], 0).to(device)
 
 
 def encode(

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slimcls.data.batches import Batch, by_length, collate
+from slimcls.data.batches import by_length, collate
 from slimcls.data.prompts import PromptBuilder, TextEncoder
 from slimcls.modes import Mode, make_mode
 from slimcls.trunk import Prefix, read_prefix
@@ -70,7 +70,7 @@ class Classifier:
         for places in by_length([len(item) for item in rest], batch_size):
             batch = collate([(place, rest[place], 0) for place in places], 0)
             scores[places] = self.mode.scores(
-                self.model, _to(batch, device), self._read_prefix()
+                self.model, batch.to(device), self._read_prefix()
             ).cpu()
             if done:
                 done(len(places))
@@ -130,12 +130,3 @@ def mode_for(name: str, lm_loss: str | None, encoder: Encoder) -> Mode:
     if lm_loss != "sequence":
         encoder.first_token_ids()
     return make_mode(name, lm_loss, encoder.label_ids)
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    return Batch(
-        batch.input_ids.to(device),
-        batch.lengths.to(device),
-        batch.labels.to(device),
-        batch.places.to(device),
-    )

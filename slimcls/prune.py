@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import shutil
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,46 @@ def prune(config: PruneConfig) -> Pruned:
         text=parts.scoring.name if parts and scores else "",
     )
     model = folder.open_pruned(source, layers)
+    if config.heal:
+        assert parts is not None
+        model, about = _healed(config, source, parts, model, about)
     folder.write(model, source, about, Path(config.out))
+    shutil.rmtree(_healing_folder(config), ignore_errors=True)
     return about
+
+
+def _healed(
+    config: PruneConfig, source: Source, parts: Parts, model: Any, about: Pruned
+) -> tuple[Any, Pruned]:
+    """The model after healing, in its own number format, and its description with figures."""
+    from slimcls.pruning import evaluation
+    from slimcls.pruning.healing import BATCH, Healing, heal
+
+    dtype, device = model.dtype, _device(config)
+    held_out = _sample(config, parts.held_out.drawn(config.held_out, config.seed), source)
+    texts = parts.healing.drawn(config.heal * BATCH, config.seed)
+    sample = _sample(config, texts, source)
+    model = model.float().to(device)
+    before = evaluation.measure(model, held_out).perplexity
+    named = [about.source, about.kept_layers, sample.fingerprint, config.heal, config.seed]
+    checkpoint = _healing_folder(config) / "last.ckpt"
+    work = Healing(sample, config.heal, config.seed, json.dumps(named), checkpoint)
+    model = heal(model, work)
+    after = evaluation.measure(model, held_out).perplexity
+    healed = dataclasses.replace(
+        about,
+        healed_steps=config.heal,
+        healed_on=texts.name,
+        perplexity=before,
+        perplexity_healed=after,
+    )
+    return model.to(dtype).cpu(), healed
+
+
+def _healing_folder(config: PruneConfig) -> Path:
+    """Beside the model's folder, which appears whole or not at all."""
+    out = Path(config.out)
+    return out.with_name(f"{out.name}.healing")
 
 
 def evaluate(config: PruneConfig) -> pd.DataFrame:
@@ -197,7 +236,7 @@ def _known(config: PruneConfig, source: Source, held_out: Sample) -> tuple[Known
     known = {name: Figures(**figures) for name, figures in content.get("figures", {}).items()}
 
     def keep() -> None:
-        figures = {name: asdict(one) for name, one in known.items()}
+        figures = {name: dataclasses.asdict(one) for name, one in known.items()}
         write_text(path, json.dumps({"about": about, "figures": figures}, indent=1))
 
     return known, keep
@@ -210,6 +249,8 @@ def main(argv: list[str] | None = None) -> int:
         about = prune(config)
         saved = 1 - about.params_kept / about.params_full
         print(f"{config.out}: {len(about.kept_layers)} of {about.depth} layers, {saved:.1%} saved")
+        if about.perplexity is not None:
+            print(f"perplexity {about.perplexity:.4g}, healed {about.perplexity_healed:.4g}")
         return 0
     table = evaluate(config)
     from slimcls.pruning import pages

@@ -19,7 +19,10 @@ def choose_trained(model: Any, config: RunConfig) -> Any:
     if config.tune == "full":
         return model
     if config.tune == "lora":
-        return _add_lora(model, config)
+        rank, alpha = config.lora_rank, config.lora_alpha
+        adapted = add_lora(model, rank=rank, alpha=alpha, seed=config.seed)
+        _train_head(model)
+        return adapted
     model.requires_grad_(False)
     if config.tune.startswith("last-"):
         trained = list(blocks_of(model))[-int(config.tune.removeprefix("last-")) :]
@@ -35,7 +38,8 @@ def merge(model: Any) -> Any:
     return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
 
 
-def _add_lora(model: Any, config: RunConfig) -> Any:
+def add_lora(model: Any, *, rank: int, alpha: int, seed: int) -> Any:
+    """The model with low-rank updates beside its projections, which alone are trained (peft)."""
     from peft import LoraConfig, get_peft_model
 
     family = family_of(model.config)
@@ -43,18 +47,16 @@ def _add_lora(model: Any, config: RunConfig) -> Any:
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         # peft asks transformers for something by its old name.
         warnings.simplefilter("ignore", FutureWarning)
-        torch.manual_seed(config.seed)
-        adapted = get_peft_model(
+        torch.manual_seed(seed)
+        return get_peft_model(
             model,
             LoraConfig(
-                r=config.lora_rank,
-                lora_alpha=config.lora_alpha,
+                r=rank,
+                lora_alpha=alpha,
                 target_modules=list(family.lora_targets),
                 fan_in_fan_out=family.fan_in_fan_out,
             ),
         )
-    _train_head(model)
-    return adapted
 
 
 def _train_head(model: Any) -> None:

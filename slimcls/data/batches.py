@@ -24,6 +24,11 @@ class Batch:
     labels: Tensor  # (items,) int64, class numbers
     places: Tensor  # (items,) int64, where each item stands in its data set
 
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on a device."""
+        parts = (self.input_ids, self.lengths, self.labels, self.places)
+        return Batch(*(part.to(device) for part in parts))
+
 
 @dataclass(frozen=True)
 class Items(Dataset[tuple[int, list[int], int]]):

@@ -40,6 +40,10 @@ class Pruned:
     params_full: int
     params_kept: int
     healed_steps: int = 0
+    healed_on: str = ""
+    perplexity: float | None = None
+    """On held-out texts after the removal; null where it was not measured."""
+    perplexity_healed: float | None = None
     slimcls_version: str = __version__
 
 
@@ -121,7 +125,7 @@ tags: [slimcls, layer-pruning]
 
 # {model} with {kept} of {depth} layers
 
-Layers {removed} were removed ({how}); layers {stays} are as they were{healed}.
+Layers {removed} were removed ({how}); layers {stays} stay{healed}.
 {saved:.1%} of the parameters are gone: {params_kept:,} of {params_full:,} stay, head not counted.
 {note}
 ```python
@@ -144,7 +148,10 @@ def card(about: Pruned) -> str:
     how = "named by hand" if about.select == "layers" else f"chosen by `{about.select}`"
     if about.text:
         how += f" on texts of {about.text}"
-    steps = f", then all were healed with {about.healed_steps} steps of LoRA"
+    steps = (
+        f", then all were healed with {about.healed_steps} steps of LoRA on {about.healed_on} "
+        f"(perplexity {about.perplexity or 0:.4g} before, {about.perplexity_healed or 0:.4g} after)"
+    )
     return _CARD.format(
         model=about.model,
         kept=len(about.kept_layers),
