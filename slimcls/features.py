@@ -83,7 +83,7 @@ class Features:
         known |= store.read(wanted)
         rest = {key: ids for key, ids in wanted.items() if key not in known}
         started = time.perf_counter()
-        for some in self._computed(rest, prefix, precision):
+        for some in self._computed(rest, prefix, precision) if rest else ():
             known |= some
             self._keep(store, some)
         if wanted:
