@@ -219,8 +219,8 @@ def _search(content: Any) -> Search:
     by = content.get("by", "validation_accuracy")
     if by not in get_args(By):
         raise UserError.unknown("choose: by", str(by), get_args(By), "never by test data")
-    if budget is not None and (not isinstance(budget, int) or budget < 1):
-        raise UserError(f"choose: budget {budget}: a number of candidates, at least 1")
+    if budget is not None and (not isinstance(budget, int) or budget < 2):
+        raise UserError(f"choose: budget {budget}: a number of candidates, at least 2")
     if not over:
         raise UserError("choose: over: names no setting; as in 'over: [lr, epochs]'")
     return Search(over=over, by=by, budget=budget)

@@ -80,7 +80,7 @@ class _Planner:
     def _plan(self, place: Place, run: RunConfig) -> Forecast:
         key = cost_key(place.config)
         if key not in self._plans:
-            self._plans[key] = _planned(place, run)
+            self._plans[key] = _planned(place, run, self.shared)
         return self._plans[key]
 
     def _what_is_missing(self, run: RunConfig) -> str:
@@ -123,13 +123,14 @@ class _Planner:
         return ""
 
 
-def _planned(place: Place, run: RunConfig) -> Forecast:
+def _planned(place: Place, run: RunConfig, shared: Shared) -> Forecast:
     """Parameters and memory of a run, and whether that fits this machine."""
     from slimcls import plan
 
     whole = bool(place.source.weights)
-    tokens = _longest(place) if whole else 0
-    planned = plan.make_plan(place.config, place.source, tokens, len(place.data.spec.labels))
+    tokens, rows = _read(place, shared) if whole else (0, None)
+    labels = len(place.data.spec.labels)
+    planned = plan.make_plan(place.config, place.source, tokens, labels, rows)
     problem = ""
     try:
         planned.check(force=run.force)
@@ -147,14 +148,14 @@ def _planned(place: Place, run: RunConfig) -> Forecast:
     )
 
 
-def _longest(place: Place) -> int:
-    """Tokens of the run's longest item."""
+def _read(place: Place, shared: Shared) -> tuple[int, int]:
+    """Tokens of the run's longest item, and how many different ones training reads."""
     from slimcls.backbones.tokenizers import open_tokenizer
-    from slimcls.inputs import make_inputs
     from slimcls.runs import Log
 
     tokenizer = open_tokenizer(place.source, never_empty=not place.config.uses_prompt)
-    return make_inputs(place.config, place.data, tokenizer, Log(quiet=True)).longest
+    inputs = shared.inputs(place.config, place.data, tokenizer, Log(quiet=True))
+    return inputs.longest, inputs.rows(tokenizer.pad_token_id)
 
 
 def cost_key(settled: RunConfig) -> str:

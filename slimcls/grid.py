@@ -223,12 +223,13 @@ def ending(ledger: Ledger) -> list[str]:
     from slimcls import attempts, board
 
     lines = board.table(ledger)
-    for choice in ledger.choices():
-        if choice.edge:
-            lines.append(
-                f"* {choice.run}: the best {' and '.join(choice.edge)} is the last that was "
-                "searched on its side; a better one may lie beyond"
-            )
+    made = ledger.choices()
+    if edges := [choice for choice in made if choice.edge]:
+        names = " and ".join(dict.fromkeys(name for choice in edges for name in choice.edge))
+        lines.append(
+            f"* in {len(edges)} of {len(made)} choices the best {names} stands at an end of what "
+            "was searched: a better one may lie beyond"
+        )
     for cell in ledger.due():
         if failure := ledger.failure(cell):
             folder = ledger.forecast(cell).folder

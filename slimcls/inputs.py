@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from slimcls.backbones.vocabulary import in_use
 from slimcls.classifier import Encoder, make_encoder, mode_for
 from slimcls.config import RunConfig
 from slimcls.data.splits import Splits, draw
@@ -29,6 +30,10 @@ class Inputs:
     def longest(self) -> int:
         """Tokens of the longest item."""
         return max(len(ids) for ids in [*self.train, *self.validation, *self.test])
+
+    def rows(self, pad_id: int) -> int:
+        """How many different tokens training and validation read."""
+        return len(in_use(self.train, self.validation, [[pad_id]], self.mode.word_ids))
 
 
 def draw_items(config: RunConfig, data: Tables) -> Splits:

@@ -68,6 +68,8 @@ class Ledger:
             self._forecasts[cell] = known
         if ended.status in ("failed", "lost"):
             self._failures[cell] = Failure(ended.error, ended.diverged)
+        elif ended.status == "done" and not self.result(cell):
+            self._failures[cell] = Failure("it ended without a result; was its directory removed?")
 
     def choice(self, group: Group) -> Choice | None:
         """The settings chosen for a group, once every candidate is done or has diverged."""

@@ -16,7 +16,6 @@ from slimcls import artefact, layer_scores, measure, plan, runs, tuning
 from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
-from slimcls.backbones.vocabulary import in_use
 from slimcls.classifier import Classifier, shared_prefix
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items
@@ -29,6 +28,7 @@ from slimcls.inputs import make_inputs
 from slimcls.layer_scores import Scores
 from slimcls.modes import class_weights
 from slimcls.runs import RunResult
+from slimcls.shared import Shared
 
 
 class Session:
@@ -45,6 +45,7 @@ class Session:
         data: Tables,
         folder: Path,
         scores: Scores | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self.config, self.source, self.data, self.folder = config, source, data, folder
         self.scores = scores
@@ -54,10 +55,10 @@ class Session:
         self.log.say(f"run directory: {folder}")
         # Only a bare text can be empty, and prompts go in as the authors' did.
         self.tokenizer = open_tokenizer(source, never_empty=not config.uses_prompt)
-        self.inputs = make_inputs(config, data, self.tokenizer, self.log)
-        inputs, pads = self.inputs, [[self.tokenizer.pad_token_id]]
-        rows = len(in_use(inputs.train, inputs.validation, pads, inputs.mode.word_ids))
-        self.plan = plan.make_plan(config, source, inputs.longest, len(data.spec.labels), rows)
+        make = shared.inputs if shared else make_inputs
+        self.inputs = make(config, data, self.tokenizer, self.log)
+        tokens, rows = self.inputs.longest, self.inputs.rows(self.tokenizer.pad_token_id)
+        self.plan = plan.make_plan(config, source, tokens, len(data.spec.labels), rows)
         self.log.say(self.plan.describe())
         self.plan.check(force=config.force)
 
@@ -84,6 +85,7 @@ class Session:
             dtype=torch.float32,
             seed=config.seed,
             pad_token_id=self.tokenizer.pad_token_id,
+            random_blocks=config.random_blocks,
         )
         adapted = tuning.choose_trained(model, config)
         if config.class_weights:

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from collections import OrderedDict
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from slimcls import selection
 from slimcls.backbones import sources
 from slimcls.backbones.sources import Source
-from slimcls.config import RunConfig
+from slimcls.config import RunConfig, hashed
 from slimcls.data import catalog, tables
 from slimcls.data.tables import Tables
 from slimcls.layer_scores import Scores
+from slimcls.runs import Log
+
+if TYPE_CHECKING:
+    from slimcls.inputs import Inputs
+
+
+#: Draws of items whose token ids are kept: a grid's seeds come round again and again.
+REMEMBERED = 4
+#: Settings that leave the items and their token ids as they are.
+WORK = frozenset({
+    "keep", "layers", "select", "random_blocks", "tune", "lora_rank", "lora_alpha", "epochs",
+    "batch_size", "batch_tokens", "lr", "weight_decay", "schedule", "warmup", "clip", "patience",
+    "monitor", "class_weights", "precision", "accelerator", "eval_batch_size", "share_prefix",
+    "compact_vocabulary", "compile", "save_model",
+})  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -37,6 +55,7 @@ class Shared:
     def __init__(self) -> None:
         self._tables: dict[object, Tables] = {}
         self._sources: dict[object, Source] = {}
+        self._inputs: OrderedDict[str, tuple[Inputs, list[str]]] = OrderedDict()
 
     def tables(self, config: RunConfig) -> Tables:
         """The rows of a run's dataset. Raises UserError where they cannot be had."""
@@ -88,3 +107,37 @@ class Shared:
             fingerprints["scores"] = scores.fingerprint
         name = runs.run_name(settled, fingerprints)
         return Place(settled, source, data, Path(settled.out) / name, scores)
+
+    def inputs(self, config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> Inputs:
+        """As :func:`slimcls.inputs.make_inputs`; the items of the last few draws are remembered."""
+        key = repr((data.fingerprint, _what_goes_in(config), config.model, config.revision))
+        if key not in self._inputs:
+            from slimcls.inputs import make_inputs
+
+            notes = _Notes()
+            self._inputs[key] = make_inputs(config, data, tokenizer, notes), notes.said
+            while len(self._inputs) > REMEMBERED:
+                self._inputs.popitem(last=False)
+        self._inputs.move_to_end(key)
+        found, said = self._inputs[key]
+        for line in said:
+            log.say(line)
+        # A run sets its class weights on its mode.
+        return replace(found, mode=copy.copy(found.mode))
+
+
+class _Notes(Log):
+    """Keeps lines, to be said again in the log of each run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Say nothing yet."""
+        self.said.append(text)
+
+
+def _what_goes_in(config: RunConfig) -> dict[str, Any]:
+    """The settings that may change a run's items or their token ids."""
+    return {name: value for name, value in hashed(config).items() if name not in WORK}

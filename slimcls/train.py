@@ -28,7 +28,7 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
     if finished := (None if config.overwrite else runs.read_result(folder)):
         print(f"finished before; --overwrite starts again: {folder}", file=sys.stderr)
         return finished
-    work = session.Session(config, place.source, place.data, folder, place.scores)
+    work = session.Session(config, place.source, place.data, folder, place.scores, shared)
     if runs.is_helper_process(config):
         return work.run()
     with runs.locked(folder):
