@@ -13,6 +13,7 @@ from slimcls.errors import UserError
 VERBS = {
     "train": "Fine-tune a model, cut to some of its layers, and test it.",
     "predict": "Classify texts with a finished run.",
+    "score": "Measure how much each layer of a model matters.",
 }
 
 

@@ -14,7 +14,7 @@ CRITERIA::
         "Mean over tokens of |f_i|. Least goes first."
         return passage.added
 
-    Criterion("euclidean", value=euclidean),
+    Criterion("euclidean", value=euclidean, axis="|output - input|"),
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Criterion:
     """Anything else that looks at texts."""
     pick: Pick | None = None
     """A rule that looks at no text."""
+    axis: str = ""
+    """What a score is, in a few words."""
     samples: int = 256
     """Texts it is measured on where nobody says how many."""
     each_depth: bool = False
@@ -159,12 +161,20 @@ def taylor(model: Any, sample: Sample, keep: int, seed: int) -> Findings:
 CRITERIA: dict[str, Criterion] = {
     row.name: row
     for row in (
-        Criterion("bi", value=block_influence),
-        Criterion("bi-last", value=block_influence, last_only=True),
-        Criterion("relative-magnitude", value=relative_magnitude),
-        Criterion("angular", search=angular),
-        Criterion("greedy-loss", search=greedy_loss, samples=32, each_depth=True),
-        Criterion("taylor", search=taylor, samples=64),
+        Criterion("bi", value=block_influence, axis="1 - cosine"),
+        Criterion("bi-last", value=block_influence, last_only=True, axis="1 - cosine, last token"),
+        Criterion(
+            "relative-magnitude", value=relative_magnitude, axis="|output - input| / |output|"
+        ),
+        Criterion("angular", search=angular, axis="angle at the last token / pi"),
+        Criterion(
+            "greedy-loss",
+            search=greedy_loss,
+            axis="rise of the loss without it (nats)",
+            samples=32,
+            each_depth=True,
+        ),
+        Criterion("taylor", search=taylor, axis="sum of |weight x gradient|", samples=64),
         Criterion("first", pick=selectors.first),
         Criterion("sequential", pick=selectors.sequential),
         Criterion("even", pick=selectors.even),

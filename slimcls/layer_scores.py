@@ -124,12 +124,13 @@ def read(path: Path) -> Scores:
 
 def _check_choices(scores: Scores) -> None:
     """ValueError where what stays cannot be: a cut by it would be another than it says."""
-    importance.find(scores.criterion)
+    if scores.criterion not in importance.CRITERIA:
+        raise ValueError(f"unknown criterion {scores.criterion}")
     order: Any = scores.removal_order
     for keep, layers in scores.kept.items():
         if layers != sorted(set(layers)) or len(layers) != keep:
             raise ValueError(f"kept {keep}: not {keep} layers, ascending")
-        if not 0 <= layers[0] <= layers[-1] < scores.depth:
+        if not layers or not set(layers) <= set(range(scores.depth)):
             raise ValueError(f"kept {keep}: not layers of {scores.depth}")
         if order is not None and set(layers) & set(order[: scores.depth - keep]):
             raise ValueError(f"kept {keep}: not what removal_order leaves")
