@@ -81,17 +81,30 @@ class Features:
         keys = [digest(ids) for ids in items]
         wanted = {key: ids for key, ids in zip(keys, items, strict=True) if key not in known}
         known |= store.read(wanted)
+        computed = 0
+        if not wanted.keys() <= known.keys():
+            with store.alone(lambda: self.log.say("waiting for another run's features")):
+                computed = self._complete(known, wanted, store, prefix, precision)
+        if wanted:
+            found = len(wanted) - computed
+            self.log.say(f"features: {found} from the cache, {computed} computed")
+        return torch.stack([known[key] for key in keys])
+
+    def _complete(
+        self,
+        known: dict[bytes, Tensor],
+        wanted: dict[bytes, list[int]],
+        store: Vectors,
+        prefix: list[int],
+        precision: str,
+    ) -> int:
+        """Add to ``known`` what it lacks of ``wanted``; how much had to be computed."""
+        known |= store.read(wanted.keys() - known.keys())
         rest = {key: ids for key, ids in wanted.items() if key not in known}
-        started = time.perf_counter()
         for some in self._computed(rest, prefix, precision) if rest else ():
             known |= some
             self._keep(store, some)
-        if wanted:
-            self.log.say(
-                f"features: {len(wanted) - len(rest)} from the cache, {len(rest)} computed "
-                f"in {time.perf_counter() - started:.1f} s"
-            )
-        return torch.stack([known[key] for key in keys])
+        return len(rest)
 
     def mode(self, plain: Mode, items: Sequence[list[int]], prefix: list[int], to: str) -> Mode:
         """A mode that finds these items' vectors where ``plain`` computes them.

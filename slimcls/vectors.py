@@ -6,10 +6,12 @@ import contextlib
 import hashlib
 import os
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -48,6 +50,23 @@ class Vectors:
             found.update({key: held[key] for key in missing & held.keys()})
             missing -= held.keys()
         return found
+
+    @contextlib.contextmanager
+    def alone(self, waiting: Callable[[], Any]) -> Iterator[None]:
+        """Hold the folder, so that processes that lack the same vectors compute them once.
+
+        ``waiting`` is called if another process holds it. A folder that has no locks is not held.
+        """
+        lock = FileLock(self.folder / ".lock")
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(OSError):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    held.enter_context(lock.acquire(timeout=0))
+                except Timeout:
+                    waiting()
+                    held.enter_context(lock.acquire())
+            yield
 
     def add(self, vectors: Mapping[bytes, Tensor]) -> None:
         """Write vectors (hidden,) of one size. Raises UserError where that cannot be done."""

@@ -97,8 +97,7 @@ def made(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("precision", ["32", "bf16"])
-@pytest.mark.parametrize("prefix", [[], PREFIX])
+@pytest.mark.parametrize(("precision", "prefix"), [("32", []), ("32", PREFIX), ("bf16", PREFIX)])
 def test_a_vector_has_the_same_bits_whatever_it_was_computed_with(
     family: str,
     precision: str,

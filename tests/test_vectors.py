@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def test_several_writers_add_up(tmp_path: Path) -> None:
     mine.add(some(0, 5))
     theirs.add(some(5, 3))
     theirs.add(some(0, 5))
-    assert len(list((tmp_path / "kind").iterdir())) == 2
+    assert len(list((tmp_path / "kind").iterdir())) == 2, "a file for each different content"
     assert_same(mine.read((some(0, 5) | some(5, 3)).keys()), some(0, 5) | some(5, 3))
     wanted = list(some(0, 5))[2:4]
     assert_same(mine.read([*wanted, digest([99])]), {key: some(0, 5)[key] for key in wanted})
@@ -98,3 +99,33 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     assert store.read([digest([1])]) == {}
     with pytest.raises(UserError, match="cannot be written"):
         store.add(some(0, 2))
+
+
+def test_whoever_lacks_the_same_waits_for_the_first(tmp_path: Path) -> None:
+    """Who holds the folder is seen across objects, as across processes; its death lets it go."""
+    waits, release = threading.Event(), threading.Event()
+    found: list[dict[bytes, Tensor]] = []
+
+    def second() -> None:
+        store = Vectors(tmp_path / "kind")
+        with store.alone(waits.set):
+            found.append(store.read(some(0, 3).keys()))
+        release.set()
+
+    first = Vectors(tmp_path / "kind")
+    with first.alone(lambda: pytest.fail("nobody holds it")):
+        other = threading.Thread(target=second)
+        other.start()
+        assert waits.wait(30)
+        assert not release.is_set()
+        first.add(some(0, 3))
+    other.join(30)
+    assert_same(found[0], some(0, 3))
+
+
+def test_a_folder_that_cannot_be_locked_is_used_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "features").write_text("a file where a folder should be")
+    entered = False
+    with Vectors(tmp_path / "features" / "kind").alone(lambda: pytest.fail("nobody holds it")):
+        entered = True
+    assert entered
