@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
+from slimcls.data import seams
+from slimcls.data.cutting import cut, cut_all, tokens_of
 from slimcls.errors import UserError
 
 #: Tokens of a text that are kept where the context allows.
@@ -82,7 +85,7 @@ class PromptBuilder:
 
         It is cut between characters, never inside one.
         """
-        return _cut(self.tokenizer, text.strip(), self.max_text_tokens)
+        return cut(self.tokenizer, text.strip(), self.max_text_tokens)
 
     def prompt(self, text: str) -> str:
         """Everything up to the label slot, for a text as it is."""
@@ -90,9 +93,12 @@ class PromptBuilder:
         return f"{before}{text}{after}"
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """Token ids of whole prompts, each tokenised as one string, for texts cut as needed."""
-        cuts = [self.cut(text) for text in texts]
-        ids = _tokens(self.tokenizer, [self.prompt(text) for text, _ in cuts])
+        """Token ids of whole prompts, each as if tokenised as one string, for texts cut as needed.
+
+        Where the tokenizer allows it, only what stands behind the demonstrations is tokenised.
+        """
+        cuts = cut_all(self.tokenizer, [text.strip() for text in texts], self.max_text_tokens)
+        ids = self._prompt_ids([text for text, _ in cuts])
         room = self.context - self._longest_word
         n_cut = 0
         for place, (text, was_cut) in enumerate(cuts):
@@ -109,7 +115,7 @@ class PromptBuilder:
         letters or signs across it, so no text can change them, and tokens always follow them.
         """
         if self._shared is None:
-            self._shared = self._find_shared() if self.prefix else []
+            self._shared = self._beginning(_blank_follows)[0] if self.prefix else []
         return list(self._shared)
 
     def first_token_ids(self) -> list[int]:
@@ -128,6 +134,24 @@ class PromptBuilder:
             first[ids[0]] = word
         return list(first)
 
+    def _prompt_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        lead, length = self._lead
+        rest = [self.prompt(text)[length:] for text in texts]
+        return [lead + ids for ids in tokens_of(self.tokenizer, rest, whole=not length)]
+
+    @cached_property
+    def _lead(self) -> tuple[list[int], int]:
+        """Ids of every prompt up to a place behind which it can be tokenised alone, and the place.
+
+        Where :mod:`slimcls.data.seams` promises nothing about the tokenizer, that is its beginning.
+        """
+        if not self.prefix or not seams.has_seams(self.tokenizer):
+            return [], 0
+        lead, place = self._beginning(seams.is_seam)
+        prompts, wanted = self._probed["text"], self._probed["input_ids"]
+        rest = tokens_of(self.tokenizer, [prompt[place:] for prompt in prompts], whole=False)
+        return (lead, place) if [lead + ids for ids in rest] == wanted else ([], 0)
+
     @property
     def _longest_word(self) -> int:
         return max((len(ids) for ids in self.label_ids), default=0)
@@ -135,7 +159,7 @@ class PromptBuilder:
     def _label_ids(self) -> list[list[int]]:
         """Tokens of each label word where it stands in a prompt."""
         bare = f"{self._before}text{self._after}"
-        whole = _tokens(self.tokenizer, [bare, *(f"{bare} {word}" for word in self.label_words)])
+        whole = tokens_of(self.tokenizer, [bare, *(f"{bare} {word}" for word in self.label_words)])
         start = whole[0]
         for word, ids in zip(self.label_words, whole[1:], strict=True):
             if ids[: len(start)] != start or len(ids) == len(start):
@@ -147,7 +171,7 @@ class PromptBuilder:
 
     def _prefix(self, tokens: int) -> str:
         return "\n".join(
-            f"{self._before}{_cut(self.tokenizer, text, tokens)[0]}{self._after} "
+            f"{self._before}{cut(self.tokenizer, text, tokens)[0]}{self._after} "
             f"{self.label_words[label]}{self._tail}"
             for text, label in self._demonstrations
         )
@@ -156,7 +180,7 @@ class PromptBuilder:
         """Tokens of everything but the query's text, demonstrations cut to ``tokens``."""
         prefix = self._prefix(tokens)
         frame = f"{prefix}\n{self._before}" if prefix else self._before
-        prompt = _tokens(self.tokenizer, [f"{frame}{self._after}"])[0]
+        prompt = tokens_of(self.tokenizer, [f"{frame}{self._after}"])[0]
         return len(prompt) + self._longest_word
 
     def _fitting(self, wanted: int | None) -> int:
@@ -184,25 +208,35 @@ class PromptBuilder:
     def _shrunk(self, text: str, room: int) -> list[int]:
         """Ids of the longest prompt that fits, where joining made more tokens than foreseen."""
         tokens = self.max_text_tokens
-        ids = _tokens(self.tokenizer, [self.prompt(text)])[0]
+        ids = tokens_of(self.tokenizer, [self.prompt(text)])[0]
         while len(ids) > room and tokens > 0:
             tokens -= 1
-            shorter, _ = _cut(self.tokenizer, text, tokens)
-            ids = _tokens(self.tokenizer, [self.prompt(shorter)])[0]
+            shorter, _ = cut(self.tokenizer, text, tokens)
+            ids = tokens_of(self.tokenizer, [self.prompt(shorter)])[0]
         return ids
 
-    def _find_shared(self) -> list[int]:
-        before, _ = self.frame
+    @cached_property
+    def _probed(self) -> dict[str, list[Any]]:
+        """Prompts of odd texts, their ids, and the characters that each id stands for."""
         prompts = [self.prompt(probe) for probe in _PROBES]
-        encoded = self.tokenizer(prompts, return_offsets_mapping=True, padding=False)
-        common = longest_common_prefix(encoded["input_ids"])
-        ends = [end for _, end in encoded["offset_mapping"][0]]
+        return {
+            **self.tokenizer(prompts, return_offsets_mapping=True, padding=False),
+            "text": prompts,
+        }
+
+    def _beginning(self, may_end: Callable[[str, str], bool]) -> tuple[list[int], int]:
+        """Ids that all prompts begin with, as far as they may end between the characters there.
+
+        The second is that place in the text; nothing and 0 where there is none.
+        """
+        before, _ = self.frame
+        common = longest_common_prefix(self._probed["input_ids"])
+        ends = [end for _, end in self._probed["offset_mapping"][0]]
         for count in range(len(common), 0, -1):
             end = ends[count - 1]
-            stable = 0 < end < len(before) and before[end].isspace()
-            if stable and not before[end - 1].isspace():
-                return common[:count]
-        return []
+            if 0 < end < len(before) and may_end(before[end - 1], before[end]):
+                return common[:count], end
+        return [], 0
 
     def _check_shared(self, ids: Sequence[list[int]]) -> None:
         shared = self._shared
@@ -240,7 +274,7 @@ class TextEncoder:
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Token ids of stripped texts, cut on the right."""
         stripped = [text.strip() for text in texts]
-        ids = _tokens(self.tokenizer, stripped)
+        ids = tokens_of(self.tokenizer, stripped)
         n_cut = 0
         for place, text in enumerate(stripped):
             if len(ids[place]) > self.max_length:
@@ -252,6 +286,10 @@ class TextEncoder:
         return Encoded(ids, n_cut)
 
 
+def _blank_follows(before: str, behind: str) -> bool:
+    return behind.isspace() and not before.isspace()
+
+
 def longest_common_prefix(items: Sequence[list[int]]) -> list[int]:
     """The ids that all sequences begin with."""
     if not items:
@@ -261,28 +299,3 @@ def longest_common_prefix(items: Sequence[list[int]]) -> list[int]:
     while count < min(len(low), len(high)) and low[count] == high[count]:
         count += 1
     return low[:count]
-
-
-def _tokens(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Untruncated ids of each text."""
-    if not texts:
-        return []
-    found = tokenizer(list(texts), truncation=False, padding=False, verbose=False)
-    return [list(ids) for ids in found["input_ids"]]
-
-
-def _cut(tokenizer: Any, text: str, tokens: int) -> tuple[str, bool]:
-    """The text up to where token number ``tokens`` begins, without blanks at its end."""
-    # A token of these tokenizers holds a byte at least.
-    if len(text.encode(errors="surrogatepass")) <= tokens:
-        return text, False
-    shorter = text
-    while True:
-        found = tokenizer(
-            shorter, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        )
-        if len(found["input_ids"]) <= tokens:
-            return shorter, shorter != text
-        shorter = shorter[: found["offset_mapping"][tokens][0]].rstrip()
-        if not shorter:
-            return "", True
