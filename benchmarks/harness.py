@@ -186,7 +186,7 @@ def parser(name: str, doc: str | None) -> argparse.ArgumentParser:
     )
     made.add_argument("--size", choices=SIZES, default="small", help="small: seconds to a minute")
     made.add_argument("--repetitions", type=int, help="timed rounds; the size's own if not given")
-    made.add_argument("--only", default="", metavar="WORDS", help="rows with these words in them")
+    made.add_argument("--only", default="*", metavar="PATTERN", help="which rows, as in 'cls*'")
     made.add_argument("--data-dir", help="folder with NAME/SPLIT.parquet; else SLIMCLS_DATA_DIR")
     made.add_argument("--out", type=Path, default=RESULTS, help="folder for the JSON file")
     return made
@@ -214,7 +214,7 @@ def report(
         "size": arguments.size,
         "machine": machine.describe(),
         "settings": dict(settings),
-        "rows": list(((_earlier(path) if arguments.only else {}) | found).values()),
+        "rows": list(((_earlier(path) if arguments.only != "*" else {}) | found).values()),
     }
     arguments.out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -20,6 +20,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -242,7 +243,7 @@ def main(argv: list[str] | None = None) -> int:
     cases[f"one file, layers {text}"] = (None, scattered)
     cases["shards, keep 2"] = (SHARD, [0, 1])
     cases[f"shards, layers {text}"] = (SHARD, scattered)
-    wanted = {name: case for name, case in cases.items() if options.only in name}
+    wanted = {name: case for name, case in cases.items() if fnmatchcase(name, options.only)}
     rows: list[Row] = []
     for shard in (None, SHARD):
         mine = {name: layers for name, (kind, layers) in wanted.items() if kind == shard}

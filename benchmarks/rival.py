@@ -1,45 +1,57 @@
-"""The Hugging Face Trainer on the rows of a workload, in the order of another trainer's batches."""
+"""The Hugging Face Trainer on given rows, in the order of another trainer's batches."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name
 from torch.utils.data import DataLoader
-from transformers import DataCollatorWithPadding, Trainer, TrainingArguments, default_data_collator
+from transformers import Trainer, TrainingArguments, default_data_collator
 from transformers.trainer_callback import PrinterCallback
 
-from benchmarks.workload import Workload
+from slimcls.config import RunConfig
+
+if TYPE_CHECKING:
+    from benchmarks.sides import Trail
 
 Rows = list[dict[str, Any]]
+Collate = Callable[[Rows], dict[str, torch.Tensor]]
 
 
-def rows_of(load: Workload, *, pad_to: int | None = None) -> tuple[Rows, Callable[..., Any]]:
-    """The training items whole, prompts included, and what makes a batch of them.
+def rows_of(
+    ids: Sequence[list[int]], labels: Sequence[int], pad_id: int, *, pad_to: int | None = None
+) -> tuple[Rows, Collate]:
+    """The items as the Trainer takes them, and what makes a batch of them.
 
     Args:
-        load: The run.
+        ids: Token ids of each item, prompts included.
+        labels: Class numbers.
+        pad_id: Fills up on the right; masked.
         pad_to: Pads every item to so many tokens beforehand; otherwise each batch to its longest.
     """
-    items = zip(load.inputs.train, load.labels, strict=True)
-    rows: Rows = [{"input_ids": ids, "label": label} for ids, label in items]
+    rows: Rows = [{"input_ids": i, "label": n} for i, n in zip(ids, labels, strict=True)]
     if pad_to is None:
-        return rows, DataCollatorWithPadding(load.tokenizer)
-    texts = {"input_ids": [row["input_ids"][:pad_to] for row in rows]}
-    padded = load.tokenizer.pad(texts, padding="max_length", max_length=pad_to)
-    masks = padded["attention_mask"]
-    for row, ids, mask in zip(rows, padded["input_ids"], masks, strict=True):
-        row |= {"input_ids": ids, "attention_mask": mask}
-    return rows, default_data_collator
+        return rows, lambda items: default_data_collator(_padded(items, pad_id))
+    short = [{**row, "input_ids": row["input_ids"][:pad_to]} for row in rows]
+    return _padded(short, pad_id, pad_to), default_data_collator
 
 
-def arguments(load: Workload, folder: Path, *, steps: int, plain: bool) -> TrainingArguments:
+def _padded(rows: Rows, pad_id: int, length: int | None = None) -> Rows:
+    length = length or max(len(row["input_ids"]) for row in rows)
+    padded = []
+    for row in rows:
+        ids, room = row["input_ids"], length - len(row["input_ids"])
+        mask = [1] * len(ids) + [0] * room
+        padded.append({**row, "input_ids": ids + [pad_id] * room, "attention_mask": mask})
+    return padded
+
+
+def arguments(config: RunConfig, folder: Path, *, steps: int, plain: bool) -> TrainingArguments:
     """slimcls' optimiser and schedule; ``plain`` leaves the Trainer's other settings alone."""
-    config = load.config
     quiet: dict[str, Any] = {"save_strategy": "no", "report_to": "none", "disable_tqdm": True}
     best = {"logging_strategy": "no", "optim": "adamw_torch_fused", "dataloader_pin_memory": False}
     return TrainingArguments(
@@ -60,41 +72,36 @@ def arguments(load: Workload, folder: Path, *, steps: int, plain: bool) -> Train
 
 
 class Fed(Trainer):
-    """The Trainer, given its batches; ``losses`` are those of the first ``keep`` steps."""
+    """The Trainer, given its batches: those of ``trail.places``, in that order."""
 
     def __init__(
         self,
-        load: Workload,
         model: Any,
         settings: TrainingArguments,
         rows: Rows,
-        collate: Callable[..., Any],
-        order: Sequence[Sequence[int]],
-        *,
-        keep: int,
+        collate: Collate,
+        words: Sequence[int],
+        trail: Trail,
     ) -> None:
         super().__init__(model=model, args=settings, train_dataset=rows, data_collator=collate)
         self.remove_callback(PrinterCallback)
-        self.losses: list[float] = []
-        self.order, self.keep = order, keep
-        words = getattr(load.inputs.mode, "word_ids", [])
-        self.words = torch.tensor([ids[0] for ids in words], device=settings.device)
+        self.trail, self.words = trail, torch.tensor(words, device=settings.device)
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The batches in the order they are given in."""
         loader: DataLoader[Any] = DataLoader(
-            self.train_dataset, batch_sampler=self.order, collate_fn=self.data_collator
+            self.train_dataset, batch_sampler=self.trail.places, collate_fn=self.data_collator
         )
         return self.accelerator.prepare(loader)
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         """A classifier's own loss; of a language model, that over the label words alone."""
+        self.trail.start(inputs["input_ids"].device.type)
         if len(self.words):
             loss = label_word_loss(model, inputs, self.words)
         else:
             loss = super().compute_loss(model, inputs, *args, **kwargs)
-        if len(self.losses) < self.keep:
-            self.losses.append(float(loss.detach()))
+        self.trail.note(loss)
         return loss
 
 

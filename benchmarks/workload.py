@@ -58,6 +58,23 @@ class Workload:
         """Class numbers of the training items."""
         return [example.label for example in self.inputs.splits.train]
 
+    @property
+    def whole(self) -> list[list[int]]:
+        """Token ids of the training items as they are without slimcls, prompts included."""
+        mode = self.inputs.mode
+        pairs = zip(self.inputs.train, self.labels, strict=True)
+        return [mode.training_ids(ids, label) for ids, label in pairs]
+
+    @property
+    def pad_id(self) -> int:
+        """Fills up the shorter items of a batch."""
+        return int(self.tokenizer.pad_token_id)
+
+    @property
+    def words(self) -> list[int]:
+        """First token of each label word in mode lm; empty in the others."""
+        return [ids[0] for ids in self.inputs.mode.word_ids]
+
     def work(self, model: Any, folder: Path, *, validation: int | None = None) -> Work:
         """What :func:`slimcls.fitting.fit` takes; ``validation`` keeps the first items only."""
         from slimcls.data.batches import Items
@@ -65,16 +82,12 @@ class Workload:
         from slimcls.runs import Log
 
         inputs, prefix = self.inputs, self.prefix
-        train = [
-            inputs.mode.training_ids(ids, label)[len(prefix) :]
-            for ids, label in zip(inputs.train, self.labels, strict=True)
-        ]
         held_out = inputs.splits.validation[:validation]
         return Work(
             model,
             inputs.mode,
             self.config,
-            Items(train, self.labels),
+            Items([ids[len(prefix) :] for ids in self.whole], self.labels),
             Items(
                 [ids[len(prefix) :] for ids in inputs.validation[:validation]],
                 [example.label for example in held_out],

@@ -1,0 +1,224 @@
+"""Steps on a GPU, models of the right shape with random weights, beside the Hugging Face Trainer.
+
+GPT-2 XL at keep 1, 2, 12, 24, 48 and OPT-1.3B at 1, 2, 6, 12, 24, in cls (texts of 16 to 64 tokens)
+and p-cls (the same behind 200 tokens of demonstrations), bf16: seconds a step, tokens a second,
+share of the machine's matrix rate and peak memory. The batch is as large as ``--tokens`` makes it;
+at full depth it should fill the card. Both sides take the same batches in the same order, the
+losses of their first steps must agree, and the clock runs from one step's start to the next, with
+the GPU's work waited for.
+
+Without a GPU the same code runs on the processor with tiny models, and says that the rows that
+count are missing.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from benchmarks import harness, machine
+from benchmarks.harness import Row
+from benchmarks.sides import Trail, check_same, slimcls_side, trainer_side
+
+RATE, TRAINER = "best square product", "Trainer, at its best"
+MISSING = "no GPU here: measured on the processor with a tiny model; the GPU rows are missing"
+
+GPT2_XL = {"n_embd": 1600, "n_head": 25, "n_positions": 1024}
+OPT = {
+    "hidden_size": 2048,
+    "ffn_dim": 8192,
+    "num_attention_heads": 32,
+    "word_embed_proj_dim": 2048,
+}
+TINY_GPT2 = {"n_embd": 64, "n_head": 2, "vocab_size": 512}
+TINY_OPT = {
+    "hidden_size": 64,
+    "ffn_dim": 128,
+    "num_attention_heads": 2,
+    "word_embed_proj_dim": 64,
+    "vocab_size": 512,
+}
+#: Model name -> type, shape, depths. The last depth is the model's own.
+Shapes = dict[str, tuple[str, dict[str, int], tuple[int, ...]]]
+SHAPES: Shapes = {
+    "GPT-2 XL": ("gpt2", GPT2_XL, (1, 2, 12, 24, 48)),
+    "OPT-1.3B": ("opt", OPT, (1, 2, 6, 12, 24)),
+}
+TINY: Shapes = {"tiny GPT-2": ("gpt2", TINY_GPT2, (1, 2)), "tiny OPT": ("opt", TINY_OPT, (1, 2))}
+
+CLASSES, PAD, PREFIX = 6, 1, 200
+#: Texts, shortest and longest, in tokens.
+SHORTEST, LONGEST = 16, 64
+
+
+@dataclass
+class Made:
+    """Work with made-up token ids for a model with random weights; see benchmarks.sides."""
+
+    model_type: str
+    shape: dict[str, int]
+    keep: int
+    mode: str
+    batch_tokens: int
+    steps: int
+    accelerator: str
+    pad_id: int = PAD
+
+    @cached_property
+    def config(self) -> Any:
+        """As a run would have it resolved."""
+        from slimcls.config import RunConfig
+
+        return RunConfig(
+            dataset="made",
+            mode=self.mode,  # type: ignore[arg-type]
+            keep=self.keep,
+            layers=list(range(self.keep)),
+            precision="bf16",
+            accelerator=self.accelerator,  # type: ignore[arg-type]
+            batch_size=max(1, self.batch_tokens // LONGEST),
+            epochs=1,
+            lr=1e-5,
+            checkpoint_seconds=1e9,
+        )
+
+    def model(self) -> Any:
+        """Random weights, the same every time."""
+        import torch
+        from transformers import AutoConfig, AutoModelForSequenceClassification
+
+        depth = "n_layer" if self.model_type == "gpt2" else "num_hidden_layers"
+        settings = self.shape | {depth: self.keep, "num_labels": CLASSES, "pad_token_id": PAD}
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(self.model_type, **settings)
+        return AutoModelForSequenceClassification.from_config(config).eval()
+
+    @cached_property
+    def whole(self) -> list[list[int]]:
+        """Token ids, demonstrations included; none is the padding id."""
+        drawn = random.Random(0)
+        most = self.shape.get("vocab_size", 50000)
+        items = self.steps * self.config.batch_size
+        lengths = [drawn.randint(SHORTEST, LONGEST) for _ in range(items)]
+        return [self.prefix + [drawn.randrange(2, most) for _ in range(n)] for n in lengths]
+
+    @cached_property
+    def prefix(self) -> list[int]:
+        """The demonstrations."""
+        drawn = random.Random(1)
+        most = self.shape.get("vocab_size", 50000)
+        return [drawn.randrange(2, most) for _ in range(PREFIX)] if self.mode == "p-cls" else []
+
+    @property
+    def labels(self) -> list[int]:
+        """Classes in turn."""
+        return [place % CLASSES for place in range(len(self.whole))]
+
+    @property
+    def words(self) -> list[int]:
+        """No label words: there is no mode lm here."""
+        return []
+
+    def work(self, model: Any, folder: Path, *, validation: int | None = None) -> Any:
+        """What :func:`slimcls.fitting.fit` takes."""
+        from slimcls.data.batches import Items
+        from slimcls.fitting import Work
+        from slimcls.modes import make_mode
+        from slimcls.runs import Log
+
+        mode = make_mode(self.mode, None, [])
+        rest = [ids[len(self.prefix) :] for ids in self.whole]
+        held_out = Items(rest[: validation or 1], self.labels[: validation or 1])
+        train, log = Items(rest, self.labels), Log(quiet=True)
+        return Work(model, mode, self.config, train, held_out, self.prefix, folder, log)
+
+
+def measure(name: str, load: Made, repetitions: int) -> Row:
+    """Both sides in turns, a repetition being a few steps; seconds of the median step."""
+    device = "cuda" if load.accelerator == "gpu" else "cpu"
+    order: Trail = slimcls_side(load).outcome
+    sides: dict[str, Callable[[], Any]] = {
+        RATE: lambda: machine.best_gemm("bf16", device),
+        "slimcls": lambda: slimcls_side(load),
+        TRAINER: lambda: trainer_side(load, order, example=False),
+    }
+
+    def check(outcomes: dict[str, Any]) -> None:
+        trails = {side: found for side, found in outcomes.items() if side != RATE}
+        check_same(trails, order, "bf16")
+
+    outcomes = harness.alternate(sides, repetitions=repetitions, warm_up=0, check=check).outcomes
+    steps = {
+        side: [harness.spread(trail.step_seconds).median for trail in outcomes[side]]
+        for side in ("slimcls", TRAINER)
+    }
+    faster = harness.ratio(steps[TRAINER], steps["slimcls"], name="times faster")
+    figures = [faster, *rates(load, order, steps["slimcls"], outcomes[RATE], device)]
+    if device == "cuda":
+        for side, whose in (("slimcls", ""), (TRAINER, "Trainer's ")):
+            peaks = [trail.peak / 1e9 for trail in outcomes[side]]
+            figures.append(harness.figure(f"{whose}peak memory, GB", peaks))
+    note = "" if device == "cuda" else MISSING
+    return Row(name, steps, figures, unit="s a step", note=note)
+
+
+def rates(
+    load: Made, order: Trail, seconds: list[float], best: list[float], device: str
+) -> list[harness.Figure]:
+    """Tokens a second and share of the matrix rate: real tokens, as slimcls computes them."""
+    from benchmarks.sides import real_tokens
+
+    tokens = real_tokens(load, order) / len(order.places)
+    parameters = machine.matmul_parameters(load.model())
+    full = load.keep == max(depths_of(load)) and device == "cuda"
+    shares = [
+        machine.share_of_gemm(parameters, tokens, s, rate)
+        for s, rate in zip(seconds, best, strict=True)
+    ]
+    return [
+        harness.figure("tokens a second", [tokens / s for s in seconds]),
+        harness.figure("share of matrix rate", shares, at_least=0.45 if full else None),
+    ]
+
+
+def depths_of(load: Made) -> Sequence[int]:
+    """All depths at which this model is measured."""
+    return next(depths for _, shape, depths in (SHAPES | TINY).values() if shape == load.shape)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure on the GPU, or with tiny models on the processor."""
+    made = harness.parser("gpu", __doc__)
+    made.add_argument("--tokens", type=int, help="tokens a step, queries only; fill the card")
+    made.add_argument("--steps", type=int, default=12, help="steps of a repetition")
+    options = made.parse_args(argv)
+    import torch
+
+    gpu = torch.cuda.is_available()
+    shapes = SHAPES if gpu else TINY
+    tokens = options.tokens or (32768 if gpu else 256)
+    repetitions = options.repetitions or (3 if gpu else 1)
+    rows = []
+    for model, (kind, shape, depths) in shapes.items():
+        for keep in depths if options.size == "full" else (depths[0], depths[-1]):
+            for mode in ("cls", "p-cls"):
+                name = f"{model}, keep {keep}, {mode}, bf16"
+                if not fnmatchcase(name, options.only):
+                    continue
+                accelerator = "gpu" if gpu else "cpu"
+                load = Made(kind, shape, keep, mode, tokens, options.steps, accelerator)
+                rows.append(measure(name, load, repetitions))
+    if not gpu:
+        print(MISSING)
+    harness.report("gpu", rows, options, {"tokens": tokens, "steps": options.steps, "gpu": gpu})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
