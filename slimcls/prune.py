@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from slimcls.backbones.sources import Source
     from slimcls.calibration import Sample, Texts
+    from slimcls.pruning.bits import Subject
     from slimcls.pruning.evaluation import Known, Labelled
     from slimcls.pruning.folder import Pruned
     from slimcls.pruning.parts import Parts
@@ -110,6 +112,66 @@ def evaluate(config: PruneConfig) -> pd.DataFrame:
     return evaluation.compare(model, cuts, held_out, labelled, known, keep_known)
 
 
+def quantise(config: PruneConfig) -> pd.DataFrame:
+    """Measure 8 and 4 bits, alone and with removal in both orders; a row a combination.
+
+    Goes on where an earlier start was stopped, as :func:`evaluate`.
+    """
+    parts = _parts(config)
+    assert parts is not None
+    from slimcls.pruning import bits
+
+    subject, about = _classifier(config, parts) if config.classifier else _model(config, parts)
+    path = Path(config.out) / "known-bits.json"
+    known, keep_known = _kept_file(path, [*about, config.select, config.keep, config.seed])
+    return bits.compare(subject, known, keep_known)
+
+
+def _model(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
+    """A language model, measured by perplexity and, with --dataset, label words."""
+    source = _source(config)
+    from slimcls.backbones.truncate import depth_of, open_cut, read_config
+    from slimcls.pruning import evaluation
+    from slimcls.pruning.bits import Subject
+
+    depth = depth_of(read_config(source))
+    held_out = _sample(config, parts.held_out.drawn(config.held_out, config.seed), source)
+    labelled = _labelled(config, source) if config.dataset else None
+    sample = _scoring_sample(config, parts.scoring, source, [config.select])
+    subject = Subject(
+        lambda: open_cut(source, range(depth), head="lm"),
+        lambda model: _choice(config, model, sample),
+        lambda model: evaluation.measure(model, held_out, labelled),
+    )
+    return subject, [source.fingerprint, held_out.fingerprint, config.dataset, sample.fingerprint]
+
+
+def _classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
+    """A finished run, measured on its own test items."""
+    from slimcls import artefact
+    from slimcls.calibration import encode
+    from slimcls.pruning import trained
+    from slimcls.pruning.bits import Subject
+
+    assert config.classifier is not None
+    items = trained.test_items(Path(config.classifier), config.data_dir)
+    opened = artefact.load(config.classifier)
+    wanted = config.samples or importance.find(config.select).samples
+    texts = parts.scoring.drawn(wanted, config.seed)
+    sample = encode(texts, opened.tokenizer, max_text_tokens=config.max_text_tokens)
+    subject = Subject(
+        lambda: artefact.load(str(config.classifier)).model,
+        lambda model: _choice(config, model, sample),
+        lambda model: trained.measure(opened, model, items),
+    )
+    return subject, [items.fingerprint, sample.fingerprint]
+
+
+def _choice(config: PruneConfig, model: Any, sample: Sample) -> tuple[int, ...]:
+    assert config.keep is not None
+    return importance.find(config.select).kept_layers(model, config.keep, sample, config.seed)
+
+
 def _parts(config: PruneConfig) -> Parts | None:
     """The texts, dealt to their three uses; None where the cut needs none."""
     if config.text is None:
@@ -125,6 +187,7 @@ def _parts(config: PruneConfig) -> Parts | None:
 def _source(config: PruneConfig) -> Source:
     from slimcls.backbones import sources
 
+    assert config.model is not None
     sources.check_name(config.model, config.revision)
     return sources.find(config.model, config.revision, lambda folder: _check(folder, config))
 
@@ -134,7 +197,7 @@ def _check(folder: Path, config: PruneConfig) -> None:
     from slimcls.backbones.selectors import check_keep, named_layers
     from slimcls.backbones.truncate import config_in, depth_of
 
-    depth = depth_of(config_in(folder, config.model))
+    depth = depth_of(config_in(folder, str(config.model)))
     if config.layers:
         named_layers(depth, config.layers)
     elif config.keep is not None:
@@ -147,6 +210,7 @@ def _chosen(
     """The layers that stay, and the fingerprint of the scores that chose them."""
     from slimcls import layer_scores, scoring
 
+    assert config.model is not None
     if config.layers:
         return tuple(config.layers), ""
     assert config.keep is not None
@@ -202,6 +266,7 @@ def _labelled(config: PruneConfig, source: Source) -> Labelled:
     from slimcls.runs import Log
 
     assert config.dataset is not None
+    assert config.model is not None
     run = RunConfig(
         dataset=config.dataset,
         model=config.model,
@@ -223,23 +288,36 @@ def _labelled(config: PruneConfig, source: Source) -> Labelled:
 def _known(config: PruneConfig, source: Source, held_out: Sample) -> tuple[Known, Any]:
     """Figures that an earlier start has found, and what keeps new ones."""
     from slimcls.pruning.evaluation import Figures
-    from slimcls.runs import write_text
 
-    path = Path(config.out) / "known.json"
     about = [
         source.fingerprint, held_out.fingerprint, config.dataset, config.demos, config.test_size,
         config.max_text_tokens, config.seed,
     ]  # fmt: skip
-    content = json.loads(path.read_text()) if path.is_file() else {}
-    if content.get("about", about) != about:
-        raise UserError(f"--out {config.out}: holds figures of other settings; name another folder")
-    known = {name: Figures(**figures) for name, figures in content.get("figures", {}).items()}
+    kept, write = _kept_file(Path(config.out) / "known.json", about)
+    known = {name: Figures(**figures) for name, figures in kept.items()}
 
     def keep() -> None:
-        figures = {name: dataclasses.asdict(one) for name, one in known.items()}
-        write_text(path, json.dumps({"about": about, "figures": figures}, indent=1))
+        kept.update({name: dataclasses.asdict(one) for name, one in known.items()})
+        write()
 
     return known, keep
+
+
+def _kept_file(path: Path, about: list[Any]) -> tuple[dict[str, Any], Callable[[], None]]:
+    """What a file holds of an earlier start with the same settings, and what writes it."""
+    from slimcls.runs import write_text
+
+    content = json.loads(path.read_text()) if path.is_file() else {}
+    if content.get("about", about) != about:
+        raise UserError(
+            f"--out {path.parent}: holds figures of other settings; name another folder"
+        )
+    kept: dict[str, Any] = content.get("figures", {})
+
+    def write() -> None:
+        write_text(path, json.dumps({"about": about, "figures": kept}, indent=1))
+
+    return kept, write
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -252,7 +330,7 @@ def main(argv: list[str] | None = None) -> int:
         if about.perplexity is not None:
             print(f"perplexity {about.perplexity:.4g}, healed {about.perplexity_healed:.4g}")
         return 0
-    table = evaluate(config)
+    table = quantise(config) if config.quantise else evaluate(config)
     from slimcls.pruning import pages
 
     print(pages.write(table, config, Path(config.out)))

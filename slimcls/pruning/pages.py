@@ -12,7 +12,7 @@ from slimcls.reporting.tables import markdown
 from slimcls.runs import write_text
 
 #: File names, without ending, of the comparison of criteria and of parts of blocks.
-REMOVAL, PARTS = "removal", "parts"
+REMOVAL, PARTS, BITS = "removal", "parts", "bits"
 
 
 def write(table: pd.DataFrame, config: PruneConfig, out: Path) -> str:
@@ -20,6 +20,8 @@ def write(table: pd.DataFrame, config: PruneConfig, out: Path) -> str:
 
     Raises UserError where the folder cannot be written.
     """
+    if config.quantise:
+        return _write_bits(table, out)
     name = PARTS if config.parts else REMOVAL
     draw = figures.part_removal if config.parts else figures.removal
     figures.save(draw(table), out / name)
@@ -27,6 +29,22 @@ def write(table: pd.DataFrame, config: PruneConfig, out: Path) -> str:
     write_text(out / f"{name}.md", shown + "\n")
     write_text(out / f"{name}.csv", table.to_csv(index=False))
     return shown
+
+
+def _write_bits(table: pd.DataFrame, out: Path) -> str:
+    shown = table.drop(columns=["kept", "low", "high"]).dropna(axis=1, how="all")
+    formats = {
+        "memory_mb": "{:.1f}",
+        "disk_mb": "{:.1f}",
+        "perplexity": "{:.4g}",
+        "accuracy": "{:.3f}",
+    }
+    for name in shown.columns.intersection(list(formats)):
+        shown[name] = shown[name].map(formats[name].format)
+    text = markdown(shown)
+    write_text(out / f"{BITS}.md", text + "\n")
+    write_text(out / f"{BITS}.csv", table.to_csv(index=False))
+    return text
 
 
 def by_removed(table: pd.DataFrame) -> pd.DataFrame:

@@ -17,7 +17,7 @@ COMPARED = "bi,relative-magnitude,angular,taylor,greedy-loss,first,sequential,ev
 class PruneConfig:
     """Remove layers of a language model without training it, or measure what removal does."""
 
-    model: str
+    model: str | None = None
     """Short name (gpt2-xl, opt-1.3b, smollm2-135m, tiny-gpt2, ...), hub id, or local folder."""
 
     revision: str | None = None
@@ -59,6 +59,13 @@ class PruneConfig:
     most: int | None = None
     """Most layers that --evaluate removes. Default: half of them."""
 
+    quantise: bool = False
+    """With --evaluate: 8 and 4 bits, alone and with removal down to --keep layers by --select, in
+    both orders."""
+
+    classifier: str | None = None
+    """With --quantise: a finished run whose test accuracy is measured, instead of --model."""
+
     parts: bool = False
     """With --evaluate: remove each block's attention alone and its MLP alone instead."""
 
@@ -96,7 +103,7 @@ class PruneConfig:
     """Replace a pruned model that is there already."""
 
     def __post_init__(self) -> None:
-        for check in (_check_ranges, _check_cut, _check_evaluate, _check_out):
+        for check in (_check_model, _check_ranges, _check_cut, _check_evaluate, _check_out):
             check(self)
 
     @property
@@ -118,6 +125,13 @@ def _check_ranges(config: PruneConfig) -> None:
             raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
 
 
+def _check_model(config: PruneConfig) -> None:
+    if config.classifier is not None and not config.quantise:
+        raise UserError("--classifier goes with --evaluate --quantise")
+    if (config.model is None) == (config.classifier is None):
+        raise UserError("--model: name a model" + (", or --classifier" * config.quantise))
+
+
 def _check_cut(config: PruneConfig) -> None:
     row = importance.find(config.select)
     if config.layers is not None and (config.keep is not None or config.scores is not None):
@@ -136,15 +150,19 @@ def _check_cut(config: PruneConfig) -> None:
 
 def _check_evaluate(config: PruneConfig) -> None:
     if not config.evaluate:
-        if config.parts or config.dataset or config.most:
-            raise UserError("--parts, --dataset and --most go with --evaluate")
+        if config.parts or config.dataset or config.most or config.quantise:
+            raise UserError("--parts, --quantise, --dataset and --most go with --evaluate")
         return
     for name in config.compared:
         importance.find(name, "--criteria")
     if config.text is None:
         raise UserError("--text: perplexity needs texts; name a dataset or a file")
-    if config.keep is not None or config.layers is not None or config.heal:
+    if config.quantise and (config.parts or config.keep is None):
+        raise UserError("--quantise: give --keep, the layers that stay after removal, not --parts")
+    if config.layers is not None or config.heal or (config.keep and not config.quantise):
         raise UserError("--evaluate writes no model: leave out --keep, --layers and --heal")
+    if config.quantise and not importance.find(config.select).value and not _is_rule(config):
+        raise UserError(f"--select {config.select}: not on quantised weights; bi or bi-last are")
 
 
 def _check_out(config: PruneConfig) -> None:
@@ -154,3 +172,7 @@ def _check_out(config: PruneConfig) -> None:
     if config.evaluate or config.overwrite or not out.exists() or not any(out.iterdir()):
         return
     raise UserError(f"--out {out}: is there already; --overwrite replaces a pruned model")
+
+
+def _is_rule(config: PruneConfig) -> bool:
+    return not importance.find(config.select).needs_text
