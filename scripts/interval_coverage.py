@@ -249,7 +249,10 @@ def table(results: pd.DataFrame, name: str) -> str:
     spans = rows.groupby([by, "seeds"], sort=False)[column].agg(["min", "max"]) * scale
     cells = {key: f"{least:.1f} to {most:.1f}" for key, least, most in spans.itertuples()}
     names, counts = rows[by].unique(), sorted(rows["seeds"].unique())
-    heads = [by if by == "method" else "test items", *(f"{count} seeds" for count in counts)]
+    heads = [
+        by if by == "method" else "test items",
+        *(f"{count} seed{'s' * (count > 1)}" for count in counts),
+    ]
     lines = [heads, ["---"] * len(heads)]
     lines += [[str(one), *(cells[one, count] for count in counts)] for one in names]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
