@@ -112,11 +112,17 @@ def _what(result: RunResult, description: dict[str, Any]) -> str:
     c, o = result.config, result.outcome
     model, data = description["model"], description["dataset"]
     note = f" ({o.source_note})" if o.source_note else ""
+    drawn = (
+        " The weights of these layers are not the original's: they were drawn at random before "
+        "training, as a baseline that shows what pretraining is worth."
+        if c.random_blocks
+        else ""
+    )
     return (
         f"# {model} cut to {c.keep} of {o.depth} layers, classifying {data}\n\n"
         f"Made by slimcls {o.slimcls_version} from `{model}`{note}, weights "
         f"`{o.source_fingerprint}`. Kept layers: {c.layers}, numbered from 0; embeddings, "
-        f"positions and the final norm were kept too. {o.params_kept:,} of "
+        f"positions and the final norm were kept too.{drawn} {o.params_kept:,} of "
         f"{o.params_full:,} backbone parameters are left ({o.params_saved:.1%} saved).\n\n"
         f"Mode `{c.mode}`, tuned `{c.tune}`, seed {c.seed}. Trained on {o.train_items} texts; "
         f"{o.validation_items} more chose the epoch; {o.labels_used} labels were used in all."

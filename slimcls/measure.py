@@ -6,7 +6,7 @@ import json
 import platform
 import resource
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch import Tensor
 import slimcls
 from slimcls.backbones.sources import Source
 from slimcls.config import RunConfig
-from slimcls.data.splits import Example
+from slimcls.data.splits import Example, Splits
 from slimcls.data.tables import Tables
 from slimcls.fitting import Fitted
 from slimcls.inputs import Inputs
@@ -89,32 +89,37 @@ def outcome(
 ) -> Outcome:
     """The outcome columns of a run's result row."""
     return Outcome(
-        run=run,
-        schema_version=SCHEMA_VERSION,
-        **_surroundings(plan.device),
-        source_fingerprint=source.fingerprint,
-        source_note=source.note,
-        data_fingerprint=data.fingerprint,
-        data_version=data.spec.version,
-        data_note=data.spec.note,
+        method=method_of(config),
+        **about(run, plan.device),
+        **origin(data, source),
         depth=plan.depth,
         params_full=plan.sizes.params_full,
         params_kept=plan.sizes.params_kept,
         params_saved=plan.sizes.params_saved,
         params_trained=plan.params_trained,
         embedding_share=plan.sizes.embedding_share,
-        **_items(config, inputs),
-        **_scores(inputs, fitted, test),
-        **_cost(fitted, seconds),
-        peak_memory_mb=_peak_memory(plan.device),
+        texts_cut=inputs.texts_cut,
+        text_tokens=inputs.encoder.max_text_tokens,
+        **items(inputs.splits, prompted=config.uses_prompt),
+        **scores(inputs.splits, fitted, test),
+        **cost(fitted, seconds, plan.device),
         model_mb=0.0,
         latency_ms=latency_ms,
     )
 
 
-def _surroundings(device: str) -> dict[str, Any]:
-    """Versions and machine."""
+def method_of(config: RunConfig) -> str:
+    """What a run of these settings is, as the column ``method`` has it."""
+    if config.random_blocks:
+        return "random-blocks"
+    return "fine-tuned" if config.epochs else "untrained"
+
+
+def about(run: str, device: str) -> dict[str, Any]:
+    """Columns: which run, what versions, which machine."""
     return {
+        "run": run,
+        "schema_version": SCHEMA_VERSION,
         "slimcls_version": slimcls.__version__,
         "torch_version": torch.__version__,
         "transformers_version": transformers.__version__,
@@ -127,25 +132,33 @@ def _surroundings(device: str) -> dict[str, Any]:
     }
 
 
-def _items(config: RunConfig, inputs: Inputs) -> dict[str, Any]:
-    """How much data a run has seen."""
-    splits = inputs.splits
-    demonstrations = len(splits.demonstrations) if config.uses_prompt else 0
+def origin(data: Tables, source: Source | None) -> dict[str, Any]:
+    """Columns: where data and weights, if any, are from."""
+    return {
+        "source_fingerprint": source.fingerprint if source else "",
+        "source_note": source.note if source else "",
+        "data_fingerprint": data.fingerprint,
+        "data_version": data.spec.version,
+        "data_note": data.spec.note,
+    }
+
+
+def items(splits: Splits, *, prompted: bool) -> dict[str, Any]:
+    """Columns: how much data a run has seen."""
+    demonstrations = len(splits.demonstrations) if prompted else 0
     return {
         "labels_used": len(splits.train) + len(splits.validation) + demonstrations,
         "train_items": len(splits.train),
         "validation_items": len(splits.validation),
         "test_items": len(splits.test),
-        "texts_cut": inputs.texts_cut,
         "repeats_removed": splits.repeats_removed,
-        "text_tokens": inputs.encoder.max_text_tokens,
     }
 
 
-def _scores(inputs: Inputs, fitted: Fitted, test: Figures) -> dict[str, Any]:
-    """Validation and test figures with their intervals over items."""
-    validation = _interval(fitted.validation_accuracy, len(inputs.splits.validation))
-    low, high = _interval(test.accuracy, len(inputs.splits.test))
+def scores(splits: Splits, fitted: Fitted, test: Figures) -> dict[str, Any]:
+    """Columns: validation and test figures with their intervals over items."""
+    validation = _interval(fitted.validation_accuracy, len(splits.validation))
+    low, high = _interval(test.accuracy, len(splits.test))
     return {
         "validation_accuracy": fitted.validation_accuracy,
         "validation_low": validation[0],
@@ -159,8 +172,8 @@ def _scores(inputs: Inputs, fitted: Fitted, test: Figures) -> dict[str, Any]:
     }
 
 
-def _cost(fitted: Fitted, seconds: float) -> dict[str, Any]:
-    """Epochs, seconds and throughput of training."""
+def cost(fitted: Fitted, seconds: float, device: str) -> dict[str, Any]:
+    """Columns: epochs, seconds, throughput of training and memory."""
     train_seconds = fitted.train_seconds or float("inf")
     return {
         "best_epoch": fitted.best_epoch,
@@ -169,6 +182,7 @@ def _cost(fitted: Fitted, seconds: float) -> dict[str, Any]:
         "total_seconds": seconds,
         "examples_per_second": fitted.examples / train_seconds,
         "tokens_per_second": fitted.tokens / train_seconds,
+        "peak_memory_mb": _peak_memory(device),
     }
 
 
@@ -177,11 +191,12 @@ def write_predictions(
     test: Sequence[Example],
     scores: Tensor,
     names: Sequence[str],
-    ids: Sequence[list[int]],
+    tokens: Sequence[Sized],
 ) -> None:
     """Write ``predictions.parquet``: a row a test item, in the order of the test part.
 
-    ``id`` is the item's row in its source split, ``tokens`` its length as it went in.
+    ``id`` is the item's row in its source split; of its ``tokens``, as they went in, the number is
+    written.
     """
     rows = [
         {
@@ -191,7 +206,7 @@ def write_predictions(
             "probabilities": row.softmax(0).tolist(),
             "tokens": len(item),
         }
-        for example, row, item in zip(test, scores, ids, strict=True)
+        for example, row, item in zip(test, scores, tokens, strict=True)
     ]
     write_rows(folder / PREDICTIONS, PREDICTED, rows)
 

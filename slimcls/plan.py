@@ -32,13 +32,15 @@ class Plan:
     fitting_keep: int
     """Most first layers whose training fits into that; 0 if none."""
     device: str
+    random_blocks: bool = False
 
     def describe(self) -> str:
         """Three lines for the person at the terminal."""
         s, m = self.sizes, self.memory
         kept = ",".join(map(str, self.layers)) if len(self.layers) < 12 else len(self.layers)
+        drawn = ", their weights drawn anew" if self.random_blocks else ""
         return (
-            f"plan: {self.model}, {len(self.layers)} of {self.depth} layers kept ({kept})\n"
+            f"plan: {self.model}, {len(self.layers)} of {self.depth} layers kept ({kept}){drawn}\n"
             f"  parameters: {s.params_full:,} full, {s.params_kept:,} kept, "
             f"{s.params_saved:.1%} saved; embeddings are {s.embedding_share:.0%} of what is kept\n"
             f"  memory for training: {_gb(m.total)} (weights {_gb(m.weights)}, gradients "
@@ -83,7 +85,18 @@ def make_plan(
     keep = sizes.largest_keep(full, available, train_all=config.tune == "full", **setting)
     counted = sizes.count(full, layers)
     depth = depth_of(full)
-    return Plan(config.model, depth, layers, counted, trained, memory, available, keep, device)
+    return Plan(
+        config.model,
+        depth,
+        layers,
+        counted,
+        trained,
+        memory,
+        available,
+        keep,
+        device,
+        config.random_blocks,
+    )
 
 
 def device_of(config: RunConfig) -> str:

@@ -46,28 +46,31 @@ _ONE_ROW: dict[str, Any] = {
 }
 
 
-def run_name(config: RunConfig, fingerprints: dict[str, Any]) -> str:
+def run_name(config: RunConfig, fingerprints: dict[str, Any], method: str | None = None) -> str:
     """Name of a run's directory: what a person looks for, then a hash of all that matters.
 
     ``config`` must be resolved (no ``auto``, no default left open); ``fingerprints`` say what data
-    and weights are, in place of their names.
+    and weights are, in place of their names; ``method`` names a baseline that trains no model.
     """
     settings = hashed(config)
     for name in ("dataset", "model", "revision", "text_column", "label_column"):
         settings.pop(name, None)
+    if method:
+        settings["method"] = method
     content = json.dumps(settings | fingerprints | {"schema": SCHEMA_VERSION}, sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()[:10]
+    model = [_plain(Path(config.model).name)] if config.model else []
+    what = [method, *model] if method else [config.mode, *model, *_cut(config)]
+    return "-".join([_plain(Path(config.dataset).stem), *what, f"s{config.seed}", digest])
+
+
+def _cut(config: RunConfig) -> list[str]:
+    """Which layers a run keeps, in a word of its name, and that their weights are new."""
     cut = f"k{config.keep}"
     if config.layers != list(range(len(config.layers or []))):
         cut = "l" + "-".join(map(str, config.layers or []))
-    words = [
-        _plain(Path(config.dataset).stem),
-        config.mode,
-        _plain(Path(config.model).name),
-        cut if len(cut) < 40 else f"k{config.keep}",
-        f"s{config.seed}",
-    ]
-    return "-".join([*words, digest])
+    words = [cut if len(cut) < 40 else f"k{config.keep}"]
+    return [*words, "random"] if config.random_blocks else words
 
 
 def _plain(word: str) -> str:

@@ -32,7 +32,12 @@ class Outcome:
     """Name of the run directory."""
     schema_version: int
     method: str = "fine-tuned"
-    """What was measured: fine-tuned, or the name of a baseline."""
+    """What was measured: fine-tuned, or a baseline. random-blocks and untrained (no epoch) are runs
+    like others, of a model cut to ``keep`` layers. majority, tfidf and embeddings keep no layer:
+    their ``keep`` and ``layers`` are null, ``mode`` is cls because bare texts go in, ``model`` is
+    empty but for embeddings, and settings of a training they do not have stand for nothing. What
+    they share with runs on the same items is dataset, data_fingerprint, seed, shots, demos, split,
+    validation_size and test_size."""
     slimcls_version: str
     torch_version: str
     transformers_version: str
@@ -54,15 +59,16 @@ class Outcome:
     data_note: str
     """What has to be said beside figures on this data."""
     depth: int
-    """Layers of the uncut model."""
+    """Layers of the uncut model; 0 without a model."""
     params_full: int
     """Parameters of the uncut backbone, without a head."""
     params_kept: int
     params_saved: float
-    """1 - params_kept / params_full."""
+    """1 - params_kept / params_full; NaN without a model."""
     params_trained: int
+    """Parameters that training changes; of a logistic regression, coefficients and intercepts."""
     embedding_share: float
-    """Share of embeddings and positions in the kept parameters."""
+    """Share of embeddings and positions in the kept parameters; NaN without a model."""
     labels_used: int
     """Labels of training, validation and, in a prompt, demonstrations."""
     train_items: int
@@ -73,7 +79,7 @@ class Outcome:
     repeats_removed: int
     """Training texts left out because they occur again."""
     text_tokens: int
-    """Longest text in tokens that is not cut."""
+    """Longest text in tokens that is not cut; 0 where none is."""
     validation_accuracy: float
     validation_low: float
     """Lower end of the 95 % Wilson interval over items."""
@@ -96,7 +102,8 @@ class Outcome:
     """Real tokens of one process, without padding and without a shared prefix."""
     peak_memory_mb: float
     model_mb: float
-    """Size of model/ on disk; 0 if it was not saved."""
+    """Size of model/ on disk, 0 if it was not saved; of majority, tfidf and embeddings, which are
+    not saved, what they take pickled."""
     latency_ms: float
     """Median time for one text, tokenising included."""
 

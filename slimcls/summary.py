@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from slimcls.runs import RunResult
@@ -45,8 +46,33 @@ def summary(result: RunResult) -> str:
         rows.append(("artefact", f"{result.folder / 'model'}"))
         rows.append(("try next", f'{_python()} -m slimcls.predict {run} "some text"'))
     width = max(len(name) for name, _ in rows)
-    title = f"{c.model} cut to {c.keep} layers, {c.mode} on {c.dataset}, seed {c.seed}"
+    blocks = " with random blocks" if c.random_blocks else ""
+    title = f"{c.model} cut to {c.keep} layers{blocks}, {c.mode} on {c.dataset}, seed {c.seed}"
     return "\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in rows)])
+
+
+def ranking(results: Sequence[RunResult]) -> str:
+    """What several methods came to on the same items, a line each."""
+    first = results[0]
+    head = ("", "accuracy", "95 % interval", "macro-F1", "run")
+    rows = [head, *(_line(result) for result in results)]
+    widths = [max(len(row[place]) for row in rows) for place in range(len(head) - 1)]
+    lines = [
+        "  ".join([*(word.ljust(width) for word, width in zip(row, widths, strict=False)), row[-1]])
+        for row in rows
+    ]
+    return "\n".join([f"{first.dataset}, seed {first.seed}, {first.test_items} test items", *lines])
+
+
+def _line(result: RunResult) -> tuple[str, ...]:
+    o = result.outcome
+    return (
+        o.method,
+        f"{o.test_accuracy:.3f}",
+        f"{o.test_low:.3f} to {o.test_high:.3f}",
+        f"{o.test_macro_f1:.3f}",
+        str(result.folder),
+    )
 
 
 def _millions(count: int) -> str:

@@ -1,0 +1,126 @@
+"""Honest rivals on the same items: ``python -m slimcls.baseline --dataset trec --seed 0``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from slimcls import cli
+from slimcls.backbones import sources
+from slimcls.config import RunConfig
+from slimcls.shared import Shared
+from slimcls.train import train
+
+if TYPE_CHECKING:
+    from slimcls.runs import RunResult
+
+#: Settings that decide which items a run has, and where it is written.
+ITEMS = (
+    "dataset", "data_dir", "text_column", "label_column", "shots", "demos", "seed", "split",
+    "validation_size", "test_size", "out", "overwrite",
+)  # fmt: skip
+
+#: Those that decide which model there is, and what goes into it.
+MODEL = ("model", "revision", "max_text_tokens")
+
+#: Those that decide what an untrained cut computes.
+CUT = (
+    "keep", "layers", "select", "scores", "lm_loss", "accelerator", "eval_batch_size",
+    "share_prefix", "force", "save_model",
+)  # fmt: skip
+
+WITHOUT_MODEL = {"majority", "tfidf"}
+
+#: What the result row of a rival that keeps no layer has for what it does without.
+WITHOUT: dict[str, Any] = {
+    "model": "", "mode": "cls", "keep": "all", "tune": "head", "epochs": 0, "precision": "32",
+    "accelerator": "cpu", "save_model": "none",
+}  # fmt: skip
+
+
+@dataclass(kw_only=True)
+class BaselineConfig(RunConfig):
+    """Rivals that a cut model has to beat, on the very items that train has with these settings."""
+
+    method: Literal["all", "majority", "tfidf", "embeddings", "untrained", "random-blocks"] = "all"
+    """majority: the most frequent class. tfidf: TF-IDF and logistic regression. embeddings: mean of
+    the model's token embeddings and logistic regression. untrained: the cut in mode lm, before any
+    training. random-blocks: a run with these settings whose blocks' weights are drawn anew."""
+
+    save_model: Literal["best", "none"] = "none"
+    """best writes the artefact model/ of untrained and random-blocks; none does not."""
+
+
+def baseline(config: BaselineConfig) -> list[RunResult]:
+    """Measure the rivals that ``config`` names, each in a run directory of its own.
+
+    What was finished before is answered from there. Raises as :func:`slimcls.train.train` does.
+    """
+    names = list(METHODS) if config.method == "all" else [config.method]
+    shared = Shared()
+    if not WITHOUT_MODEL.issuperset(names):
+        # A model that cannot be had shows before any work is done.
+        sources.check_name(config.model, config.revision)
+        shared.source(config)
+    return [METHODS[name](config, name, shared) for name in names]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command: print what came out as a table. Returns the exit code."""
+    words = sys.argv[1:] if argv is None else argv
+    results = baseline(cli.parse(BaselineConfig, words, prog="slimcls.baseline"))
+    from slimcls.summary import ranking
+
+    print(ranking(results))
+    return 0
+
+
+def _random_blocks(config: BaselineConfig, name: str, shared: Shared) -> RunResult:
+    """A run like any other, but for what its blocks start from."""
+    settings = {f.name: getattr(config, f.name) for f in fields(RunConfig)}
+    return train(RunConfig(**settings | {"random_blocks": True}), shared)
+
+
+def _untrained(config: BaselineConfig, name: str, shared: Shared) -> RunResult:
+    """The cut as it is, asked for the label word; settings of training change nothing."""
+    settings = {field: getattr(config, field) for field in (*ITEMS, *MODEL, *CUT)}
+    if config.mode != "lm":
+        settings["lm_loss"] = None
+    return train(RunConfig(**settings, mode="lm", epochs=0), shared)
+
+
+def _no_layers(config: BaselineConfig, name: str, shared: Shared) -> RunResult:
+    """A rival of scikit-learn's, in a directory like a run's."""
+    kept = ITEMS if name in WITHOUT_MODEL else (*ITEMS, *MODEL)
+    settled = RunConfig(**WITHOUT | {field: getattr(config, field) for field in kept})
+    data = shared.tables(settled)
+    source = None if name in WITHOUT_MODEL else shared.source(settled)
+    # From here on scikit-learn and torch are needed.
+    from slimcls import rival_runs, runs
+
+    fingerprints = {"data": data.fingerprint} | ({"source": source.fingerprint} if source else {})
+    folder = Path(config.out) / runs.run_name(settled, fingerprints, name)
+    if finished := (None if config.overwrite else runs.read_result(folder)):
+        print(f"finished before; --overwrite starts again: {folder}", file=sys.stderr)
+        return finished
+    with runs.locked(folder):
+        if config.overwrite:
+            runs.clear(folder)
+        return runs.read_result(folder) or rival_runs.run(settled, name, data, source, folder)
+
+
+#: By the name that ``--method`` takes, the cheap ones first.
+METHODS: dict[str, Callable[[BaselineConfig, str, Shared], RunResult]] = {
+    "majority": _no_layers,
+    "tfidf": _no_layers,
+    "embeddings": _no_layers,
+    "untrained": _untrained,
+    "random-blocks": _random_blocks,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

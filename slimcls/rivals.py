@@ -1,0 +1,252 @@
+"""The rivals that keep no layer: how each turns texts into numbers, and learns classes from them.
+
+What there is to choose is chosen on the validation part, in the same way by all: the class of
+``majority``, the strength of the regularisation of the others.
+"""
+
+from __future__ import annotations
+
+import pickle
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Sequence, Sized
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.dummy import DummyClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor
+
+from slimcls.data.prompts import TextEncoder
+from slimcls.data.splits import Example
+from slimcls.errors import UserError
+
+#: Inverse strengths of regularisation, strong to weak; of equal ones the first is taken.
+STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
+
+
+class Nothing:
+    """Texts as nothing at all, for who decides without reading."""
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Learn nothing."""
+
+    def __call__(self, texts: Sequence[str]) -> Any:
+        """A column of zeros (texts, 1)."""
+        return np.zeros((len(texts), 1))
+
+    def tokens(self, texts: Sequence[str]) -> list[Sized]:
+        """Nothing goes in."""
+        return [() for _ in texts]
+
+    @property
+    def bytes(self) -> int:
+        """What it takes to keep it."""
+        return 0
+
+
+class Words:
+    """Words and pairs of neighbouring words, weighted by TF-IDF with logarithmic counts.
+
+    Whole texts, however long: no model's context limits them.
+    """
+
+    def __init__(self) -> None:
+        self._words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Learn vocabulary and document frequencies. Raises UserError where there is no word."""
+        try:
+            self._words.fit(texts)
+        except ValueError:
+            raise UserError(
+                "--method tfidf: no training text has a word of two letters or more"
+            ) from None
+
+    def __call__(self, texts: Sequence[str]) -> Any:
+        """Weights (texts, words and pairs), sparse, each text of length 1."""
+        return self._words.transform(texts)
+
+    def tokens(self, texts: Sequence[str]) -> list[Sized]:
+        """The words of each text."""
+        split = self._words.build_tokenizer()
+        return [split(text) for text in texts]
+
+    @cached_property
+    def bytes(self) -> int:
+        """What it takes to keep it, vocabulary included."""
+        return len(pickle.dumps(self._words))
+
+
+class Embeddings:
+    """The mean of a model's own input embeddings over a text's tokens, as runs of cls have them.
+
+    ``table`` is (vocabulary, width).
+    """
+
+    def __init__(self, encoder: TextEncoder, table: Tensor) -> None:
+        self.encoder, self.table = encoder, table.detach()
+
+    def fit(self, texts: Sequence[str]) -> None:
+        """Learn nothing: the embeddings are pretrained."""
+
+    def __call__(self, texts: Sequence[str]) -> Any:
+        """Means (texts, width), float64."""
+        means = [self.table[ids].double().mean(0) for ids in self._ids(texts)]
+        return torch.stack(means).numpy()
+
+    def tokens(self, texts: Sequence[str]) -> list[Sized]:
+        """The token ids of each text."""
+        return [*self._ids(texts)]
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.encoder.encode(texts).ids
+
+    @property
+    def bytes(self) -> int:
+        """What it takes to keep it, without the tokenizer."""
+        return self.table.nbytes
+
+
+Vectoriser = Nothing | Words | Embeddings
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A classifier to be tried, and what it would be to choose it."""
+
+    name: str
+    classifier: Any
+
+
+@dataclass(frozen=True)
+class Method:
+    """One rival."""
+
+    what: str
+    """Its name for people."""
+    candidates: Callable[[Sequence[int], Sequence[str]], list[Candidate]]
+    """What to try, given the training items' classes and the classes' names; of equally good ones
+    the first is taken."""
+    vectoriser: Callable[[], Vectoriser]
+    """Makes what turns texts into numbers, where that takes no model."""
+
+
+def _constants(labels: Sequence[int], names: Sequence[str]) -> list[Candidate]:
+    """Each class by itself, the most frequent one in training first."""
+    return [
+        Candidate(names[label], DummyClassifier(strategy="constant", constant=label))
+        for label, _ in sorted(Counter(labels).items(), key=lambda pair: (-pair[1], pair[0]))
+    ]
+
+
+def _regressions(labels: Sequence[int], names: Sequence[str]) -> list[Candidate]:
+    return [Candidate(f"C = {c:g}", LogisticRegression(C=c, max_iter=1000)) for c in STRENGTHS]
+
+
+def _scaled_regressions(labels: Sequence[int], names: Sequence[str]) -> list[Candidate]:
+    """On columns brought to one spread: a penalty weighs all alike."""
+    return [
+        Candidate(plain.name, make_pipeline(StandardScaler(), plain.classifier))
+        for plain in _regressions(labels, names)
+    ]
+
+
+def _needs_model() -> Vectoriser:
+    raise TypeError("embeddings are made from a model")
+
+
+#: By the name that ``--method`` takes.
+METHODS = {
+    "majority": Method("majority class", _constants, Nothing),
+    "tfidf": Method("TF-IDF and logistic regression", _regressions, Words),
+    "embeddings": Method(
+        "mean token embedding and logistic regression", _scaled_regressions, _needs_model
+    ),
+}
+
+
+class Rival:
+    """A fitted method: texts in, scores out.
+
+    Args:
+        method: What to try.
+        vectoriser: Not fitted yet.
+        train: What to fit to.
+        validation: What to choose by.
+        names: Of the classes.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        vectoriser: Vectoriser,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        names: Sequence[str],
+    ) -> None:
+        self.vectoriser, self.classes = vectoriser, len(names)
+        texts, labels = _parts(train)
+        others, truth = _parts(validation)
+        vectoriser.fit(texts)
+        inputs, unseen = vectoriser(texts), vectoriser(others)
+        #: Validation accuracy of each candidate, by name.
+        self.tried: dict[str, float] = {}
+        fitted = {}
+        for candidate in method.candidates(labels, names):
+            fitted[candidate.name] = _fit(candidate.classifier, inputs, labels)
+            found = fitted[candidate.name].predict(unseen)
+            self.tried[candidate.name] = float(np.mean(found == truth))
+        self.chosen = max(self.tried, key=lambda name: self.tried[name])
+        self.classifier = fitted[self.chosen]
+
+    def scores(self, texts: Sequence[str]) -> Tensor:
+        """Logarithms of the class probabilities (texts, classes); -inf for what cannot be."""
+        with np.errstate(divide="ignore"):
+            logs = np.log(self.classifier.predict_proba(self.vectoriser(texts)))
+        scores = torch.full((len(texts), self.classes), float("-inf"), dtype=torch.float64)
+        scores[:, list(self.classifier.classes_)] = torch.from_numpy(logs)
+        return scores
+
+    def latency(self, texts: Sequence[str], repeats: int = 20) -> float:
+        """Median milliseconds for one text alone, as for a cut model."""
+        times = []
+        for turn in range(3 + repeats):
+            started = time.perf_counter()
+            self.scores([texts[turn % len(texts)]])
+            times.append(time.perf_counter() - started)
+        return 1000 * median(times[3:])
+
+    @property
+    def coefficients(self) -> int:
+        """Fitted coefficients and intercepts."""
+        last = self.classifier[-1] if hasattr(self.classifier, "steps") else self.classifier
+        return sum(
+            getattr(last, name).size for name in ("coef_", "intercept_") if hasattr(last, name)
+        )
+
+    @property
+    def megabytes(self) -> float:
+        """What it takes to keep it, in 10^6 bytes."""
+        return (self.vectoriser.bytes + len(pickle.dumps(self.classifier))) / 1e6
+
+
+def _fit(classifier: Any, inputs: Any, labels: Sequence[int]) -> Any:
+    with warnings.catch_warnings():
+        # At the weak end of the search the optimum lies far out: whether going there is better
+        # shows long before it is reached.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return classifier.fit(inputs, labels)
+
+
+def _parts(items: Sequence[Example]) -> tuple[list[str], list[int]]:
+    return [item.text for item in items], [item.label for item in items]

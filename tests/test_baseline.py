@@ -1,0 +1,281 @@
+"""Rivals: the items of a run, one schema, and what scikit-learn gives for the same texts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from conftest import Command, write_csv
+from data.shared_data import data_dir
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from slimcls import runs
+from slimcls.backbones import sources
+from slimcls.backbones.tokenizers import open_tokenizer
+from slimcls.backbones.truncate import open_cut
+from slimcls.baseline import BaselineConfig, baseline
+from slimcls.config import RunConfig
+from slimcls.data import catalog, tables
+from slimcls.data.splits import Example, Splits
+from slimcls.errors import UserError
+from slimcls.inputs import draw_items
+from slimcls.rivals import METHODS, STRENGTHS, Nothing, Rival, Words
+from slimcls.runs import RunResult
+from slimcls.train import train
+
+FAST: dict[str, Any] = {
+    "model": "tiny-gpt2", "mode": "cls", "keep": 1, "shots": 20, "epochs": 1, "accelerator": "cpu",
+    "save_model": "none",
+}  # fmt: skip
+ALONE = ("majority", "tfidf", "embeddings")
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("rivals")
+
+
+@pytest.fixture(scope="module")
+def rivals(toy: Path, out: Path) -> dict[str, RunResult]:
+    """Every rival on the toy data, by method."""
+    results = baseline(BaselineConfig(dataset=str(toy), out=str(out), **FAST))
+    assert [result.method for result in results] == [
+        "majority", "tfidf", "embeddings", "untrained", "random-blocks",
+    ]  # fmt: skip
+    return {result.method: result for result in results}
+
+
+@pytest.fixture(scope="module")
+def tuned(toy: Path, out: Path) -> RunResult:
+    """The run that they are compared to."""
+    return train(RunConfig(dataset=str(toy), out=str(out), **FAST))
+
+
+@pytest.fixture(scope="module")
+def splits(toy: Path) -> Splits:
+    return draw_items(RunConfig(dataset=str(toy), **FAST), tables.load(catalog.find(str(toy))))
+
+
+def texts(items: tuple[Example, ...]) -> list[str]:
+    return [item.text for item in items]
+
+
+def labels(items: tuple[Example, ...]) -> list[int]:
+    return [item.label for item in items]
+
+
+def test_each_is_tested_on_the_items_of_the_run(
+    rivals: dict[str, RunResult], tuned: RunResult, out: Path
+) -> None:
+    table = runs.predictions(runs.load(out))
+    wanted = table[table.run == tuned.run].reset_index(drop=True)
+    assert len(wanted) == 60
+    for result in rivals.values():
+        found = table[table.run == result.run].reset_index(drop=True)
+        assert found.id.equals(wanted.id)
+        assert found.label.equals(wanted.label)
+        for name in ("train_items", "validation_items", "test_items", "repeats_removed"):
+            assert getattr(result, name) == getattr(tuned, name), name
+        assert (found.label == found.prediction).mean() == result.test_accuracy
+        assert np.allclose(found.probabilities.map(sum), 1)
+
+
+def test_the_rows_are_of_one_table(
+    rivals: dict[str, RunResult], tuned: RunResult, out: Path
+) -> None:
+    frame = runs.load(out).set_index("method")
+    assert set(frame.index) == {"fine-tuned", *rivals}
+    same = ["dataset", "data_fingerprint", "seed", "shots", "demos", "split", "validation_size"]
+    assert len(frame[same].drop_duplicates()) == 1
+    assert frame.keep.to_dict() == {
+        "fine-tuned": 1, "random-blocks": 1, "untrained": 1, **dict.fromkeys(ALONE, 0),
+    }  # fmt: skip
+    assert frame["mode"].drop("untrained").eq("cls").all()
+    assert frame["mode"]["untrained"] == "lm"
+    assert frame.model[["majority", "tfidf"]].tolist() == ["", ""]
+    assert frame.model["embeddings"] == "tiny-gpt2"
+    assert frame.depth.to_dict() | {"majority": 0, "tfidf": 0} == frame.depth.to_dict()
+    assert frame.source_fingerprint["embeddings"] == frame.source_fingerprint["fine-tuned"]
+    assert frame.random_blocks.sum() == 1
+    for method, result in rivals.items():
+        alone = runs.read_result(result.folder)
+        assert alone
+        assert alone.run == result.folder.name == frame.run[method]
+        assert alone.test_accuracy == result.test_accuracy
+        assert pd.isna(alone.params_saved) == (method in ("majority", "tfidf"))
+
+
+def test_a_folder_looks_like_a_runs(rivals: dict[str, RunResult]) -> None:
+    for method in ALONE:
+        folder = rivals[method].folder
+        names = {path.name for path in folder.iterdir()}
+        assert names - {".lock"} == {
+            "config.yaml", "log.txt", "predictions.parquet", "result.parquet",
+        }  # fmt: skip
+        assert f"-{method}-" in folder.name
+        assert "chosen on validation: " in (folder / "log.txt").read_text()
+    assert "-k1-random-s0-" in rivals["random-blocks"].folder.name
+
+
+def test_words_are_those_of_scikit_learn(rivals: dict[str, RunResult], splits: Splits) -> None:
+    words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    inputs = words.fit_transform(texts(splits.train))
+    best: tuple[float, Any] = (-1.0, None)
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=1000).fit(inputs, labels(splits.train))
+        score = model.score(words.transform(texts(splits.validation)), labels(splits.validation))
+        best = max(best, (score, model), key=lambda pair: pair[0])
+    result = rivals["tfidf"]
+    expected = best[1].score(words.transform(texts(splits.test)), labels(splits.test))
+    assert (result.validation_accuracy, result.test_accuracy) == (best[0], expected)
+    assert result.params_trained == best[1].coef_.size + 3
+    assert result.params_kept == 0
+    assert result.labels_used == len(splits.train) + len(splits.validation)
+
+
+def test_embeddings_are_the_models_own(rivals: dict[str, RunResult], splits: Splits) -> None:
+    source = sources.find("tiny-gpt2", None)
+    tokenizer = open_tokenizer(source)
+    table = open_cut(source, (0,), head="lm").get_input_embeddings().weight.detach().double()
+
+    def means(items: tuple[Example, ...]) -> Any:
+        ids = [tokenizer(text.strip())["input_ids"] for text in texts(items)]
+        return torch.stack([table[item].mean(0) for item in ids]).numpy()
+
+    scaler = StandardScaler().fit(means(splits.train))
+    scores = []
+    for strength in STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=5000)
+        model.fit(scaler.transform(means(splits.train)), labels(splits.train))
+        scores.append(
+            [
+                model.score(scaler.transform(means(part)), labels(part))
+                for part in (splits.validation, splits.test)
+            ]
+        )
+    result = rivals["embeddings"]
+    place = [validation for validation, _ in scores].index(max(v for v, _ in scores))
+    assert [result.validation_accuracy, result.test_accuracy] == scores[place]
+    assert result.params_kept == table.numel()
+    assert result.params_full > table.numel()
+    assert result.params_saved == 1 - table.numel() / result.params_full
+    assert result.params_trained == 3 * table.shape[1] + 3
+    assert result.model_mb > table.numel() * 4 / 1e6
+
+
+def test_the_majority_is_what_validation_has_most_of() -> None:
+    train = [Example(0, "x", 0), Example(1, "y", 0), Example(2, "z", 1)]
+    validation = [Example(3, "u", 1), Example(4, "v", 1), Example(5, "w", 0)]
+    rival = Rival(METHODS["majority"], Nothing(), train, validation, ("a", "b", "c"))
+    assert rival.chosen == "b"
+    assert rival.tried == {"a": 1 / 3, "b": 2 / 3}
+    assert rival.scores(["p", "q"]).softmax(1).tolist() == [[0, 1, 0]] * 2
+    assert rival.coefficients == 0
+    even = Rival(METHODS["majority"], Nothing(), train, validation[1:], ("a", "b", "c"))
+    assert even.chosen == "a", "of equally good ones the more frequent in training"
+
+
+def test_a_class_without_training_texts_cannot_be_predicted() -> None:
+    items = [Example(n, f"{'rain' if n % 2 else 'soup'} {n}", 2 * (n % 2)) for n in range(20)]
+    rival = Rival(METHODS["tfidf"], Words(), items, items[:4], ("a", "b", "c"))
+    scores = rival.scores(["rain", "soup", "unheard of"])
+    assert scores.argmax(1).tolist()[:2] == [2, 0]
+    assert scores[:, 1].eq(float("-inf")).all()
+    assert scores.softmax(1).isfinite().all()
+
+
+def test_the_weaker_of_equal_candidates_is_not_taken() -> None:
+    items = [Example(n, "rain" if n % 2 else "soup", n % 2) for n in range(20)]
+    rival = Rival(METHODS["tfidf"], Words(), items, items, ("a", "b"))
+    assert set(rival.tried.values()) == {1.0}
+    assert rival.chosen == f"C = {STRENGTHS[0]:g}"
+
+
+def test_finished_ones_are_answered_and_settings_of_training_do_not_matter(
+    rivals: dict[str, RunResult], toy: Path, out: Path
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in out.glob("*/result.parquet")}
+    other = FAST | {"lr": 1e-4, "batch_size": 4, "epochs": 2, "tune": "lora"}
+    for method in (*ALONE, "untrained"):
+        config = BaselineConfig(dataset=str(toy), out=str(out), method=method, **other)
+        assert baseline(config)[0].folder == rivals[method].folder
+    assert {path: path.stat().st_mtime_ns for path in out.glob("*/result.parquet")} == before
+    cut = BaselineConfig(dataset=str(toy), out=str(out), method="tfidf", seed=1, **other)
+    assert baseline(cut)[0].folder != rivals["tfidf"].folder
+
+
+def test_overwriting_measures_again(toy: Path, tmp_path: Path) -> None:
+    config: dict[str, Any] = {"dataset": str(toy), "out": str(tmp_path), "method": "majority"}
+    first = baseline(BaselineConfig(**config, **FAST))[0]
+    (first.folder / "stale").write_text("x")
+    again = baseline(BaselineConfig(**config, overwrite=True, **FAST))[0]
+    assert again.folder == first.folder
+    assert not (again.folder / "stale").exists()
+    with runs.locked(first.folder), pytest.raises(UserError, match="another process"):
+        baseline(BaselineConfig(**config, overwrite=True, **FAST))
+
+
+def test_a_saved_config_repeats_the_rival(
+    rivals: dict[str, RunResult], command: Command, tmp_path: Path
+) -> None:
+    folder = rivals["tfidf"].folder
+    saved = yaml.safe_load((folder / "config.yaml").read_text())
+    assert (saved["method"], saved["model"], saved["keep"]) == ("tfidf", "", "all")
+    done = command("slimcls", "baseline", "--config", folder / "config.yaml", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / folder.name / "result.parquet").is_file()
+    title, _, line = done.stdout.splitlines()
+    assert title.endswith(", seed 0, 60 test items")
+    assert line.split()[:2] == ["tfidf", f"{rivals['tfidf'].test_accuracy:.3f}"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--method", "tfid"], "--method tfid: must be one of all, majority, tfidf, "),
+        (["--model", "tiny-gpt3"], "unknown model 'tiny-gpt3'"),
+        (["--keep", "99"], "--keep 99"),
+        (["--dataset", "nowhere.csv"], "nowhere.csv"),
+        (["--keep", "0"], "--keep 0: at least one layer must stay"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_nothing(
+    command: Command, toy: Path, tmp_path: Path, words: list[str], expected: str
+) -> None:
+    common = ["--dataset", toy, "--model", "tiny-gpt2", "--shots", 5]
+    done = command("slimcls.baseline", *common, *words)
+    assert done.returncode == 2
+    assert done.stderr.startswith("slimcls: error: ")
+    assert expected in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_texts_without_words_are_said_so(tmp_path: Path) -> None:
+    rows = [(f"{n % 10} {n // 10 % 10} {n // 100}", "ab"[n % 2]) for n in range(400)]
+    path = write_csv(tmp_path / "digits.csv", rows)
+    config = BaselineConfig(dataset=str(path), out=str(tmp_path), method="tfidf", shots=5)
+    with pytest.raises(UserError, match="no training text has a word of two letters"):
+        baseline(config)
+    assert not list(tmp_path.glob("*/result.parquet"))
+
+
+def test_words_beat_the_majority_on_real_questions(tmp_path: Path) -> None:
+    results = {}
+    for method in ("majority", "tfidf"):
+        config = BaselineConfig(
+            dataset="trec", data_dir=str(data_dir()), out=str(tmp_path), method=method, seed=0
+        )
+        (results[method],) = baseline(config)
+    assert results["majority"].test_high < 0.3
+    assert results["tfidf"].test_low > 0.65
+    per_class = json.loads(results["tfidf"].per_class)
+    assert sum(figures["items"] for figures in per_class) == 500
