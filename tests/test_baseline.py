@@ -13,11 +13,13 @@ import torch
 import yaml
 from conftest import Command, write_csv
 from data.shared_data import data_dir
+from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from slimcls import runs
+from slimcls import load, runs
 from slimcls.backbones import sources
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
@@ -29,6 +31,7 @@ from slimcls.errors import UserError
 from slimcls.inputs import draw_items
 from slimcls.rivals import METHODS, STRENGTHS, Nothing, Rival, Words
 from slimcls.runs import RunResult
+from slimcls.summary import summary
 from slimcls.train import train
 
 FAST: dict[str, Any] = {
@@ -279,3 +282,46 @@ def test_words_beat_the_majority_on_real_questions(tmp_path: Path) -> None:
     assert results["tfidf"].test_low > 0.65
     per_class = json.loads(results["tfidf"].per_class)
     assert sum(figures["items"] for figures in per_class) == 500
+
+
+@pytest.mark.parametrize(
+    "model", ["tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox"]
+)
+def test_random_blocks_train_and_open_anywhere(
+    model: str, toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = FAST | {"model": model, "save_model": "best", "shots": 5, "keep": 2}
+    config = BaselineConfig(dataset=str(toy), out=str(tmp_path), method="random-blocks", **settings)
+    (result,) = baseline(config)
+    assert (result.method, result.random_blocks) == ("random-blocks", True)
+    assert result.epochs_run == 1
+    assert "2 of 6 layers kept (0,1), their weights drawn anew" in capsys.readouterr().err
+    folder = result.folder / "model"
+    assert "drawn at random before training" in " ".join((folder / "README.md").read_text().split())
+    assert summary(result).startswith(f"{model} cut to 2 layers with random blocks, cls on ")
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    batch = tokenizer(["rain again", "salt"], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        expected = theirs(**batch).logits.softmax(1)
+    found = [list(p.probabilities.values()) for p in load(folder).predict(["rain again", "salt"])]
+    assert torch.allclose(torch.tensor(found), expected, atol=1e-6)
+
+
+def test_random_blocks_are_what_a_run_starts_from(toy: Path, tmp_path: Path) -> None:
+    """Without an epoch the artefact holds them: by seed, and the rest as it was pretrained."""
+    settings = FAST | {"save_model": "best", "mode": "lm", "epochs": 0, "out": str(tmp_path)}
+
+    def weights(**more: Any) -> dict[str, torch.Tensor]:
+        folder = train(RunConfig(dataset=str(toy), **settings | more)).folder / "model"
+        found: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
+        return found
+
+    kept, drawn = weights(), weights(random_blocks=True)
+    other = weights(random_blocks=True, seed=1)
+    assert kept.keys() == drawn.keys()
+    for name in kept:
+        inside = ".h." in name
+        assert torch.equal(kept[name], drawn[name]) == (not inside), name
+        if inside and name.endswith("weight") and "ln_" not in name:
+            assert not torch.equal(drawn[name], other[name]), name
