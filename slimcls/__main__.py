@@ -16,6 +16,8 @@ VERBS = {
     "score": "Measure how much each layer of a model matters.",
     "grid": "Many runs from one YAML file, here or on a cluster, resumable.",
     "baseline": "Measure honest rivals on the items that a run has.",
+    "report": "Turn finished runs into tables, figures and verdicts.",
+    "prune": "Remove layers of a language model without training it, and measure that.",
 }
 
 
