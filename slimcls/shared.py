@@ -28,7 +28,7 @@ WORK = frozenset({
     "keep", "layers", "select", "random_blocks", "tune", "lora_rank", "lora_alpha", "epochs",
     "batch_size", "batch_tokens", "lr", "weight_decay", "schedule", "warmup", "clip", "patience",
     "monitor", "class_weights", "precision", "accelerator", "eval_batch_size", "share_prefix",
-    "compact_vocabulary", "compile", "save_model",
+    "compact_vocabulary", "recompute_features", "compile", "save_model",
 })  # fmt: skip
 
 
