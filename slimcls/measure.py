@@ -40,11 +40,11 @@ class Figures:
 
 
 def figures(scores: Tensor, labels: Sequence[int], names: Sequence[str]) -> Figures:
-    """Accuracy, macro-F1 and per-class figures of scores (items, classes), as scikit-learn has
-    them: macro-F1 is the mean over the classes that occur in truth or prediction, and a figure
-    without anything to divide by is 0.
+    """Accuracy, macro-F1 and per-class figures of scores (items, classes).
 
-    They come from counts: importing scikit-learn for them would take longer than a small test.
+    They are as scikit-learn has them: macro-F1 is the mean over the classes that occur in truth or
+    prediction, and a figure without anything to divide by is 0. They come from counts: importing
+    scikit-learn for them would take longer than a small test.
     """
     classes = len(names)
     places = torch.as_tensor(labels) * classes + scores.argmax(1).cpu()

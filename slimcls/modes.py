@@ -89,7 +89,7 @@ class WholePrompt(LabelWords):
     shares_prefix = False
 
     def training_ids(self, ids: list[int], label: int) -> list[int]:
-        return ids + self.word_ids[label]
+        return [*ids, *self.word_ids[label]]
 
     def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
         hidden = hidden_states(_base(model), batch)
@@ -104,7 +104,7 @@ class WholePrompt(LabelWords):
         return torch.stack(words, dim=1)
 
     def _word_scores(
-        self, model: Any, batch: Batch, prefix: Prefix | None, word: list[int]
+        self, model: Any, batch: Batch, prefix: Prefix | None, word: Sequence[int]
     ) -> Tensor:
         longer = _with_word(batch, word[:-1])
         before = last_tokens(_base(model), longer, prefix, len(word))
@@ -143,7 +143,7 @@ def _exact(scores: Tensor) -> Tensor:
     return scores.to(torch.promote_types(scores.dtype, torch.float32))
 
 
-def _with_word(batch: Batch, word: list[int]) -> Batch:
+def _with_word(batch: Batch, word: Sequence[int]) -> Batch:
     """The batch with tokens of one label word behind each item's last real token."""
     items = len(batch.lengths)
     room = batch.input_ids.new_zeros(items, len(word))
