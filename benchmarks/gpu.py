@@ -26,7 +26,7 @@ from benchmarks import harness, machine
 from benchmarks.harness import Row
 from benchmarks.sides import Trail, check_same, slimcls_side, trainer_side
 
-RATE, TRAINER = "best square product", "Trainer, at its best"
+RATE, TRAINER = "best square product", "Trainer at its best"
 MISSING = "no GPU here: measured on the processor with a tiny model; the GPU rows are missing"
 
 GPT2_XL = {"n_embd": 1600, "n_head": 25, "n_positions": 1024}
@@ -158,7 +158,7 @@ def measure(name: str, load: Made, repetitions: int) -> Row:
         side: [harness.spread(trail.step_seconds).median for trail in outcomes[side]]
         for side in ("slimcls", TRAINER)
     }
-    faster = harness.ratio(steps[TRAINER], steps["slimcls"], name="times faster")
+    faster = harness.ratio(steps[TRAINER], steps["slimcls"], name=f"times faster than {TRAINER}")
     figures = [faster, *rates(load, order, steps["slimcls"], outcomes[RATE], device)]
     if device == "cuda":
         for side, whose in (("slimcls", ""), (TRAINER, "Trainer's ")):

@@ -132,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
     standing = STANDING | ({"shots": 10} if options.size == "small" else {})
     rows: list[Row] = []
     for axis, values in AXES[options.size].items():
-        for mode in MODES:
+        for mode in MODES if options.size == "full" else MODES[:1]:
             fits = fnmatchcase(f"{mode}, {CALLED[axis]}", options.only)
             rows += measure(axis, mode, values, standing, options) if fits else []
     settings = {"model": "smollm2-135m", "dataset": "trec", "precision": "32", "epochs": 1}

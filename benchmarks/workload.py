@@ -114,7 +114,9 @@ def prepare(data_dir: str | None = None, **settings: Any) -> Workload:
 
     plain: dict[str, Any] = {"dataset": "trec", "model": "smollm2-135m", "mode": "cls"}
     config = RunConfig(**(plain | settings), data_dir=data_dir)
-    spec = catalog.find(config.dataset)
+    spec = catalog.find(
+        config.dataset, text_column=config.text_column, label_column=config.label_column
+    )
     data = tables.load(spec, Path(config.data_dir) if config.data_dir else None)
     source = sources.find(config.model, config.revision)
     config = resolve(config, source)

@@ -1,0 +1,130 @@
+"""Tables of results: written into Markdown files, from the JSON files under results/.
+
+Between ``<!-- results -->`` and ``<!-- /results -->`` stand all rows; between ``<!-- claims -->``
+and ``<!-- /claims -->`` only figures that have a floor, a line each. ``--write`` puts both into
+benchmarks/README.md and README.md, where they have such marks. Of a benchmark measured in both
+sizes the full one counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness import RESULTS, Figure, number, spread
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "benchmarks" / "README.md", ROOT / "README.md")
+
+Content = dict[str, Any]
+
+
+def read(folder: Path = RESULTS) -> list[Content]:
+    """Results by benchmark, the full size where there is one, in the order of their names."""
+    found: dict[str, Content] = {}
+    for size in ("small", "full"):
+        for path in sorted(folder.glob(f"*-{size}.json")):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            found[content["benchmark"]] = content
+    return [found[name] for name in sorted(found)]
+
+
+def results(contents: Iterable[Content]) -> str:
+    """A table for each benchmark, every row in it."""
+    return "\n\n".join(map(_one, contents))
+
+
+def _one(content: Content) -> str:
+    sides = list(dict.fromkeys(side for row in content["rows"] for side in row["sides"]))
+    lines = [
+        f"**{content['benchmark']}** ({content['size']} size; {_machine(content)})",
+        "",
+        _line(["", *(f"{side}" for side in sides), "figures"]),
+        _line(["---", *("---:" for _ in sides), "---"]),
+    ]
+    for row in content["rows"]:
+        name = row["name"] + (f" ({row['note']})" if row["note"] else "")
+        times = [_side(row["sides"].get(side), row["unit"]) for side in sides]
+        lines.append(_line([name, *times, "; ".join(map(_in_words, _figures(row)))]))
+    return "\n".join(lines)
+
+
+def _machine(content: Content) -> str:
+    machine, dates = content["machine"], sorted({row["date"] for row in content["rows"]})
+    what = machine.get("gpu") or f"{machine['processor']}, {machine['threads']} threads"
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return f"{what}; torch {machine['versions']['torch']}; {when}"
+
+
+def _side(values: list[float] | None, unit: str) -> str:
+    return f"{number(spread(values).median)} {unit}" if values else ""
+
+
+def _figures(row: Content) -> list[Figure]:
+    return [Figure(**one) for one in row["figures"]]
+
+
+def _in_words(one: Figure) -> str:
+    text = f"{one.name} {_value(one)}"
+    return text + (f", {_floor(one)}" if one.reached is not None else "")
+
+
+def _value(one: Figure) -> str:
+    """The median, with its quartiles where they differ."""
+    middle, low, high = map(number, (one.value, one.low, one.high))
+    return middle if low == high else f"{middle} ({low} to {high})"
+
+
+def _floor(one: Figure) -> str:
+    floors = (("at least", one.at_least), ("at most", one.at_most))
+    return " and ".join(f"{word} {floor:g}" for word, floor in floors if floor is not None) + (
+        "" if one.reached else ": **missed**"
+    )
+
+
+def claims(contents: Iterable[Content]) -> str:
+    """A line for each figure that has a floor."""
+    lines = [_line(["benchmark", "what", "measured", "floor"]), _line(["---"] * 4)]
+    for content in contents:
+        for row in content["rows"]:
+            for one in _figures(row):
+                if one.reached is not None:
+                    what = f"{row['name']}: {one.name}"
+                    lines.append(_line([content["benchmark"], what, _value(one), _floor(one)]))
+    return "\n".join(lines)
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def filled(page: str, contents: list[Content]) -> str:
+    """The page with what stands between its marks made anew."""
+    for mark, table in (("results", results(contents)), ("claims", claims(contents))):
+        pattern = rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
+        page = re.sub(pattern, lambda m, t=table: f"{m[1]}\n{t}\n\n{m[2]}", page, flags=re.S)
+    return page
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Print the tables, or write them where they belong."""
+    parser = argparse.ArgumentParser("python -m benchmarks.table", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="into the pages that have marks")
+    options = parser.parse_args(argv)
+    contents = read()
+    if not options.write:
+        print(results(contents))
+        return 0
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        page.write_text(filled(text, contents), encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,293 @@
+"""Benchmarks: both sides compute the same, what is measured is what is said; never a time."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import ROOT
+
+from benchmarks import gpu, growth, harness, machine, opening, rival, sides, table, training
+from benchmarks.harness import Different, Figure, Row, Took
+from benchmarks.workload import Workload, prepare
+from slimcls.backbones.tiny import make_model
+
+FOLDER = ROOT / "benchmarks"
+BENCHMARKS = sorted(p.stem for p in FOLDER.glob("*.py") if "harness.report(" in p.read_text())
+PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+# What stands in the folder
+
+
+def test_there_are_benchmarks():
+    assert {"training", "opening", "growth", "gpu"} <= set(BENCHMARKS)
+
+
+@pytest.mark.parametrize("file", sorted(p.name for p in FOLDER.glob("*.py")))
+def test_every_file_is_on_the_page(file: str):
+    assert file == "__init__.py" or f"| `{file}` |" in PAGE
+
+
+def test_every_benchmark_answers_help_and_imports_nothing_heavy():
+    code = """
+import contextlib, importlib, io, sys
+for name in sys.argv[1:]:
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        importlib.import_module(f"benchmarks.{name}").main(["--help"])
+    assert f"benchmarks.{name}" in out.getvalue() and "--size" in out.getvalue(), name
+    assert not {"torch", "transformers", "lightning"} & set(sys.modules), name
+"""
+    command = [sys.executable, "-c", code, *BENCHMARKS]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert found.returncode == 0, found.stderr
+
+
+def test_the_tables_are_made_from_the_files_that_are_there():
+    contents = table.read()
+    for page in table.PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert table.filled(text, contents) == text, "python -m benchmarks.table --write"
+
+
+@pytest.mark.parametrize("path", sorted(harness.RESULTS.glob("*.json")), ids=lambda p: p.name)
+def test_results_are_of_a_benchmark_and_hold_every_repetition(path: Path):
+    content = json.loads(path.read_text(encoding="utf-8"))
+    assert path.name == f"{content['benchmark']}-{content['size']}.json"
+    assert content["benchmark"] in BENCHMARKS
+    assert {"processor", "threads", "versions"} <= set(content["machine"])
+    assert content["rows"]
+    for row in content["rows"]:
+        counts = {len(values) for values in row["sides"].values()}
+        assert len(counts) == 1
+        assert counts != {0}
+        assert [Figure(**one) for one in row["figures"]]
+
+
+# The harness
+
+
+def test_sides_take_turns_in_both_orders_and_the_warm_up_does_not_count():
+    called: list[str] = []
+    names = ("a", "b")
+    turned = {name: (lambda name=name: called.append(name) or Took(1.0, name)) for name in names}
+    checked: list[Any] = []
+    turns = harness.alternate(turned, repetitions=2, check=checked.append)
+    assert "".join(called) == "abbaab"
+    assert checked == [{"a": "a", "b": "b"}] * 3
+    assert turns.seconds == {"a": [1.0, 1.0], "b": [1.0, 1.0]}
+    assert turns.outcomes == {"a": ["a", "a"], "b": ["b", "b"]}
+
+
+@pytest.mark.parametrize("other", [[1.0, 2.2], [1.0, math.nan], [1.0], [1.0, 2.0, 3.0]])
+def test_what_differs_is_refused(other: list[float]):
+    harness.agree("losses", {"ours": [1.0, 2.0], "theirs": torch.tensor([1.0, 2.05])}, 0.1)
+    with pytest.raises(Different, match="losses"):
+        harness.agree("losses", {"ours": [1.0, 2.0], "theirs": other}, 0.1)
+
+
+def test_ratios_are_taken_round_by_round():
+    found = harness.ratio([2.0, 9.0, 40.0], [1.0, 3.0, 10.0], at_least=3)
+    assert (found.value, found.low, found.high, found.reached) == (3.0, 2.5, 3.5, True)
+    assert harness.ratio([2.0], [1.0], at_most=1.9).reached is False
+    assert harness.ratio([2.0], [1.0]).reached is None
+
+
+def _report(tmp_path: Path, rows: list[Row], only: str = "*") -> dict[str, Any]:
+    options = Namespace(size="small", out=tmp_path, only=only)
+    return json.loads(harness.report("made", rows, options, {"n": 1}).read_text())
+
+
+def test_a_part_measured_anew_leaves_the_other_rows(tmp_path: Path):
+    _report(tmp_path, [Row("a", {"slimcls": [1.0]}), Row("b", {"slimcls": [2.0]})])
+    content = _report(tmp_path, [Row("b", {"slimcls": [3.0]})], only="b")
+    assert [(row["name"], row["sides"]["slimcls"]) for row in content["rows"]] == [
+        ("a", [1.0]),
+        ("b", [3.0]),
+    ]
+    assert len(_report(tmp_path, [Row("b", {"slimcls": [3.0]})])["rows"]) == 1
+
+
+def test_a_missed_floor_shows_in_both_tables(tmp_path: Path):
+    missed = harness.ratio([2.0, 2.0], [1.0, 1.0], name="times faster", at_least=8)
+    free = harness.figure("memory", [1.0, 3.0])
+    _report(tmp_path, [Row("a|b", {"slimcls": [1.0], "other": [2.0]}, [missed, free])])
+    page = "x\n<!-- claims -->\n<!-- /claims -->\n<!-- results -->\nold\n<!-- /results -->\ny\n"
+    text = table.filled(page, table.read(tmp_path))
+    assert "| made | a\\|b: times faster | 2.00 | at least 8: **missed** |" in text
+    assert "memory 2.00 (1.50 to 2.50)" in text
+    assert "old" not in text
+    assert table.filled(text, table.read(tmp_path)) == text
+
+
+def test_matmul_parameters_are_those_every_token_meets():
+    settings = {"n_embd": 8, "n_layer": 3, "n_head": 2, "vocab_size": 50, "n_positions": 16}
+    per_block = 8 * 24 + 8 * 8 + 8 * 32 + 32 * 8
+    assert machine.matmul_parameters(make_model("gpt2", settings)) == 3 * per_block
+
+
+def test_memory_and_bytes_are_those_of_the_block_under_the_meter():
+    with machine.Meter() as meter:
+        block = bytearray(80_000_000)
+        del block
+        Path(__file__).read_bytes()
+    # A page at each end may have been there before.
+    assert 79_000_000 <= meter.peak < 100_000_000
+    assert meter.resident < 20_000_000
+    size = Path(__file__).stat().st_size
+    assert size <= meter.read < size + 10_000
+
+
+def test_apart_is_another_process():
+    assert machine.apart(os.getpid) != os.getpid()
+
+
+# Both sides of training
+
+
+def load(toy: Path, model: str, mode: str, **settings: Any) -> Workload:
+    common = {"dataset": str(toy), "shots": 10, "epochs": 1, "batch_size": 4, "precision": "32"}
+    return prepare(None, **(common | {"model": model, "mode": mode} | settings))
+
+
+@pytest.mark.parametrize(
+    ("model", "mode", "precision"),
+    [
+        ("tiny-gpt2", "cls", "32"),
+        ("tiny-opt", "p-cls", "32"),
+        ("tiny-llama", "lm", "32"),
+        ("tiny-neox", "cls", "bf16"),
+    ],
+)
+def test_slimcls_and_the_trainer_take_the_same_steps(
+    toy: Path, model: str, mode: str, precision: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(machine, "best_gemm", lambda precision: 1e9)
+    rivals = {training.BEST: 1.5, training.EXAMPLE: None} if mode == "cls" else {training.BEST: 4}
+    case = training.Case("made", {}, rivals)
+    work = load(toy, model, mode, precision=precision)
+    row = training.measure(case, work, repetitions=1)
+    assert set(row.sides) == {"slimcls", *rivals}
+    assert [one.at_least for one in row.figures] == [*rivals.values(), None]
+    assert "8 steps" in row.note
+
+
+@pytest.mark.parametrize("model", ["tiny-gpt2", "tiny-opt", "tiny-opt-post"])
+def test_dropout_is_off_in_training(toy: Path, model: str):
+    ids = torch.arange(2, 60)[None]
+    made = load(toy, model, "cls").model().train()
+    assert not torch.equal(made(ids).logits, made(ids).logits)
+    made = sides.workload.without_dropout(made)
+    assert torch.equal(made(ids).logits, made(ids).logits)
+
+
+def test_another_loss_or_another_order_is_refused(toy: Path, monkeypatch: pytest.MonkeyPatch):
+    work = load(toy, "tiny-llama", "lm")
+    order = sides.slimcls_side(work).outcome
+    with pytest.raises(Different, match="batches"):
+        sides.check_same({"slimcls": sides.Trail(places=order.places[::-1])}, order, "32")
+    plain = rival.label_word_loss
+    monkeypatch.setattr(rival, "label_word_loss", lambda *a: plain(*a) + 1e-3)
+    theirs = sides.trainer_side(work, order, example=False).outcome
+    with pytest.raises(Different, match="losses"):
+        sides.check_same({"slimcls": order, "Trainer": theirs}, order, "32")
+
+
+def test_real_tokens_leave_padding_out_and_count_a_prefix_once_a_step(toy: Path):
+    work = load(toy, "tiny-opt", "p-cls")
+    order = sides.slimcls_side(work).outcome
+    prefix = len(work.prefix)
+    assert prefix > 5
+    queries = sum(len(ids) - prefix for ids in work.whole)
+    assert sides.real_tokens(work, order) == queries + prefix * len(order.places)
+
+
+# Both sides of opening
+
+
+@pytest.fixture
+def checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    monkeypatch.setattr(machine, "apart", lambda function, *a: function(*a))
+    folder, tiny = tmp_path / "made", tmp_path / "tiny"
+    shape = {"n_embd": 32, "n_layer": 4, "n_head": 2, "vocab_size": 300, "n_positions": 32}
+    opening.make_checkpoint(folder, shape, shard=30_000)
+    opening.make_checkpoint(tiny, {"n_embd": 16, "n_layer": 1, "n_head": 1}, shard=None)
+    return folder, tiny
+
+
+@pytest.mark.parametrize("layers", [[0, 1], [1, 3]])
+def test_every_way_opens_the_same_model(checkpoints: tuple[Path, Path], layers: list[int]):
+    assert len(list(checkpoints[0].glob("model-*.safetensors"))) > 2
+    row = opening.measure("made", *checkpoints, layers, repetitions=1)
+    assert (opening.N_LAYER in row.sides) == (layers == [0, 1])
+    floors = [one.at_most for one in row.figures if one.at_most]
+    assert floors == [1.15, 1.02]
+
+
+def test_another_model_is_refused(checkpoints: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch):
+    def others(folder: Path, layers: list[int]) -> Any:
+        return opening.by_slimcls(folder, [0, 3] if layers == [1, 3] else layers)
+
+    monkeypatch.setitem(opening.WAYS, opening.SLICING, others)
+    with pytest.raises(Different, match="logits"):
+        opening.measure("made", *checkpoints, [1, 3], repetitions=1)
+
+
+# GPU and growth
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="says what it says without a GPU")
+def test_without_a_gpu_the_missing_rows_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(machine, "best_gemm", lambda precision, device: 1e9)
+    arguments = ["--only", "tiny GPT-2, keep 1, p-cls*", "--steps", "5", "--out", str(tmp_path)]
+    assert gpu.main(arguments) == 0
+    assert gpu.MISSING in capsys.readouterr().out
+    rows = json.loads((tmp_path / "gpu-small.json").read_text())["rows"]
+    assert [row["note"] for row in rows] == [gpu.MISSING]
+
+
+@pytest.mark.parametrize("model", [*gpu.SHAPES, *gpu.TINY])
+def test_shapes_are_those_of_the_real_models(model: str):
+    kind, shape, depths = (gpu.SHAPES | gpu.TINY)[model]
+    made = gpu.Made(kind, shape, depths[-1], "p-cls", 512, 3, "cpu")
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in made.model().parameters())
+    full = {"GPT-2 XL": 1_557_611_200, "OPT-1.3B": 1_315_758_080}
+    head = gpu.CLASSES * shape.get("n_embd", shape.get("hidden_size", 0))
+    assert parameters == full.get(model, parameters - head) + head
+    shortest = min(len(ids) for ids in made.whole)
+    assert shortest >= gpu.PREFIX + gpu.SHORTEST
+    assert all(ids[: gpu.PREFIX] == made.prefix for ids in made.whole)
+    assert gpu.PAD not in {token for ids in made.whole for token in ids}
+
+
+def test_a_figure_is_drawn_for_each_axis(tmp_path: Path):
+    pytest.importorskip("matplotlib")
+    rows = [
+        Row(f"{mode}, {called}: {value}", {"slimcls": [float(value)]}, [harness.figure("m", [9.0])])
+        for mode in growth.MODES
+        for called in growth.CALLED.values()
+        for value in (10, 2)
+    ]
+    options = Namespace(size="full", out=tmp_path, only="*")
+    path = harness.report("growth", rows, options, {"standing": growth.STANDING})
+    drawn = growth.draw(path, tmp_path)
+    assert [p.name for p in drawn] == [
+        "growth-keep.png",
+        "growth-shots.png",
+        "growth-batch-size.png",
+    ]
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in drawn)
+    line = growth._line(json.loads(path.read_text())["rows"], "cls, batch size: ")
+    assert line == [(2, 2.0, 9.0), (10, 10.0, 9.0)]
