@@ -23,7 +23,7 @@ MODEL, TEXT = "smollm2-135m", "bbcnews"
 #: Texts, tokens a text and repetitions of the first claim; the same of the second, and rounds.
 SIZES = {
     "small": {"plain": (16, 64, 5), "greedy": (4, 16, 2, 1)},
-    "full": {"plain": (32, 256, 9), "greedy": (4, 32, 3, 2)},
+    "full": {"plain": (12, 256, 7), "greedy": (4, 32, 2, 1)},
 }
 
 

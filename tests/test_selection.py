@@ -85,8 +85,9 @@ def test_scores_are_measured_once(toy: Path, tmp_path: Path, monkeypatch: Any):
     monkeypatch.setattr(scoring, "measure", measured_again)
     assert train(config).folder == first.folder
     assert train(dataclasses.replace(config, keep=4)).keep == 4
-    with pytest.raises(AssertionError, match="measured again"):
-        train(dataclasses.replace(config, seed=4))
+    for other in ({"seed": 4}, {"shots": 7}, {"model": "tiny-neox"}, {"select": "angular"}):
+        with pytest.raises(AssertionError, match="measured again"):
+            train(dataclasses.replace(config, **other))
 
 
 def scored_file(toy: Path, path: Path, *words: str, model: str = "tiny-opt") -> Path:
