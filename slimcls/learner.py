@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning as L  # noqa: N812 - the library's own abbreviation
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
-from transformers import get_scheduler
+from torch.optim.lr_scheduler import LambdaLR
 
 from slimcls.backbones.vocabulary import matrices
 from slimcls.config import RunConfig
@@ -19,7 +19,13 @@ from slimcls.errors import Diverged
 from slimcls.modes import Mode
 from slimcls.trunk import Prefix, read_prefix
 
-_SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
+#: Share of the peak learning rate, by step and number of steps behind the warm-up: those of
+#: transformers' get_scheduler, whose module imports peft and what quantises wherever it is there.
+_SCHEDULES: dict[str, Callable[[int, int], float]] = {
+    "constant": lambda step, steps: 1.0,
+    "linear": lambda step, steps: (steps - step) / steps,
+    "cosine": lambda step, steps: (1 + math.cos(math.pi * (step / steps))) / 2,
+}
 
 
 class Learner(L.LightningModule):
@@ -131,9 +137,15 @@ class Learner(L.LightningModule):
         checkpoint["state_dict"] = {f"model.{k}": v for k, v in trained_state(self.model).items()}
 
 
-def _schedule(config: RunConfig, optimizer: Any, steps: int) -> LRScheduler:
+def _schedule(config: RunConfig, optimizer: Any, steps: int) -> LambdaLR:
     warm = math.ceil(config.warmup * steps)
-    return get_scheduler(_SCHEDULES[config.schedule], optimizer, warm, steps)
+
+    def share(step: int) -> float:
+        if step < warm:
+            return step / warm
+        return _SCHEDULES[config.schedule](step - warm, max(1, steps - warm))
+
+    return LambdaLR(optimizer, share)
 
 
 def rates(config: RunConfig, steps: int, done: int) -> list[float]:
