@@ -15,7 +15,7 @@ TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(PY) -m pytest -n logica
 	--cov --cov-report=term
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format clean
+.PHONY: help demo test faults check lint format clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ demo: $(STAMP) ## train the packaged model, cut to two layers, on BBC News
 
 test: $(STAMP) ## run the tests and report the lines they reach
 	$(TEST)
+
+faults: $(STAMP) ## kill grids twenty times, on Ray too; some ten minutes
+	SLIMCLS_FAULTS=20 OMP_NUM_THREADS=1 $(PY) -m pytest tests/test_grid_faults.py tests/test_grid_ray.py
 
 check: $(STAMP) ## everything that has to hold before a change goes in
 	$(PY) -m ruff check .

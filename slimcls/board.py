@@ -23,6 +23,7 @@ class Board:
         self.live = self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self._drawn = 0
         self._running: dict[Cell, None] = {}
+        self._elsewhere: set[Cell] = set()
 
     def say(self, line: str) -> None:
         """A line above the table."""
@@ -42,6 +43,13 @@ class Board:
         count = self.ledger.count()
         what = _outcome(self.ledger, cell, ended)
         self.say(f"[{count.done + count.failed}/{count.total}] {cell.label}: {what}")
+
+    def waiting(self, cell: Cell) -> None:
+        """Say once that another process works on a cell."""
+        self._running.pop(cell, None)
+        if cell not in self._elsewhere:
+            self._elsewhere.add(cell)
+            self.say(f"{cell.label}: another process works on it; looked at again at the end")
 
     def close(self) -> None:
         """Take the table away."""
@@ -69,13 +77,7 @@ def _outcome(ledger: Ledger, cell: Cell, ended: Ended) -> str:
     if ended.status == "done" and result:
         took = duration(result.outcome.total_seconds)
         return f"done, test accuracy {result.outcome.test_accuracy:.3f}, {took}"
-    words = {
-        "busy": "another process works on it; looked at again at the end",
-        "stopped": "stopped",
-        "diverged": "diverged, which counts as the worst candidate",
-    }
-    status = "diverged" if ended.diverged and len(ledger.grid.cells) > 1 else ended.status
-    return words.get(status) or f"{ended.status}: {ended.error}"
+    return f"{'diverged' if ended.diverged else ended.status}: {ended.error}"
 
 
 def left(ledger: Ledger) -> str:

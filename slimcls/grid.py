@@ -15,7 +15,7 @@ from slimcls.errors import UserError
 
 if TYPE_CHECKING:
     from slimcls.board import Board
-    from slimcls.cells import Cell
+    from slimcls.cells import Cell, Grid
     from slimcls.config import RunConfig
     from slimcls.engines import Engine
     from slimcls.ledger import Ledger
@@ -69,32 +69,33 @@ class GridConfig:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command. Returns 1 where cells failed, 2 where some can never run, else 0."""
+    """The command. Returns 1 where cells failed or are left, else 0."""
     config = cli.parse(GridConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.grid")
     grid = cells.read(config.config, out=config.out, data_dir=config.data_dir)
     print(f"planning {len(grid.cells)} combinations", file=sys.stderr)
-    # From here on torch and transformers are needed.
-    from slimcls import board
-    from slimcls.ledger import Ledger
-
-    out = Path(grid.cells[0].run.out)
-    with _opened(config) as engine:
-        ledger = Ledger(grid, engine.forecast([cell.run for cell in grid.cells]))
+    with contextlib.ExitStack() as held:
+        engine = held.enter_context(_opened(config))
+        ledger = _planned(grid, engine)
         if config.dry_run:
-            print("\n".join(planned(ledger)))
+            held.close()
+            print("\n".join(plan(ledger)))
         _check(ledger)
         if config.dry_run:
             return 0
         _notes(ledger)
-        shown = board.Board(ledger)
         try:
-            _work_off(ledger, engine, config, shown, out)
+            _work_off(ledger, engine, config)
         finally:
-            shown.close()
-            choices.write(out, grid.name, ledger.choices())
+            held.close()
             print("\n".join(ending(ledger)), flush=True)
     count = ledger.count()
     return 1 if count.failed or count.left else 0
+
+
+def _planned(grid: Grid, engine: Engine) -> Ledger:
+    from slimcls.ledger import Ledger
+
+    return Ledger(grid, engine.forecast([cell.run for cell in grid.cells]))
 
 
 @contextlib.contextmanager
@@ -121,47 +122,55 @@ def run_cell(run: RunConfig, shared: Shared) -> object:
     return train(run, shared)
 
 
-def _work_off(ledger: Ledger, engine: Engine, config: GridConfig, shown: Board, out: Path) -> None:
+def _work_off(ledger: Ledger, engine: Engine, config: GridConfig) -> None:
     """Work on all that is due until nothing can be done any more.
 
     Choices are made as their candidates end, so that each round may bring new cells.
     """
+    from slimcls.board import Board
+
+    shown = Board(ledger)
     lost: dict[Cell, int] = {}
-    again = config.retry_failed
-    while todo := ledger.to_do(retry_failed=again):
-        again = False
-        waited = _round(ledger, engine, config, shown, todo, lost)
-        choices.write(out, ledger.grid.name, ledger.choices())
-        if waited == len(todo):
-            time.sleep(PAUSE)
+    retry_failed = config.retry_failed
+    try:
+        while todo := ledger.to_do(retry_failed=retry_failed):
+            retry_failed = False
+            busy = _round(ledger, engine, todo, shown, lost, config.retries)
+            _keep_choices(ledger)
+            if busy == len(todo):
+                time.sleep(PAUSE)
+    finally:
+        shown.close()
+        _keep_choices(ledger)
+
+
+def _keep_choices(ledger: Ledger) -> None:
+    out = Path(ledger.grid.cells[0].run.out)
+    if made := ledger.choices():
+        choices.write(out, ledger.grid.name, made)
 
 
 def _round(
     ledger: Ledger,
     engine: Engine,
-    config: GridConfig,
-    shown: Board,
     todo: Sequence[Cell],
+    shown: Board,
     lost: dict[Cell, int],
+    retries: int,
 ) -> int:
     """Try each cell once; how many were in another process's hands."""
-    from slimcls import attempts
-
-    jobs = [(cell, ledger.forecast(cell)) for cell in todo]
     busy = 0
-    for cell, ended in engine.attempts(jobs, shown.started):
-        busy += ended.status == "busy"
-        if ended.status == "lost":
-            lost[cell] = lost.get(cell, 0) + 1
-            if lost[cell] <= config.retries:
-                shown.say(f"{cell.label}: lost ({ended.error}); started again")
-                continue
-            folder = ledger.forecast(cell).folder
-            if folder:
-                attempts.record(folder, attempts.Failure(ended.error))
+    for cell, ended in engine.attempts([(c, ledger.forecast(c)) for c in todo], shown.started):
+        if ended.status == "busy":
+            busy += 1
+            shown.waiting(cell)
+            continue
+        lost[cell] = lost.get(cell, 0) + (ended.status == "lost")
+        if ended.status == "lost" and lost[cell] <= retries:
+            shown.say(f"{cell.label}: lost ({ended.error}); started again")
+            continue
         ledger.note(cell, ended)
-        if ended.status != "busy" or len(jobs) > busy:
-            shown.ended(cell, ended)
+        shown.ended(cell, ended)
     return busy
 
 
@@ -188,7 +197,7 @@ def _notes(ledger: Ledger) -> None:
             print(f"not known before it starts: {note}", file=sys.stderr)
 
 
-def planned(ledger: Ledger) -> list[str]:
+def plan(ledger: Ledger) -> list[str]:
     """The table of ``--dry-run``: a row a cell, then what is left."""
     from slimcls import board
 
@@ -197,6 +206,7 @@ def planned(ledger: Ledger) -> list[str]:
     for cell in ledger.due():
         known, took = ledger.forecast(cell), seconds[cell]
         state = "done" if ledger.result(cell) else "failed" if ledger.failure(cell) else "left"
+        state = "diverged" if ledger.diverged(cell) else state
         state = "cannot run" if known.problem and state != "done" else state
         least = "" if known.whole else "at least "
         rows.append(

@@ -36,6 +36,8 @@ class Ledger:
         self.grid = grid
         self.groups = grid.groups()
         self._forecasts = dict(zip(grid.cells, forecasts, strict=True))
+        searched = [group for group in self.groups if group.searches]
+        self._candidates = {cell for group in searched for cell in group.candidates}
         self._results: dict[Path, RunResult] = {}
         self._failures: dict[Cell, Failure] = {}
 
@@ -53,7 +55,19 @@ class Ledger:
         return self._results.get(folder)
 
     def failure(self, cell: Cell) -> Failure | None:
-        """Why the cell failed, if it did and was not done since."""
+        """Why the cell failed, if it did and was not done since.
+
+        A candidate that diverged has not failed: that it does not work is what the search found.
+        """
+        failure = self._failure(cell)
+        return None if failure and failure.diverged and cell in self._candidates else failure
+
+    def diverged(self, cell: Cell) -> bool:
+        """Whether the cell is a candidate whose settings do not work."""
+        failure = self._failure(cell)
+        return bool(failure and failure.diverged and cell in self._candidates)
+
+    def _failure(self, cell: Cell) -> Failure | None:
         if self.result(cell):
             return None
         folder = self._forecasts[cell].folder
@@ -61,14 +75,17 @@ class Ledger:
         return recorded or self._failures.get(cell)
 
     def note(self, cell: Cell, ended: Ended) -> None:
-        """Keep how an attempt ended, for a cell that has no directory to record it in."""
+        """Keep how an attempt ended; record it where whoever made it could not."""
         self._failures.pop(cell, None)
         if ended.folder and self._forecasts[cell].folder is None:
             known = replace(self._forecasts[cell], folder=ended.folder)
             self._forecasts[cell] = known
+        folder = self._forecasts[cell].folder
         if ended.status in ("failed", "lost"):
             self._failures[cell] = Failure(ended.error, ended.diverged)
-        elif ended.status == "done" and not self.result(cell):
+        if ended.status == "lost" and folder:
+            attempts.record(folder, self._failures[cell])
+        if ended.status == "done" and not self.result(cell):
             self._failures[cell] = Failure("it ended without a result; was its directory removed?")
 
     def choice(self, group: Group) -> Choice | None:
@@ -78,9 +95,8 @@ class Ledger:
             return None
         candidates = []
         for cell in group.candidates:
-            result, failed = self.result(cell), self.failure(cell)
-            folder = self._forecasts[cell].folder
-            if folder is None or not (result or (failed and failed.diverged)):
+            result, folder = self.result(cell), self._forecasts[cell].folder
+            if folder is None or not (result or self.diverged(cell)):
                 return None
             score = float(getattr(result, search.by)) if result else None
             candidates.append(Candidate(folder.name, group.settings(cell), score))
@@ -119,13 +135,13 @@ class Ledger:
         return [
             cell
             for cell in self.due()
-            if not self.result(cell) and (retry_failed or not self.failure(cell))
+            if not self.result(cell) and (retry_failed or not self._failure(cell))
         ]
 
     def count(self) -> Count:
         """Cells by where they stand; those behind a choice count as left."""
         due = self.due()
-        done = sum(self.result(cell) is not None for cell in due)
+        done = sum(bool(self.result(cell)) or self.diverged(cell) for cell in due)
         failed = sum(self.failure(cell) is not None for cell in due)
         later = sum(cells for _, cells in self.waiting())
         return Count(done, failed, len(due) - done - failed + later)

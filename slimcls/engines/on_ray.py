@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
+import io
 import os
 import signal
 import socket
@@ -11,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import slimcls
+from slimcls import __version__
 from slimcls.attempts import Ended, Runner, attempt, shared
 from slimcls.cells import Cell
 from slimcls.config import RunConfig
@@ -40,8 +43,11 @@ class OnRay:
         self.options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
         self.threads = max(1, int(cpus))
         self.asked_to_stop = False
-        self._before = _sigterm()
+        self._before = signal.getsignal(signal.SIGTERM)
+        self._quiet = contextlib.redirect_stdout(io.StringIO())
         self.ray = _connect(address)
+        # Ray prints what its machines report among our results.
+        self._quiet.__enter__()
         self._note_sigterm()
         self._memory = self._check_resources({"CPU": cpus, "GPU": gpus})
 
@@ -66,6 +72,7 @@ class OnRay:
     def close(self) -> None:
         """Leave the cluster, or end the one that was started for this grid."""
         self.ray.shutdown()
+        self._quiet.__exit__(None, None, None)
         _set_sigterm(self._before)
 
     def _note_sigterm(self) -> None:
@@ -128,16 +135,21 @@ class OnRay:
         out.mkdir(parents=True, exist_ok=True)
         marker = out / f".shared-{uuid.uuid4().hex}"
         marker.touch()
+        looks = []
+        for node in self.ray.nodes():
+            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            look = self.ray.remote(_look).options(num_cpus=0, scheduling_strategy=there)
+            if node["Alive"]:
+                task = look.remote(str(Path.cwd()), str(marker), __version__)
+                looks.append((node["NodeManagerHostname"], task))
         try:
-            for node in self.ray.nodes():
-                if node["Alive"]:
-                    there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                    look = self.ray.remote(_look).options(num_cpus=0, scheduling_strategy=there)
-                    found = self._get(look.remote(str(Path.cwd()), str(marker)))
-                    if found != slimcls.__version__:
-                        raise UserError(f"{node['NodeManagerHostname']}: {found}")
+            for machine, task in looks:
+                if found := self._get(task):
+                    raise UserError(f"{machine}: {found}")
         finally:
             marker.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                out.rmdir()  # if it is empty
 
     def _get(self, task: Any) -> Any:
         """The result of a task, the user's errors as they were raised there."""
@@ -162,22 +174,16 @@ def _connect(address: str) -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     where = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
     if where not in ("", "local"):
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
         _knock(where)
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
         settings["include_dashboard"] = False
     try:
         ray.init(address=address, **settings)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         line = (str(error).strip().splitlines() or [""])[0]
         raise UserError(f"--address {address}: no Ray answers ({line})") from None
     return ray
-
-
-def _sigterm() -> Any:
-    """What answers SIGTERM now."""
-    return signal.getsignal(signal.SIGTERM)
 
 
 def _set_sigterm(handler: Any) -> None:
@@ -210,14 +216,15 @@ def _carried() -> dict[str, str]:
 # What follows runs in Ray's workers.
 
 
-def _look(folder: str, marker: str) -> str:
-    """The version of slimcls there, or what is wrong."""
+def _look(folder: str, marker: str, version: str) -> str:
+    """What is wrong with this machine; empty if nothing is. Imports what cells need."""
     if not Path(folder).is_dir():
         return f"has no folder {folder}; start Ray where the grid's folder is shared"
     os.chdir(folder)
     if not Path(marker).exists():
         return f"does not see {Path(marker).parent}; --out must lie on a file system that all share"
-    return slimcls.__version__
+    importlib.import_module("slimcls.session")
+    return "" if __version__ == version else f"has slimcls {__version__}, the grid has {version}"
 
 
 def _settle(folder: str, environment: dict[str, str]) -> None:

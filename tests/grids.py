@@ -1,0 +1,75 @@
+"""Shared by the tests of grids: small YAML files, tables without timings, processes to kill."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from conftest import ROOT
+
+#: Columns that differ from run to run.
+TIMES = [
+    "train_seconds", "total_seconds", "examples_per_second", "tokens_per_second",
+    "peak_memory_mb", "latency_ms", "out", "commit",
+]  # fmt: skip
+TINY: dict[str, Any] = {
+    "model": "tiny-gpt2", "mode": "cls", "shots": 20, "epochs": 1, "batch_size": 8, "lr": 1e-3,
+    "save_model": "none", "checkpoint_seconds": 0.0,
+}  # fmt: skip
+
+
+def write_grid(path: Path, data: Path, **settings: Any) -> Path:
+    """A grid of tiny runs; ``None`` leaves a setting out."""
+    content = TINY | {"dataset": str(data)} | settings
+    kept = {name: value for name, value in content.items() if value is not None}
+    path.write_text(yaml.safe_dump(kept, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def table(out: Path) -> pd.DataFrame:
+    """All result rows of a folder, sorted, without what timings decide."""
+    rows = [pd.read_parquet(path) for path in sorted(out.glob("*/result.parquet"))]
+    return pd.concat(rows, ignore_index=True).drop(columns=TIMES)
+
+
+def assert_same_table(one: Path, other: Path) -> None:
+    """The same runs with the same results, to the last bit."""
+    pd.testing.assert_frame_equal(table(one), table(other), check_exact=True)
+
+
+def stamps(out: Path) -> dict[str, tuple[int, int]]:
+    """When each result file was written, and which file it is."""
+    files = {path.parent.name: path.stat() for path in out.glob("*/result.parquet")}
+    return {name: (stat.st_mtime_ns, stat.st_ino) for name, stat in files.items()}
+
+
+def sessions(out: Path) -> dict[str, int]:
+    """How often work began in each run directory."""
+    return {
+        path.parent.name: path.read_text(encoding="utf-8").count("run directory:")
+        for path in out.glob("*/log.txt")
+    }
+
+
+def start(grid: Path, out: Path, *more: str, **environment: str) -> subprocess.Popen[str]:
+    """A grid in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "slimcls.grid", "--config", str(grid), "--out", str(out), *more],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
+        cwd=grid.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
+    """What a grid printed, once it has ended with ``code``."""
+    printed, said = process.communicate(timeout=300)
+    assert process.returncode == code, printed + said
+    return printed, said

@@ -1,0 +1,147 @@
+"""A grid on Ray makes the same table as in one process, whatever dies on the way."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from conftest import ROOT
+from grids import assert_same_table, finish, sessions, start, table, write_grid
+
+from slimcls.errors import UserError
+
+pytest.importorskip("ray", reason="Ray is not installed: pip install 'slimcls[grid]'")
+QUICK = ROOT / "configs" / "grid" / "quick.yaml"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_token_in_the_home_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # Ray starts a process for each processor ahead of time, which takes memory and seconds.
+        patch.setenv("RAY_enable_worker_prestart", "0")
+        yield
+
+
+@pytest.mark.slow
+def test_the_quick_grid_on_ray_and_in_one_process(tmp_path: Path):
+    here, there = tmp_path / "local", tmp_path / "ray"
+    printed, _ = finish(start(QUICK, here))
+    printed_there, _ = finish(start(QUICK, there, "--engine", "ray"))
+    assert printed == printed_there
+    assert_same_table(here, there)
+    assert len(table(here)) == 27
+    files = [folder / "choices" / "quick.json" for folder in (here, there)]
+    assert files[0].read_text() == files[1].read_text()
+
+
+LONG = {"mode": "p-cls", "seed": [0, 1], "epochs": 30, "checkpoint_seconds": 0.3}
+
+
+def wait_until(happened: Callable[[], Any], process: Any) -> Any:
+    deadline = time.monotonic() + 120
+    while not (found := happened()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def workers_of(node: Any) -> list[psutil.Process]:
+    """A machine's processes that work on a cell."""
+    raylet = node.all_processes["raylet"][0].process.pid
+    return [
+        process
+        for process in psutil.Process(raylet).children(recursive=True)
+        if "ray::_attempt" in " ".join(process.cmdline())
+    ]
+
+
+def begun(out: Path) -> list[Path]:
+    """Checkpoints of cells in training."""
+    return list(out.glob("*/checkpoints/last.ckpt"))
+
+
+@pytest.mark.slow
+def test_a_killed_worker_and_a_lost_machine_lose_nothing(toy: Path, tmp_path: Path):
+    from ray.cluster_utils import Cluster
+
+    path = write_grid(tmp_path / "g.yaml", toy, **LONG)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    head = {"num_cpus": 1, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        second = cluster.add_node(num_cpus=1)
+        process = start(path, out, "--engine", "ray", "--address", cluster.address)
+        wait_until(lambda: len(begun(out)) == 2, process)
+        (worker,) = workers_of(cluster.head_node)
+        assert workers_of(second), "each machine has a cell"
+        worker.send_signal(signal.SIGKILL)
+        cluster.remove_node(second, allow_graceful=False)
+        undisturbed = start(path, whole)
+        printed, said = finish(process)
+    finally:
+        cluster.shutdown()
+    finish(undisturbed)
+    assert printed.splitlines()[-1] == "2 cells: 2 done, 0 failed, 0 left"
+    assert said.count("started again") == 2
+    assert_same_table(out, whole)
+    assert sessions(out).keys() == sessions(whole).keys()
+    for log in out.glob("*/log.txt"):
+        assert "going on from" in log.read_text(encoding="utf-8"), "from its checkpoint"
+
+
+def knock(address: str) -> str:
+    from slimcls.engines import on_ray
+
+    with pytest.raises(UserError) as caught:
+        on_ray._knock(address)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_an_address_that_does_not_answer(monkeypatch: pytest.MonkeyPatch):
+    from slimcls.engines import on_ray
+
+    monkeypatch.setattr(on_ray, "PATIENCE", 0.2)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        port = silent.getsockname()[1]
+        assert "does not answer" in knock(f"127.0.0.1:{port}")  # nobody listens
+        silent.listen()
+        assert "does not answer (timed out)" in knock(f"ray://127.0.0.1:{port}")
+    assert "local, auto, HOST:PORT or ray://HOST:PORT" in knock("somewhere")
+    assert on_ray._knock.__doc__
+
+
+def test_what_answers_is_not_ray(monkeypatch: pytest.MonkeyPatch):
+    import threading
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            talk, _ = server.accept()
+            with talk:
+                talk.recv(100)
+                talk.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert "is not Ray" in knock(f"127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+
+
+def test_without_ray_it_says_what_to_install(toy: Path, tmp_path: Path):
+    (tmp_path / "ray.py").write_text("raise ImportError('no ray')\n")
+    path = write_grid(tmp_path / "g.yaml", toy)
+    process = start(path, tmp_path / "out", "--engine", "ray", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    _, said = finish(process, code=2)
+    assert "Ray is missing; pip install 'slimcls[grid]'" in said.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
