@@ -91,6 +91,17 @@ def test_every_column_has_one_type(tmp_path: Path) -> None:
     assert len(set(names)) == len(names)
 
 
+def test_around_one_row_there_is_little(tmp_path: Path) -> None:
+    """Thousands of results are read at once: each is small, and many rows are compressed."""
+    runs.write_result(RunResult(config(), outcome(), tmp_path))
+    (row,) = pq.read_metadata(tmp_path / "result.parquet").to_dict()["row_groups"]
+    assert {column["compression"] for column in row["columns"]} == {"UNCOMPRESSED"}
+    assert not any(column["statistics"] for column in row["columns"])
+    runs.write_rows(tmp_path / "many.parquet", {"word": str}, [{"word": "a" * 99}] * 99)
+    (many,) = pq.read_metadata(tmp_path / "many.parquet").to_dict()["row_groups"]
+    assert many["columns"][0]["compression"] == "ZSTD"
+
+
 def test_a_result_gives_settings_and_figures_by_name(tmp_path: Path) -> None:
     result = RunResult(config(seed=4), outcome(test_accuracy=0.5), tmp_path)
     assert (result.seed, result.test_accuracy, result.folder) == (4, 0.5, tmp_path)
