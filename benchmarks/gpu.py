@@ -2,10 +2,10 @@
 
 GPT-2 XL at keep 1, 2, 12, 24, 48 and OPT-1.3B at 1, 2, 6, 12, 24, in cls (texts of 16 to 64 tokens)
 and p-cls (the same behind 200 tokens of demonstrations), bf16: seconds a step, tokens a second,
-share of the machine's matrix rate and peak memory. The batch is as large as ``--tokens`` makes it;
-at full depth it should fill the card. Both sides take the same batches in the same order, the
-losses of their first steps must agree, and the clock runs from one step's start to the next, with
-the GPU's work waited for.
+share of the machine's matrix rate and peak memory. The batch starts at ``--tokens`` and is halved
+until both sides have room for it. Both take the same batches in the same order, the losses of their
+first steps must agree, and the clock runs from one step's start to the next, with the GPU's work
+waited for.
 
 Without a GPU the same code runs on the processor with tiny models, and says that the rows that
 count are missing.
@@ -16,10 +16,11 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from benchmarks import harness, machine
@@ -139,10 +140,25 @@ class Made:
         return Work(model, mode, self.config, train, held_out, self.prefix, folder, log)
 
 
+def fitting(load: Made) -> tuple[Made, Trail]:
+    """The work with its batch halved until both sides have room for it, and slimcls' order."""
+    import torch
+
+    while True:
+        try:
+            order: Trail = slimcls_side(load).outcome
+            trainer_side(load, order, example=False)
+            return load, order
+        except torch.cuda.OutOfMemoryError:
+            if load.batch_tokens <= LONGEST:
+                raise
+        load = replace(load, batch_tokens=load.batch_tokens // 2)
+
+
 def measure(name: str, load: Made, repetitions: int) -> Row:
-    """Both sides in turns, a repetition being a few steps; seconds of the median step."""
+    """Both sides in turns, a repetition being a few steps; seconds of the mean step."""
     device = "cuda" if load.accelerator == "gpu" else "cpu"
-    order: Trail = slimcls_side(load).outcome
+    load, order = fitting(load)
     sides: dict[str, Callable[[], Any]] = {
         RATE: lambda: machine.best_gemm("bf16", device),
         "slimcls": lambda: slimcls_side(load),
@@ -155,7 +171,7 @@ def measure(name: str, load: Made, repetitions: int) -> Row:
 
     outcomes = harness.alternate(sides, repetitions=repetitions, warm_up=0, check=check).outcomes
     steps = {
-        side: [harness.spread(trail.step_seconds).median for trail in outcomes[side]]
+        side: [fmean(trail.step_seconds) for trail in outcomes[side]]
         for side in ("slimcls", TRAINER)
     }
     faster = harness.ratio(steps[TRAINER], steps["slimcls"], name=f"times faster than {TRAINER}")
@@ -164,7 +180,7 @@ def measure(name: str, load: Made, repetitions: int) -> Row:
         for side, whose in (("slimcls", ""), (TRAINER, "Trainer's ")):
             peaks = [trail.peak / 1e9 for trail in outcomes[side]]
             figures.append(harness.figure(f"{whose}peak memory, GB", peaks))
-    note = "" if device == "cuda" else MISSING
+    note = f"{load.config.batch_size} texts a step" if device == "cuda" else MISSING
     return Row(name, steps, figures, unit="s a step", note=note)
 
 
@@ -174,7 +190,7 @@ def rates(
     """Tokens a second and share of the matrix rate: real tokens, as slimcls computes them."""
     from benchmarks.sides import real_tokens
 
-    tokens = real_tokens(load, order) / len(order.places)
+    tokens = real_tokens(load, order.timed) / len(order.timed.places)
     parameters = machine.matmul_parameters(load.model())
     full = load.keep == max(depths_of(load)) and device == "cuda"
     shares = [
@@ -195,14 +211,14 @@ def depths_of(load: Made) -> Sequence[int]:
 def main(argv: list[str] | None = None) -> int:
     """Measure on the GPU, or with tiny models on the processor."""
     made = harness.parser("gpu", __doc__)
-    made.add_argument("--tokens", type=int, help="tokens a step, queries only; fill the card")
+    made.add_argument("--tokens", type=int, help="most tokens a step, queries only")
     made.add_argument("--steps", type=int, default=12, help="steps of a repetition")
     options = made.parse_args(argv)
     import torch
 
     gpu = torch.cuda.is_available()
     shapes = SHAPES if gpu else TINY
-    tokens = options.tokens or (32768 if gpu else 256)
+    tokens = options.tokens or (65536 if gpu else 256)
     repetitions = options.repetitions or (3 if gpu else 1)
     rows = []
     for model, (kind, shape, depths) in shapes.items():

@@ -50,6 +50,11 @@ class Trail:
         """From one step to the next, without the first two: they make room and start engines."""
         return [b - a for a, b in zip(self.starts[2:], self.starts[3:], strict=False)]
 
+    @property
+    def timed(self) -> Trail:
+        """The steps of ``step_seconds``."""
+        return Trail(places=self.places[2:-1])
+
 
 @contextmanager
 def watched(trail: Trail) -> Iterator[dict[str, float]]:
