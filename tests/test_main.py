@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,10 @@ import pytest
 import slimcls
 from slimcls import __main__ as console
 
-HEAVY = ("torch", "transformers", "lightning", "datasets", "sklearn", "pandas", "pyarrow")
+HEAVY = (
+    *("torch", "transformers", "lightning", "datasets", "sklearn", "pandas", "pyarrow", "numpy"),
+    *("scipy", "duckdb", "matplotlib", "ray", "peft", "tokenizers", "safetensors"),
+)
 
 
 def test_version(capsys):
@@ -76,16 +80,38 @@ def test_the_package_runs_as_a_module():
     assert "did you mean 'train'" in done.stderr
 
 
-@pytest.mark.parametrize("words", [["--help"], ["trian"], ["train", "--help"], ["train", "--kep"]])
-def test_help_and_wrong_words_import_nothing_heavy(words):
-    code = (
-        "import sys; from slimcls.__main__ import main\n"
-        f"try: main({words})\n"
-        "except SystemExit: pass\n"
-        f"print([name for name in {HEAVY} if name in sys.modules])"
-    )
-    done = in_own_process("-c", code)
-    assert done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
+RUN = """
+from slimcls.__main__ import main
+def code_of(words):
+    try:
+        return main(words)
+    except SystemExit as stop:
+        return stop.code
+"""
+
+
+def heavy_after(code: str) -> list[str]:
+    """Names of heavy libraries that a process has imported when ``code`` is done."""
+    look = f"print([name for name in {HEAVY} if name in sys.modules])"
+    done = in_own_process("-c", f"import sys\n{code}\n{look}")
+    assert done.returncode == 0, done.stderr
+    return ast.literal_eval(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("verb", list(console.VERBS))
+def test_help_and_a_wrong_flag_import_nothing_heavy(verb):
+    codes = f"(code_of(['{verb}', '--help']), code_of(['{verb}', '--no-such-flag']))"
+    assert heavy_after(f"{RUN}assert {codes} == (0, 2)") == []
+
+
+def test_the_console_alone_imports_nothing_heavy():
+    codes = "(code_of(['--help']), code_of(['--version']), code_of(['trian']))"
+    assert heavy_after(f"{RUN}assert {codes} == (0, 0, 2)") == []
+
+
+@pytest.mark.parametrize("module", ["slimcls", "slimcls.runs", "slimcls.config", "slimcls.cli"])
+def test_what_others_import_first_imports_nothing_heavy(module):
+    assert heavy_after(f"import {module}") == []
 
 
 @pytest.mark.parametrize("verb", list(console.VERBS))
