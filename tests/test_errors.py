@@ -52,7 +52,7 @@ def refused(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
         ("--layers 0,-1", "numbered from 0"),
         ("--layers 0,x", "whole numbers with commas"),
         ("--layers 0,1 --keep 3", "--layers names 2"),
-        ("--select bi", "unknown --select"),
+        ("--select bii", "unknown --select"),
         ("--mode pcls", "did you mean p-cls?"),
         ("--mdel x", "did you mean --model?"),
         ("--tune lara", "did you mean 'lora'?"),
@@ -140,7 +140,7 @@ def test_settings_that_the_model_refuses(
     for words, message in {
         "--keep 7": "has 6 layers",
         "--layers 0,6": "numbered from 0 to 5",
-        "--select bi": "unknown --select",
+        "--select bii": "unknown --select",
         "--shots 4000": "shots",
         "--demos 60 --shots 2": "context",
         "--max-text-tokens 4000 --mode cls": "context",
