@@ -11,8 +11,9 @@ from backbones.made_models import MODELS, ids, make, saved
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from slimcls.backbones.families import base_of, blocks_of, family_of
+from slimcls.backbones.redraw import drawn_blocks
 from slimcls.backbones.sources import Source
-from slimcls.backbones.truncate import open_cut
+from slimcls.backbones.truncate import open_cut, read_config
 from slimcls.backbones.weights import Weights
 
 
@@ -64,6 +65,17 @@ def test_the_seed_decides_and_neither_head_nor_what_was_drawn_before(source: Sou
     assert same(one, blocks(drawn(source, (1, 3), seed=5))), "which layers stay does not matter"
     other = blocks(drawn(source, seed=6))
     assert not any(torch.equal(one[k], other[k]) for k in one if one[k].dim() == 2)
+
+
+def test_vocabulary_and_special_tokens_do_not_change_the_draw(source: Source):
+    config = read_config(source)
+    one = drawn_blocks(config, 5, torch.float32)
+    config.vocab_size += 7
+    config.pad_token_id = 3
+    assert same(one, drawn_blocks(config, 5, torch.float32))
+    assert {value.dtype for value in drawn_blocks(config, 5, torch.bfloat16).values()} == {
+        torch.bfloat16
+    }
 
 
 def test_no_tensor_of_a_block_is_read(source: Source, monkeypatch: pytest.MonkeyPatch):
