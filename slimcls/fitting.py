@@ -7,7 +7,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 
+from slimcls import trunk
 from slimcls.backbones import vocabulary
 from slimcls.backbones.vocabulary import Compact
 from slimcls.checkpoints import (
@@ -143,7 +144,7 @@ def _train(work: Work, count: int) -> Fitted:
 def _run_trainer(work: Work) -> tuple[Progress, int, int]:
     """Train; what came of it, all steps, and the signal that asked to stop at the end, or 0."""
     config, progress = work.config, Progress(work.folder, work.log)
-    with _quiet():
+    with _quiet(), _compiled(work):
         trainer: Any = _trainer(config, work.folder)
         batches = TrainingBatches(
             [len(ids) for ids in work.train.ids],
@@ -176,6 +177,11 @@ def _run_trainer(work: Work) -> tuple[Progress, int, int]:
         # Only the first process of a run tests and writes.
         sys.exit(0)
     return progress, steps, resume.pending
+
+
+def _compiled(work: Work) -> AbstractContextManager[None]:
+    base = getattr(work.model, work.model.base_model_prefix)
+    return trunk.compiled(base) if work.config.compile else nullcontext()
 
 
 def _stopping(config: RunConfig) -> list[Callback]:

@@ -172,7 +172,8 @@ def clip_gradients(model: Any, most: float) -> None:
     by_token = {id(p) for p in matrices(model)}
     gradients = [_rows_with_any(p.grad) if id(p) in by_token else p.grad for p in trained]
     norm = torch.nn.utils.get_total_norm(gradients)
-    torch.nn.utils.clip_grads_with_norm_(trained, most, norm)
+    if not norm <= most:  # nor where it is no number
+        torch.nn.utils.clip_grads_with_norm_(trained, most, norm)
 
 
 def _rows_with_any(gradient: Tensor) -> Tensor:

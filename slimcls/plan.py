@@ -33,11 +33,14 @@ class Plan:
     """Most first layers whose training fits into that; 0 if none."""
     device: str
     random_blocks: bool = False
+    rows: int | None = None
+    """Embedding rows that are trained in place of all."""
 
     def describe(self) -> str:
         """Three lines for the person at the terminal."""
         s, m = self.sizes, self.memory
         kept = ",".join(map(str, self.layers)) if len(self.layers) < 12 else len(self.layers)
+        rows = f"; {self.rows:,} embedding rows occur and are trained" if self.rows else ""
         drawn = ", their weights drawn anew" if self.random_blocks else ""
         return (
             f"plan: {self.model}, {len(self.layers)} of {self.depth} layers kept ({kept}){drawn}\n"
@@ -45,7 +48,7 @@ class Plan:
             f"{s.params_saved:.1%} saved; embeddings are {s.embedding_share:.0%} of what is kept\n"
             f"  memory for training: {_gb(m.total)} (weights {_gb(m.weights)}, gradients "
             f"{_gb(m.gradients)}, optimiser {_gb(m.optimiser)}, activations about "
-            f"{_gb(m.activations)}); free on this machine: {_gb(self.available)}"
+            f"{_gb(m.activations)}); free on this machine: {_gb(self.available)}{rows}"
         )
 
     def check(self, *, force: bool) -> None:
@@ -96,6 +99,7 @@ def make_plan(
         keep,
         device,
         config.random_blocks,
+        setting["rows"],
     )
 
 

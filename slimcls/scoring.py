@@ -37,7 +37,7 @@ def measure(
         sample: Token ids of texts; None for a rule.
         keep: Smallest depth that will be asked about.
         seed: Draws the bootstrap, or the layers themselves (random).
-        device: Where the model runs: cpu, cuda or mps.
+        device: Where the model runs: cpu or cuda; in place of mps, which has no float64, cpu.
         force: Open the model although it seems too big for the memory there is.
 
     Raises:
@@ -49,7 +49,7 @@ def measure(
         findings = _of_rule(criterion, depth, keep, seed)
     else:
         assert sample is not None
-        model = _open(source, depth, device, force)
+        model = _open(source, depth, "cpu" if device == "mps" else device, force)
         findings = criterion.measure(model, sample, keep, seed)
     return _scores(criterion, source, depth, sample, seed, findings)
 

@@ -11,7 +11,7 @@ from slimcls import importance, layer_scores
 from slimcls.backbones.cache import build_once, cache_dir
 from slimcls.backbones.selectors import check_keep, named_layers
 from slimcls.backbones.sources import Source
-from slimcls.calibration import Sample, Texts, encode
+from slimcls.calibration import LEAST_TOKENS, Sample, Texts, encode
 from slimcls.config import RunConfig
 from slimcls.data.tables import Tables
 from slimcls.errors import UserError
@@ -80,7 +80,9 @@ def training_sample(
         tuple(f"training row {item.id} of {name}" for item in items),
     )
     chosen = texts.drawn(criterion.samples, config.seed)
-    return encode(chosen, open_tokenizer(source), max_text_tokens=config.max_text_tokens)
+    # A run may train on one token of each text, but there is nothing to measure on one.
+    most = config.max_text_tokens and max(config.max_text_tokens, LEAST_TOKENS)
+    return encode(chosen, open_tokenizer(source), max_text_tokens=most)
 
 
 def _key(criterion: Criterion, source: Source, sample: Sample, keep: int, seed: int) -> str:

@@ -29,6 +29,7 @@ from slimcls.layer_scores import Scores
 from slimcls.modes import class_weights
 from slimcls.runs import RunResult
 from slimcls.shared import Shared
+from slimcls.trunk import check_compiler
 
 
 class Session:
@@ -51,6 +52,8 @@ class Session:
         self.scores = scores
         self.features: Features | None = None
         self.started = time.perf_counter()
+        if config.compile:
+            check_compiler()
         self.log = runs.Log(quiet=runs.is_helper_process(config))
         self.log.say(f"run directory: {folder}")
         # Only a bare text can be empty, and prompts go in as the authors' did.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from transformers import DynamicCache
 
 from slimcls.backbones.families import blocks_of, family_of
 from slimcls.data.batches import Batch
+from slimcls.errors import UserError
 
 # Padding stands on the right, where causal attention cannot see it: no mask is needed.
 logging.getLogger("transformers.modeling_utils").addFilter(
@@ -47,7 +50,7 @@ def read_prefix(base: Any, prefix_ids: Tensor) -> Prefix:
     from the queries alone.
     """
     with reading(base, prefix_ids.new_zeros(0)):
-        cache = base(input_ids=prefix_ids[None], use_cache=True).past_key_values
+        cache = _forward(base)(input_ids=prefix_ids[None], use_cache=True).past_key_values
     return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers))
 
 
@@ -57,9 +60,9 @@ def hidden_states(base: Any, batch: Batch, prefix: Prefix | None = None) -> Tens
     Padding stands on the right, so causal attention never sees it and no mask is needed.
     """
     if prefix is None:
-        return base(input_ids=batch.input_ids, use_cache=False).last_hidden_state
+        return _forward(base)(input_ids=batch.input_ids, use_cache=False).last_hidden_state
     cache = prefix.cache(len(batch.lengths))
-    out = base(input_ids=batch.input_ids, past_key_values=cache, use_cache=True)
+    out = _forward(base)(input_ids=batch.input_ids, past_key_values=cache, use_cache=True)
     return out.last_hidden_state
 
 
@@ -85,7 +88,9 @@ def reading(base: Any, places: Tensor) -> Iterator[None]:
     hidden state, which nobody reads elsewhere: with 2 layers that is almost half of all work.
     """
     hooks = []
-    for path in family_of(base.config).per_token:
+    # The hooks would be part of what is compiled, which would begin anew with every batch.
+    left_out = () if _is_compiled(base) else family_of(base.config).per_token
+    for path in left_out:
         module = attrgetter(path)(blocks_of(base)[-1])
         only = _Only(places)
         hooks.append(module.register_forward_pre_hook(only.select))
@@ -95,6 +100,43 @@ def reading(base: Any, places: Tensor) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def compiled(base: Any) -> Iterator[None]:
+    """Inside, steps that need gradients run compiled, for batches of any size; no name changes.
+
+    Raises UserError where this machine cannot compile.
+    """
+    check_compiler()
+    base.compiled_forward = torch.compile(base.forward, dynamic=True)
+    try:
+        yield
+    except Exception as error:
+        if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"--compile: torch.compile failed ({reason}); leave it out") from error
+    finally:
+        del base.compiled_forward
+
+
+def check_compiler() -> None:
+    """Raise UserError where there is no C++ compiler, which torch.compile needs."""
+    names = (os.environ.get("CXX"), "c++", "g++", "clang++", "cl")
+    if not any(name and shutil.which(name) for name in names):
+        raise UserError(
+            "--compile: no C++ compiler here (g++, clang++); install one or leave it out"
+        )
+
+
+def _is_compiled(base: Any) -> bool:
+    """Evaluation is not worth compiling once more."""
+    return torch.is_grad_enabled() and hasattr(base, "compiled_forward")
+
+
+def _forward(base: Any) -> Any:
+    return base.compiled_forward if _is_compiled(base) else base
 
 
 class _Only:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ def gpt2_xl(tmp_path_factory: pytest.TempPathFactory) -> Source:
     return Source("gpt2-xl", folder, "sha256:0", (), "")
 
 
-def planned(source: Source, keep: int, **more: Any) -> plan.Plan:
+def planned(source: Source, keep: int, rows: int | None = None, **more: Any) -> plan.Plan:
     settings = {"batch_size": 1, "precision": "32", "accelerator": "cpu", "mode": "cls"} | more
     config = RunConfig(dataset="sst2", keep=keep, layers=list(range(keep)), **settings)
-    return plan.make_plan(config, source, 1, 2)
+    return plan.make_plan(config, source, 1, 2, rows)
 
 
 @pytest.fixture
@@ -84,6 +85,79 @@ def test_two_layers_in_words(gpt2_xl: Source, sixteen_gb: None) -> None:
     assert "embeddings are 57% of what is kept" in second
     assert "weights 0.57 GB, gradients 0.57 GB, optimiser 1.15 GB" in third
     assert "free on this machine: 16 GB" in third
+
+
+def test_the_rows_that_occur_are_all_that_is_trained(gpt2_xl: Source, sixteen_gb: None) -> None:
+    whole, compact = planned(gpt2_xl, 2), planned(gpt2_xl, 2, 4000)
+    spared = (50257 - 4000) * 1600
+    assert compact.params_trained == whole.params_trained
+    assert compact.memory.gradients == whole.memory.gradients - 4 * spared
+    assert compact.memory.optimiser == whole.memory.optimiser - 8 * spared
+    assert compact.memory.weights == whole.memory.weights + 4 * 4000 * 1600
+    states = [p.memory.gradients + p.memory.optimiser for p in (compact, whole)]
+    assert states[0] / states[1] < 0.6
+    assert "; 4,000 embedding rows occur and are trained" in compact.describe()
+    assert "embedding rows" not in whole.describe()
+
+
+def test_more_layers_fit_without_all_rows(gpt2_xl: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sizes, "available_memory", lambda device: 4_000_000_000)
+    fit = [planned(gpt2_xl, 2, rows).fitting_keep for rows in (None, 4000)]
+    assert 0 < fit[0] < fit[1]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"compact_vocabulary": False},
+        {"mode": "lm", "lm_loss": "label-token"},
+        {"mode": "lm", "lm_loss": "sequence"},
+        {"tune": "lora"},
+        {"tune": "head"},
+        {"tune": "last-1"},
+        {"precision": "16", "accelerator": "gpu"},
+        {"devices": 2, "strategy": "ddp"},
+    ],
+)
+def test_where_no_rows_are_spared(gpt2_xl: Source, sixteen_gb: None, more: dict[str, Any]) -> None:
+    found = planned(gpt2_xl, 2, 4000, **more)
+    assert found.rows is None
+    assert found.memory == planned(gpt2_xl, 2, **more).memory
+    assert planned(gpt2_xl, 2, 50257).rows is None
+
+
+def test_the_page_on_options_says_where_no_rows_are_spared(
+    gpt2_xl: Source, sixteen_gb: None
+) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "options.md").read_text(encoding="utf-8")
+    (row,) = [line for line in page.splitlines() if line.startswith("| `--compact-vocabulary`")]
+    needs = {"--lm-loss": {"mode": "lm"}, "--precision": {"accelerator": "gpu"}}
+    listed = [words.split() for words in re.findall(r"`(--\S+ \S+)`", row)]
+    for flag, value in listed:
+        field = flag.removeprefix("--").replace("-", "_")
+        more: dict[str, Any] = {field: int(value) if value.isdigit() else value, "strategy": "ddp"}
+        assert planned(gpt2_xl, 2, 4000, **(more | needs.get(flag, {}))).rows is None
+    assert len(listed) == 8
+    assert planned(gpt2_xl, 2, 4000, strategy="ddp").rows == 4000
+
+
+def test_an_untied_head_is_spared_too(tmp_path: Path, sixteen_gb: None) -> None:
+    from transformers import GPTNeoXConfig
+
+    GPTNeoXConfig(hidden_size=64, num_hidden_layers=4, vocab_size=1000).save_pretrained(tmp_path)
+    source = Source("neox", tmp_path, "sha256:0", (), "")
+    for mode, matrices in (("cls", 1), ("lm", 2)):
+        found = [planned(source, 2, rows, mode=mode).memory.gradients for rows in (None, 100)]
+        assert found[0] - found[1] == 4 * 900 * 64 * matrices
+
+
+def test_a_token_budget_in_the_plan(gpt2_xl: Source, sixteen_gb: None) -> None:
+    config = RunConfig(dataset="sst2", keep=2, layers=[0, 1], accelerator="cpu", mode="cls")
+    for budget, items in ((1000, 10), (1001, 11), (50, 1)):
+        by_tokens = dataclasses.replace(config, batch_tokens=budget)
+        by_items = dataclasses.replace(config, batch_size=items)
+        found = [plan.make_plan(c, gpt2_xl, 100, 2).memory for c in (by_tokens, by_items)]
+        assert found[0] == found[1]
 
 
 def test_nothing_fits(gpt2_xl: Source, monkeypatch: pytest.MonkeyPatch) -> None:

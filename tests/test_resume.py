@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT
 from safetensors.torch import load_file
 
 from slimcls.config import RunConfig
+from slimcls.data.batches import Batch
+from slimcls.learner import Learner
 from slimcls.runs import write_text
 from slimcls.train import train
 
@@ -143,6 +146,36 @@ def test_killed_after_early_stopping_decided(
             train(RunConfig(out=str(tmp_path / "killed"), **settings, **more))
     again = train(RunConfig(out=str(tmp_path / "killed"), **settings, **more))
     assert_same(again.folder, whole.folder)
+
+
+@pytest.mark.parametrize("step", [1, 5, 11])
+def test_batches_of_a_token_budget_and_compact_embeddings(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Killed at the first step, inside an epoch and in the last."""
+    settings = {"dataset": str(toy), "model": "tiny-gpt2", "mode": "p-cls", "keep": 2, "shots": 20}
+    more = {"epochs": 3, "lr": 1e-3, "batch_tokens": 200, "checkpoint_seconds": 0.0}
+    steps = []
+    train_step = Learner.training_step
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Learner, batch: Batch, batch_idx: int) -> torch.Tensor:
+        steps.append(batch.input_ids.shape)
+        if len(steps) > step:
+            raise Killed
+        return train_step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Learner, "training_step", killed)
+        with pytest.raises(Killed):
+            train(RunConfig(out=str(tmp_path / "killed"), **settings, **more))
+    again = train(RunConfig(out=str(tmp_path / "killed"), **settings, **more))
+    whole = train(RunConfig(out=str(tmp_path / "whole"), **settings, **more))
+    assert_same(again.folder, whole.folder)
+    assert len({items for items, _ in steps}) > 1 or step == 1, "batches of different sizes"
+    assert all(items * tokens <= 200 for items, tokens in steps)
 
 
 def test_a_finished_run_answers_at_once(toy: Path, undisturbed: Path) -> None:

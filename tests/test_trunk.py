@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,20 @@ from hypothesis import strategies as st
 from slimcls.backbones import sources
 from slimcls.backbones.families import blocks_of, family_of
 from slimcls.backbones.truncate import open_cut
+from slimcls.config import RunConfig
 from slimcls.data.batches import Batch, collate
-from slimcls.trunk import Prefix, hidden_states, last_tokens, read_prefix, reading
+from slimcls.errors import UserError
+from slimcls.modes import make_mode
+from slimcls.train import train
+from slimcls.trunk import (
+    Prefix,
+    check_compiler,
+    compiled,
+    hidden_states,
+    last_tokens,
+    read_prefix,
+    reading,
+)
 
 FAMILIES = ["tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox"]
 PREFIX = torch.tensor([5, 17, 33, 200, 9, 41, 77, 12])
@@ -108,3 +121,74 @@ def test_any_lengths(family: str, sizes: list[int]) -> None:
     base, batch = getattr(model, model.base_model_prefix), batch_of(sizes)
     with torch.no_grad():
         torch.testing.assert_close(last_tokens(base, batch), whole(base, batch, None, 1))
+
+
+# Compiled.
+
+
+def can_compile() -> bool:
+    try:
+        check_compiler()
+    except UserError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="no C++ compiler on this machine")
+def test_compiled_steps_are_the_same() -> None:
+    """Whole prompts and shared prefixes, batches of several sizes; names stay as they are."""
+    source = sources.find("tiny-llama", None)
+    model: Any = open_cut(source, [0], head="classification", labels=["a", "b"], pad_token_id=0)
+    mode, base = make_mode("cls", None, []), model.model
+    names = model.state_dict().keys()
+    batches = [batch_of(sizes) for sizes in ([7, 3, 12], [4, 4, 9, 20])]
+
+    def losses_and_gradients() -> list[torch.Tensor]:
+        found = []
+        for batch in batches:
+            for shared in (False, True):
+                model.zero_grad()
+                loss = mode.loss(model, batch, read_prefix(base, PREFIX) if shared else None)
+                loss.backward()
+                found += [loss.detach(), *(p.grad.clone() for p in model.parameters())]
+        return found
+
+    plain = losses_and_gradients()
+    calls = []
+    with compiled(base):
+        forward = base.compiled_forward
+        base.compiled_forward = lambda **more: calls.append(1) or forward(**more)
+        fast = losses_and_gradients()
+        assert model.state_dict().keys() == names
+        with torch.no_grad():
+            mode.scores(model, batches[0], None)
+    assert len(calls) == 6, "evaluation is not compiled"
+    assert not hasattr(base, "compiled_forward")
+    for one, other in zip(plain, fast, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setattr("slimcls.trunk.shutil.which", lambda name: None)
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_without_a_compiler_nothing_is_begun(toy: Path, tmp_path: Path) -> None:
+    settings = {"dataset": str(toy), "model": "tiny-gpt2", "mode": "cls", "accelerator": "cpu"}
+    with pytest.raises(UserError, match=r"^--compile: no C\+\+ compiler"):
+        train(RunConfig(compile=True, out=str(tmp_path), **settings))
+    assert not list(tmp_path.rglob("config.yaml"))
+
+
+def test_a_compiler_that_fails_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    from torch._inductor.exc import CppCompileError
+
+    base = opened("tiny-gpt2").transformer
+    monkeypatch.setattr("slimcls.trunk.check_compiler", lambda: None)
+    with pytest.raises(UserError, match=r"--compile: torch\.compile failed"), compiled(base):
+        raise CppCompileError(["c++"], "no such header")
+    with pytest.raises(KeyError), compiled(base):
+        raise KeyError

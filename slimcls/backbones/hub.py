@@ -47,13 +47,13 @@ def fetch(repo: str, revision: str | None, check: Check) -> Fetched:
             weights, disk full.
     """
     if revision is not None and _COMMIT.fullmatch(revision):
-        cached = _cached(repo, revision)
+        cached = whole_copy(repo, revision)
         if cached is not None:
             check(cached.folder)
             return cached
     why = out_of_reach()
     if why:
-        cached = _cached(repo, revision)
+        cached = whole_copy(repo, revision)
         if cached is None:
             at = f" at {revision}" if revision else ""
             raise UserError(
@@ -104,7 +104,7 @@ def _listens(host: str, port: int) -> bool:
         return False
 
 
-def _cached(repo: str, revision: str | None) -> Fetched | None:
+def whole_copy(repo: str, revision: str | None) -> Fetched | None:
     """A whole copy in the hub's cache, or None."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError

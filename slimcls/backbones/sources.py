@@ -149,9 +149,9 @@ class _Seen(Exception):
 def look(
     name: str, revision: str | None = None, check: Callable[[Path], None] | None = None
 ) -> Source:
-    """As :func:`find`, but of a hub model config.json alone is fetched: a Source without weights.
+    """As :func:`find`, but of a hub model that is not cached whole config.json alone is fetched.
 
-    Raises UserError as :func:`find` does.
+    Such a Source has no weights. Raises UserError as :func:`find` does.
     """
 
     def seen(folder: Path) -> None:
@@ -166,8 +166,12 @@ def look(
         folder: Path = stop.args[0]
     if check:
         check(folder)
+    from slimcls.backbones import hub
+
     # The hub's cache names a snapshot's folder by its commit.
-    return Source(name, folder, f"hub:{folder.name}", ())
+    whole = hub.whole_copy(str(KNOWN.get(name, name)), folder.name)
+    weights = tuple(folder / file for file in whole.weights) if whole else ()
+    return Source(name, folder, f"hub:{folder.name}", weights)
 
 
 def _local(name: str, folder: Path, note: str, check: Callable[[Path], None] | None) -> Source:

@@ -13,7 +13,7 @@ from slimcls.backbones import sources
 from slimcls.errors import UserError
 start = time.perf_counter()
 try:
-    found = sources.find(sys.argv[1], sys.argv[2] or None)
+    found = getattr(sources, sys.argv[3])(sys.argv[1], sys.argv[2] or None)
     print(found.fingerprint, *sorted(p.name for p in found.folder.iterdir()))
     print(*[p.name for p in found.weights])
 except UserError as error:
@@ -23,10 +23,10 @@ print(time.perf_counter() - start)
 
 
 def ask(
-    url: str, home: Path, name: str, revision: str = "", **extra: str
+    url: str, home: Path, name: str, revision: str = "", how: str = "find", **extra: str
 ) -> tuple[list[str], float]:
     """What ``find`` says in a fresh process with this hub and this home, and its seconds."""
-    lines = run(url, home, ASK, name, revision, **extra)
+    lines = run(url, home, ASK, name, revision, how, **extra)
     return lines[:-1], float(lines[-1])
 
 

@@ -202,3 +202,17 @@ def test_datasets_library_reads_the_same_server(tmp_path: Path):
     with serve(tmp_path / "hub") as url:
         for revision in ("main", "refs/convert/parquet"):
             assert run(url, tmp_path / "home", _DATASET, revision)[-1] == f"2 {revision}"
+
+
+def test_a_look_fetches_no_weights(files: Path, tmp_path: Path):
+    commit = commit_of(files, "models", "org/small", "main")
+    with serve_hub(files) as hub:
+        (first, weights), _ = ask(hub.url, tmp_path, "org/small", how="look")
+        assert hub.fetched() == ["config.json"]
+        assert (first.split()[0], weights) == (f"hub:{commit}", "")
+        ask(hub.url, tmp_path, "org/small")
+        (_, weights), _ = ask(hub.url, tmp_path, "org/small", how="look")
+        url = hub.url
+    assert weights == "model.safetensors", "a whole copy is one"
+    (_, weights), _ = ask(url, tmp_path, "org/small", how="look")
+    assert weights == "model.safetensors"
