@@ -72,6 +72,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command. Returns 1 where cells failed or are left, else 0."""
     config = cli.parse(GridConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.grid")
     grid = cells.read(config.config, out=config.out, data_dir=config.data_dir)
+    _check_folder(Path(grid.cells[0].run.out))
     print(f"planning {len(grid.cells)} combinations", file=sys.stderr)
     with contextlib.ExitStack() as held:
         engine = held.enter_context(_opened(config))
@@ -172,6 +173,19 @@ def _round(
         ledger.note(cell, ended)
         shown.ended(cell, ended)
     return busy
+
+
+def _check_folder(out: Path) -> None:
+    """Refuse a folder whose results this slimcls would not read. Raises UserError."""
+    from slimcls.results import version_of
+    from slimcls.schema import RESULT, SCHEMA_VERSION
+
+    for path in sorted(out.glob(f"*/{RESULT}")):
+        if (version := version_of(path)) not in (None, SCHEMA_VERSION):
+            raise UserError(
+                f"--out {out}: {path.parent.name} has results of schema version {version}, "
+                f"this slimcls writes {SCHEMA_VERSION}; give another folder"
+            )
 
 
 def _check(ledger: Ledger) -> None:

@@ -131,6 +131,19 @@ def read_result(folder: Path) -> RunResult | None:
         raise UserError(f"{path}: not a result that slimcls wrote ({error})") from None
 
 
+def version_of(path: Path) -> int | None:
+    """The schema version of a result file; None where it is broken or has none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        found = pq.ParquetFile(path).read(["schema_version"]).to_pylist()
+    except (pa.ArrowException, OSError):
+        return None
+    version = found[0].get("schema_version") if found else None
+    return version if isinstance(version, int) else None
+
+
 def _result_files(folder: Path) -> list[Path]:
     """The result files of a folder, sorted. Raises UserError where there are none."""
     if not folder.is_dir():

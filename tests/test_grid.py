@@ -258,6 +258,17 @@ class TestRefused:
     def test_flags(self, toy: Path, tmp_path: Path, words, said):
         assert said in refused(write_grid(tmp_path / "g.yaml", toy), tmp_path / "out", *words)
 
+    def test_a_folder_of_another_schema_version(self, toy: Path, tmp_path: Path):
+        path = write_grid(tmp_path / "g.yaml", toy)
+        assert run(path, tmp_path / "out") == 0
+        (result,) = tmp_path.glob("out/*/result.parquet")
+        row = pd.read_parquet(result)
+        row["schema_version"] = 0
+        row.to_parquet(result)
+        line = refused(path, tmp_path / "out")
+        assert f"{result.parent.name} has results of schema version 0, this slimcls writes" in line
+        assert "give another folder" in line
+
     def test_no_file(self, tmp_path: Path):
         assert "no such file" in refused(tmp_path / "no.yaml", tmp_path / "out")
         with pytest.raises(UserError, match="--config: is required"):
