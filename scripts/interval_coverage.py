@@ -32,7 +32,6 @@ DESIGNS = {
     "200 of 400": (200, 400),
     "1000 of 7600": (1000, 7600),
     "200 of very many": (200, 10**7),
-    "1000 of very many": (1000, 10**7),
 }
 #: By class: its share of the items, and the accuracy of full depth and of the cut.
 ACCURACIES = {

@@ -87,16 +87,16 @@ def test_greedy_removal_is_that_of_models_opened_anew(name: str):
     left = tuple(range(6))
     before = mean_loss(model(name), texts)
     order, rises = [], []
-    while len(left) > 2:
+    while len(left) > 4:
         cuts = [tuple(i for i in left if i != gone) for gone in left]
         losses = [mean_loss(model(name, cut), texts) for cut in cuts]
         rises = rises or [loss - before for loss in losses]
         best = int(np.argmin(losses))
         order.append(left[best])
         left = cuts[best]
-    found = CRITERIA["greedy-loss"].measure(model(name), texts, keep=2)
+    found = CRITERIA["greedy-loss"].measure(model(name), texts, keep=4)
     assert found.removal_order == tuple(order)
-    assert found.kept[2] == left
+    assert found.kept[4] == left
     assert found.scores == pytest.approx(rises, abs=5e-6)
 
 

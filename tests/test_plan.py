@@ -135,7 +135,10 @@ def test_the_page_on_options_says_where_no_rows_are_spared(
     listed = [words.split() for words in re.findall(r"`(--\S+ \S+)`", row)]
     for flag, value in listed:
         field = flag.removeprefix("--").replace("-", "_")
-        more: dict[str, Any] = {field: int(value) if value.isdigit() else value, "strategy": "ddp"}
+        more: dict[str, Any] = {
+            field: int(value) if field in ("devices", "num_nodes") else value,
+            "strategy": "ddp",
+        }
         assert planned(gpt2_xl, 2, 4000, **(more | needs.get(flag, {}))).rows is None
     assert len(listed) == 8
     assert planned(gpt2_xl, 2, 4000, strategy="ddp").rows == 4000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -134,37 +135,59 @@ def can_compile() -> bool:
     return True
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not can_compile(), reason="no C++ compiler on this machine")
-def test_compiled_steps_are_the_same() -> None:
-    """Whole prompts and shared prefixes, batches of several sizes; names stay as they are."""
+def losses_and_gradients(model: Any, sizes: list[list[int]], shared: bool) -> list[torch.Tensor]:
+    """Of batches of these sizes, one after the other."""
+    found = []
+    for batch in map(batch_of, sizes):
+        model.zero_grad()
+        prefix = read_prefix(model.model, PREFIX) if shared else None
+        loss = make_mode("cls", None, []).loss(model, batch, prefix)
+        loss.backward()
+        found += [loss.detach(), *(p.grad.clone() for p in model.parameters())]
+    return found
+
+
+def classifier() -> Any:
     source = sources.find("tiny-llama", None)
-    model: Any = open_cut(source, [0], head="classification", labels=["a", "b"], pad_token_id=0)
-    mode, base = make_mode("cls", None, []), model.model
-    names = model.state_dict().keys()
-    batches = [batch_of(sizes) for sizes in ([7, 3, 12], [4, 4, 9, 20])]
+    return open_cut(source, [0], head="classification", labels=["a", "b"], pad_token_id=0)
 
-    def losses_and_gradients() -> list[torch.Tensor]:
-        found = []
-        for batch in batches:
-            for shared in (False, True):
-                model.zero_grad()
-                loss = mode.loss(model, batch, read_prefix(base, PREFIX) if shared else None)
-                loss.backward()
-                found += [loss.detach(), *(p.grad.clone() for p in model.parameters())]
-        return found
 
-    plain = losses_and_gradients()
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_is_compiled_is_the_same_function(
+    shared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken apart and put together by torch.compile, but for machine code, which takes minutes."""
+    monkeypatch.setattr("slimcls.trunk.check_compiler", lambda: None)
+    taken_apart = functools.partial(torch.compile, backend="aot_eager")
+    monkeypatch.setattr("slimcls.trunk.torch.compile", taken_apart)
+    torch.compiler.reset()
+    torch._dynamo.utils.counters.clear()
+    model, sizes = classifier(), [[7, 3, 12], [4, 4, 9, 20], [5, 2]]
+    base, names = model.model, model.state_dict().keys()
+    plain = losses_and_gradients(model, sizes, shared)
     calls = []
     with compiled(base):
         forward = base.compiled_forward
         base.compiled_forward = lambda **more: calls.append(1) or forward(**more)
-        fast = losses_and_gradients()
+        fast = losses_and_gradients(model, sizes, shared)
         assert model.state_dict().keys() == names
         with torch.no_grad():
-            mode.scores(model, batches[0], None)
-    assert len(calls) == 6, "evaluation is not compiled"
+            last_tokens(base, batch_of([3, 4]))
+    assert len(calls) == len(sizes) * (1 + shared), "evaluation is not compiled"
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 1 + shared
     assert not hasattr(base, "compiled_forward")
+    for one, other in zip(plain, fast, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_compile(), reason="no C++ compiler on this machine")
+def test_compiled_steps_are_the_same() -> None:
+    torch.compiler.reset()
+    model = classifier()
+    plain = losses_and_gradients(model, [[7, 3, 12]], False)
+    with compiled(model.model):
+        fast = losses_and_gradients(model, [[7, 3, 12]], False)
     for one, other in zip(plain, fast, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
