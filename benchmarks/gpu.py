@@ -13,18 +13,16 @@ count are missing.
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
-from functools import cached_property
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from benchmarks import harness, machine
 from benchmarks.harness import Row
+from benchmarks.made import Made
 from benchmarks.sides import Trail, check_same, slimcls_side, trainer_side
 
 RATE, TRAINER = "best square product", "Trainer at its best"
@@ -53,91 +51,23 @@ SHAPES: Shapes = {
 }
 TINY: Shapes = {"tiny GPT-2": ("gpt2", TINY_GPT2, (1, 2)), "tiny OPT": ("opt", TINY_OPT, (1, 2))}
 
-CLASSES, PAD, PREFIX = 6, 1, 200
+#: Tokens of the demonstrations in p-cls.
+PREFIX = 200
 #: Texts, shortest and longest, in tokens.
 SHORTEST, LONGEST = 16, 64
 
 
-@dataclass
-class Made:
-    """Work with made-up token ids for a model with random weights; see benchmarks.sides."""
-
-    model_type: str
-    shape: dict[str, int]
-    keep: int
-    mode: str
-    batch_tokens: int
-    steps: int
-    accelerator: str
-    pad_id: int = PAD
-
-    @cached_property
-    def config(self) -> Any:
-        """As a run would have it resolved."""
-        from slimcls.config import RunConfig
-
-        return RunConfig(
-            dataset="made",
-            mode=self.mode,  # type: ignore[arg-type]
-            keep=self.keep,
-            layers=list(range(self.keep)),
-            precision="bf16",
-            accelerator=self.accelerator,  # type: ignore[arg-type]
-            batch_size=max(1, self.batch_tokens // LONGEST),
-            epochs=1,
-            lr=1e-5,
-            checkpoint_seconds=1e9,
-        )
-
-    def model(self) -> Any:
-        """Random weights, the same every time."""
-        import torch
-        from transformers import AutoConfig, AutoModelForSequenceClassification
-
-        depth = "n_layer" if self.model_type == "gpt2" else "num_hidden_layers"
-        settings = self.shape | {depth: self.keep, "num_labels": CLASSES, "pad_token_id": PAD}
-        torch.manual_seed(0)
-        config = AutoConfig.for_model(self.model_type, **settings)
-        return AutoModelForSequenceClassification.from_config(config).eval()
-
-    @cached_property
-    def whole(self) -> list[list[int]]:
-        """Token ids, demonstrations included; none is the padding id."""
-        drawn = random.Random(0)
-        most = self.shape.get("vocab_size", 50000)
-        items = self.steps * self.config.batch_size
-        lengths = [drawn.randint(SHORTEST, LONGEST) for _ in range(items)]
-        return [self.prefix + [drawn.randrange(2, most) for _ in range(n)] for n in lengths]
-
-    @cached_property
-    def prefix(self) -> list[int]:
-        """The demonstrations."""
-        drawn = random.Random(1)
-        most = self.shape.get("vocab_size", 50000)
-        return [drawn.randrange(2, most) for _ in range(PREFIX)] if self.mode == "p-cls" else []
-
-    @property
-    def labels(self) -> list[int]:
-        """Classes in turn."""
-        return [place % CLASSES for place in range(len(self.whole))]
-
-    @property
-    def words(self) -> list[int]:
-        """No label words: there is no mode lm here."""
-        return []
-
-    def work(self, model: Any, folder: Path, *, validation: int | None = None) -> Any:
-        """What :func:`slimcls.fitting.fit` takes."""
-        from slimcls.data.batches import Items
-        from slimcls.fitting import Work
-        from slimcls.modes import make_mode
-        from slimcls.runs import Log
-
-        mode = make_mode(self.mode, None, [])
-        rest = [ids[len(self.prefix) :] for ids in self.whole]
-        held_out = Items(rest[: validation or 1], self.labels[: validation or 1])
-        train, log = Items(rest, self.labels), Log(quiet=True)
-        return Work(model, mode, self.config, train, held_out, self.prefix, folder, log)
+def load_of(
+    kind: str, shape: dict[str, int], keep: int, mode: str, tokens: int, steps: int, where: str
+) -> Made:
+    """Texts of ``tokens`` a step at most on the accelerator ``where``, in bf16."""
+    settings = {
+        "precision": "bf16",
+        "accelerator": where,
+        "batch_size": max(1, tokens // LONGEST),
+    }
+    before = PREFIX if mode == "p-cls" else 0
+    return Made(kind, shape, keep, mode, steps, (SHORTEST, LONGEST), before, settings=settings)
 
 
 def fitting(load: Made) -> tuple[Made, Trail]:
@@ -150,14 +80,15 @@ def fitting(load: Made) -> tuple[Made, Trail]:
             trainer_side(load, order, example=False)
             return load, order
         except torch.cuda.OutOfMemoryError:
-            if load.batch_tokens <= LONGEST:
+            if load.config.batch_size == 1:
                 raise
-        load = replace(load, batch_tokens=load.batch_tokens // 2)
+        fewer = {"batch_size": load.config.batch_size // 2}
+        load = replace(load, settings=load.settings | fewer)
 
 
 def measure(name: str, load: Made, repetitions: int) -> Row:
     """Both sides in turns, a repetition being a few steps; seconds of the mean step."""
-    device = "cuda" if load.accelerator == "gpu" else "cpu"
+    device = "cuda" if load.config.accelerator == "gpu" else "cpu"
     load, order = fitting(load)
     sides: dict[str, Callable[[], Any]] = {
         RATE: lambda: machine.best_gemm("bf16", device),
@@ -228,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
                 if not fnmatchcase(name, options.only):
                     continue
                 accelerator = "gpu" if gpu else "cpu"
-                load = Made(kind, shape, keep, mode, tokens, options.steps, accelerator)
+                load = load_of(kind, shape, keep, mode, tokens, options.steps, accelerator)
                 rows.append(measure(name, load, repetitions))
     if not gpu:
         print(MISSING)

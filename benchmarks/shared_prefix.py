@@ -1,0 +1,109 @@
+"""A training step of slimcls with the demonstrations computed once, and with them in every item.
+
+Mode p-cls, 16 queries of 16 tokens behind a prefix of 200 tokens, 2 layers of each family in the
+shape of a known small model with random weights, fp32, dropout off, gradients through the prefix.
+The other side is slimcls with ``--no-share-prefix``: everything else is the same on both sides, the
+saving in the last block included. A step is the whole of it: batch, loss, gradients, clipping,
+optimiser. The losses of the first three steps must agree.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from statistics import median
+from typing import Any
+
+from benchmarks import harness
+from benchmarks.harness import Row, Took
+from benchmarks.made import Made
+from benchmarks.sides import check_same, slimcls_side
+
+SHARED, PLAIN = "shared prefix", "--no-share-prefix"
+PREFIX, QUERY, BATCH, KEEP, FLOOR = 200, 16, 16, 2, 5
+STEPS = {"small": 6, "full": 14}
+
+#: Row -> model type and shape: GPT-2, OPT-125m, OPT-350m, SmolLM2-135M, Pythia-160m.
+SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "GPT-2": ("gpt2", {"n_embd": 768, "n_head": 12}),
+    "OPT, norm before": ("opt", {"hidden_size": 768, "ffn_dim": 3072, "num_attention_heads": 12}),
+    "OPT, norm after": (
+        "opt",
+        {
+            "hidden_size": 1024,
+            "ffn_dim": 4096,
+            "num_attention_heads": 16,
+            "word_embed_proj_dim": 512,
+            "do_layer_norm_before": False,
+        },
+    ),
+    "Llama-like": (
+        "llama",
+        {
+            "hidden_size": 576,
+            "intermediate_size": 1536,
+            "num_attention_heads": 9,
+            "num_key_value_heads": 3,
+            "vocab_size": 49152,
+            "tie_word_embeddings": True,
+        },
+    ),
+    "GPT-NeoX": (
+        "gpt_neox",
+        {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12},
+    ),
+}
+
+
+def measure(name: str, kind: str, shape: dict[str, Any], size: str, repetitions: int) -> Row:
+    """Both ways in turns, a repetition being one short training; seconds of its median step."""
+    settings = {"batch_size": BATCH, "precision": "32", "accelerator": "cpu"}
+    # As many token ids as a few hundred short texts have.
+    shared = Made(
+        kind,
+        shape,
+        KEEP,
+        "p-cls",
+        STEPS[size],
+        (QUERY, QUERY),
+        PREFIX,
+        settings=settings,
+        most=3000,
+    )
+    plain = replace(shared, settings=settings | {"share_prefix": False})
+    order = slimcls_side(shared).outcome
+
+    def side(load: Made) -> Took:
+        trail = slimcls_side(load).outcome
+        return Took(median(trail.step_seconds), trail)
+
+    turns = harness.alternate(
+        {SHARED: lambda: side(shared), PLAIN: lambda: side(plain)},
+        repetitions=repetitions,
+        warm_up=0,
+        check=lambda trails: check_same(trails, order, "32"),
+    )
+    faster = harness.ratio(
+        turns.seconds[PLAIN], turns.seconds[SHARED], name="times faster", at_least=FLOOR
+    )
+    return Row(name, turns.seconds, [faster], unit="s a step")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure every family (small: two), or those whose name fits ``--only``."""
+    options = harness.parser("shared_prefix", __doc__).parse_args(argv)
+    names = list(SHAPES) if options.size == "full" else ["GPT-2", "Llama-like"]
+    repetitions = options.repetitions or (5 if options.size == "full" else 3)
+    rows = [
+        measure(name, *SHAPES[name], options.size, repetitions)
+        for name in names
+        if fnmatchcase(name, options.only)
+    ]
+    settings = {"prefix": PREFIX, "query": QUERY, "batch_size": BATCH, "keep": KEEP}
+    harness.report("shared_prefix", rows, options, settings | {"steps": STEPS[options.size]})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
