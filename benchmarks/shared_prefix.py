@@ -51,7 +51,12 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "GPT-NeoX": (
         "gpt_neox",
-        {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12},
+        {
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_attention_heads": 12,
+            "vocab_size": 50304,
+        },
     ),
 }
 

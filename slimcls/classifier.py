@@ -14,7 +14,8 @@ from torch import Tensor
 from slimcls.data.batches import by_length, collate
 from slimcls.data.prompts import PromptBuilder, TextEncoder
 from slimcls.modes import Mode, make_mode
-from slimcls.trunk import Prefix, read_prefix
+from slimcls.prefix import Prefix
+from slimcls.trunk import read_prefix
 
 Encoder = PromptBuilder | TextEncoder
 

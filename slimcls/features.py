@@ -44,8 +44,9 @@ from slimcls.config import RunConfig
 from slimcls.data.batches import Batch
 from slimcls.errors import UserError
 from slimcls.modes import Classification, Mode
+from slimcls.prefix import Prefix
 from slimcls.runs import Log
-from slimcls.trunk import Prefix, last_tokens, read_prefix
+from slimcls.trunk import last_tokens, read_prefix
 from slimcls.vectors import Vectors, digest
 
 #: Raised whenever the same settings give other vectors.

@@ -17,7 +17,8 @@ from slimcls.config import RunConfig
 from slimcls.data.batches import Batch
 from slimcls.errors import Diverged
 from slimcls.modes import Mode
-from slimcls.trunk import Prefix, read_prefix
+from slimcls.prefix import Prefix
+from slimcls.trunk import read_prefix
 
 #: Share of the peak learning rate, by step and number of steps behind the warm-up: those of
 #: transformers' get_scheduler, whose module imports peft and what quantises wherever it is there.
@@ -79,18 +80,23 @@ class Learner(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch. Raises UserError where it is not a finite number."""
-        loss = self.mode.loss(self.model, batch, self.read_prefix())
+        loss = self.mode.loss(self.model, batch, self._unread_prefix())
         self._check_finite("loss", loss)
         if self.trainer.loggers:
             self.log("train_loss", loss.detach(), batch_size=len(batch.labels))
         return loss
 
-    def read_prefix(self) -> Prefix | None:
-        """Keys and values of the shared prefix with the weights as they are, or None."""
+    def _unread_prefix(self) -> Prefix | None:
+        """The shared prefix, for the batch to compute with the weights as they are; or None."""
         if not self.prefix_ids:
             return None
-        ids = torch.tensor(self.prefix_ids, device=self.device)
-        return read_prefix(getattr(self.model, self.model.base_model_prefix), ids)
+        return Prefix(torch.tensor(self.prefix_ids, device=self.device))
+
+    def read_prefix(self) -> Prefix | None:
+        """Keys and values of the shared prefix with the weights as they are, or None."""
+        prefix = self._unread_prefix()
+        base = getattr(self.model, self.model.base_model_prefix)
+        return None if prefix is None else read_prefix(base, prefix.ids)
 
     def on_validation_epoch_start(self) -> None:
         """Read the prefix once and start counting anew."""

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from slimcls.backbones.vocabulary import rows_of
 from slimcls.data.batches import Batch
-from slimcls.trunk import Prefix, hidden_states, last_tokens
+from slimcls.prefix import Prefix
+from slimcls.trunk import hidden_states, last_tokens
 
 
 class Mode:

@@ -7,17 +7,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from slimcls.backbones.families import blocks_of, family_of
 from slimcls.data.batches import Batch
 from slimcls.errors import UserError
+from slimcls.prefix import Prefix, Together, attending
 
 # Padding stands on the right, where causal attention cannot see it: no mask is needed.
 logging.getLogger("transformers.modeling_utils").addFilter(
@@ -25,33 +24,11 @@ logging.getLogger("transformers.modeling_utils").addFilter(
 )
 
 
-@dataclass(frozen=True)
-class Prefix:
-    """Keys and values of the tokens that every item of a run begins with.
-
-    ``layers`` holds one pair a kept block, each (1, heads, tokens, head size).
-    """
-
-    layers: tuple[tuple[Tensor, Tensor], ...]
-
-    def cache(self, items: int) -> DynamicCache:
-        """A fresh cache for a batch: transformers appends to a cache in place."""
-        cache = DynamicCache()
-        for place, (keys, values) in enumerate(self.layers):
-            shape = (items, -1, -1, -1)
-            cache.update(keys.expand(shape), values.expand(shape), place)
-        return cache
-
-
 def read_prefix(base: Any, prefix_ids: Tensor) -> Prefix:
-    """Run the prefix (tokens,) through the backbone; gradients flow if they are on.
-
-    A prefix read without gradients must not be used in training: the blocks would silently learn
-    from the queries alone.
-    """
-    with reading(base, prefix_ids.new_zeros(0)):
-        cache = _forward(base)(input_ids=prefix_ids[None], use_cache=True).past_key_values
-    return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers))
+    """Run the prefix (tokens,) through the backbone once and for all batches, without gradients."""
+    with torch.no_grad(), reading(base, prefix_ids.new_zeros(0)):
+        cache = base(input_ids=prefix_ids[None], use_cache=True).past_key_values
+    return Prefix(prefix_ids, tuple((layer.keys, layer.values) for layer in cache.layers))
 
 
 def hidden_states(base: Any, batch: Batch, prefix: Prefix | None = None) -> Tensor:
@@ -59,11 +36,26 @@ def hidden_states(base: Any, batch: Batch, prefix: Prefix | None = None) -> Tens
 
     Padding stands on the right, so causal attention never sees it and no mask is needed.
     """
+    if prefix is not None and not prefix.layers:
+        return _together(base, batch, prefix)
     if prefix is None:
         return _forward(base)(input_ids=batch.input_ids, use_cache=False).last_hidden_state
-    cache = prefix.cache(len(batch.lengths))
-    out = _forward(base)(input_ids=batch.input_ids, past_key_values=cache, use_cache=True)
+    with attending(base.config):
+        out = _forward(base)(input_ids=batch.input_ids, past_key_values=prefix, use_cache=True)
     return out.last_hidden_state
+
+
+def _together(base: Any, batch: Batch, prefix: Prefix) -> Tensor:
+    both = Together(prefix.ids, batch.input_ids)
+    with attending(base.config):
+        out = _forward(base)(
+            input_ids=both.ids(),
+            position_ids=both.places(),
+            past_key_values=both,
+            use_cache=True,
+        )
+    own = out.last_hidden_state[0, len(prefix.ids) :]
+    return own.unflatten(0, batch.input_ids.shape)
 
 
 def last_tokens(base: Any, batch: Batch, prefix: Prefix | None = None, count: int = 1) -> Tensor:
@@ -74,7 +66,8 @@ def last_tokens(base: Any, batch: Batch, prefix: Prefix | None = None, count: in
     items, tokens = batch.input_ids.shape
     ends = torch.arange(items, device=batch.lengths.device) * tokens + batch.lengths
     places = (ends[:, None] - torch.arange(count, 0, -1, device=ends.device)).flatten()
-    with reading(base, places):
+    first = len(prefix.ids) if prefix is not None and not prefix.layers else 0
+    with reading(base, first + places):
         hidden = hidden_states(base, batch, prefix)
     return hidden.flatten(0, 1).index_select(0, places).view(items, count, -1)
 

@@ -15,8 +15,21 @@ import pytest
 import torch
 from conftest import ROOT
 
-from benchmarks import gpu, growth, harness, machine, opening, rival, sides, table, training
+from benchmarks import (
+    gpu,
+    growth,
+    harness,
+    machine,
+    opening,
+    rival,
+    shared_prefix,
+    sides,
+    table,
+    training,
+    vocabulary,
+)
 from benchmarks.harness import Different, Figure, Row, Took
+from benchmarks.made import CLASSES, PAD, Made
 from benchmarks.workload import Workload, prepare
 from slimcls.backbones.tiny import make_model
 
@@ -242,6 +255,54 @@ def test_another_model_is_refused(checkpoints: tuple[Path, Path], monkeypatch: p
         opening.measure("made", *checkpoints, [1, 3], repetitions=1)
 
 
+# Shared prefix and vocabulary
+
+SMALL = {"n_embd": 32, "n_head": 2, "vocab_size": 400}
+
+
+def test_a_shared_prefix_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch):
+    row = shared_prefix.measure("made", "gpt2", SMALL, "small", repetitions=1)
+    assert list(row.sides) == [shared_prefix.SHARED, shared_prefix.PLAIN]
+    monkeypatch.setattr("slimcls.prefix.Together.places", lambda self: torch.arange(456)[None])
+    with pytest.raises(Different, match="losses"):
+        shared_prefix.measure("made", "gpt2", SMALL, "small", repetitions=1)
+
+
+@pytest.mark.parametrize("name", shared_prefix.SHAPES)
+def test_shapes_are_those_of_known_small_models(name: str):
+    kind, shape = shared_prefix.SHAPES[name]
+    depth = {"OPT, norm after": 24, "Llama-like": 30}.get(name, 12)
+    with torch.device("meta"):
+        base = Made(kind, shape, depth, "cls", 1, (1, 1)).model().base_model
+    known = {
+        "GPT-2": 124_439_808,
+        "OPT, norm before": 125_239_296,
+        "OPT, norm after": 331_196_416,
+        "Llama-like": 134_515_008,
+        "GPT-NeoX": 123_689_472,
+    }
+    assert sum(p.numel() for p in base.parameters()) == known[name]
+
+
+def work_on_made_ids(compact: bool) -> Made:
+    settings = {"batch_size": 4, "precision": "32", "accelerator": "cpu"}
+    more = settings | {"compact_vocabulary": compact}
+    return Made("gpt2", SMALL, 1, "cls", 6, (3, 9), settings=more, most=90)
+
+
+def test_memory_of_rows_in_use_is_counted_and_weights_compared():
+    compact, everything = work_on_made_ids(True), work_on_made_ids(False)
+    row = vocabulary.measure("made", compact, everything, 0.6, repetitions=1)
+    rows = 400 - len({token for ids in compact.whole for token in ids} | {PAD})
+    model = compact.model()
+    counts = 4 * len(list(model.parameters()))  # of steps, which the optimiser keeps
+    all_of_it = 3 * 4 * sum(p.numel() for p in model.parameters()) + counts
+    assert row.figures[0].value == pytest.approx(1 - 3 * 4 * 32 * rows / all_of_it)
+    everything.config.weight_decay = 0.5
+    with pytest.raises(Different, match="weights"):
+        vocabulary.measure("made", compact, everything, 0.6, repetitions=1)
+
+
 # GPU and growth
 
 
@@ -260,16 +321,16 @@ def test_without_a_gpu_the_missing_rows_are_said(
 @pytest.mark.parametrize("model", [*gpu.SHAPES, *gpu.TINY])
 def test_shapes_are_those_of_the_real_models(model: str):
     kind, shape, depths = (gpu.SHAPES | gpu.TINY)[model]
-    made = gpu.Made(kind, shape, depths[-1], "p-cls", 512, 3, "cpu")
+    made = gpu.load_of(kind, shape, depths[-1], "p-cls", 512, 3, "cpu")
     with torch.device("meta"):
         parameters = sum(p.numel() for p in made.model().parameters())
     full = {"GPT-2 XL": 1_557_611_200, "OPT-1.3B": 1_315_758_080}
-    head = gpu.CLASSES * shape.get("n_embd", shape.get("hidden_size", 0))
+    head = CLASSES * shape.get("n_embd", shape.get("hidden_size", 0))
     assert parameters == full.get(model, parameters - head) + head
     shortest = min(len(ids) for ids in made.whole)
     assert shortest >= gpu.PREFIX + gpu.SHORTEST
     assert all(ids[: gpu.PREFIX] == made.prefix for ids in made.whole)
-    assert gpu.PAD not in {token for ids in made.whole for token in ids}
+    assert PAD not in {token for ids in made.whole for token in ids}
 
 
 def test_a_figure_is_drawn_for_each_axis(tmp_path: Path):

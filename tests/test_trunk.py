@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoConfig, AutoModel
 
 from slimcls.backbones import sources
 from slimcls.backbones.families import blocks_of, family_of
@@ -19,9 +20,9 @@ from slimcls.config import RunConfig
 from slimcls.data.batches import Batch, collate
 from slimcls.errors import UserError
 from slimcls.modes import make_mode
+from slimcls.prefix import Prefix
 from slimcls.train import train
 from slimcls.trunk import (
-    Prefix,
     check_compiler,
     compiled,
     hidden_states,
@@ -45,35 +46,70 @@ def batch_of(sizes: list[int]) -> Batch:
     return collate([(place, item, 0) for place, item in enumerate(ids)], 0)
 
 
-def whole(base: Any, batch: Batch, prefix: Prefix | None, count: int) -> torch.Tensor:
-    """The same hidden states, taken out of all of them."""
-    hidden = hidden_states(base, batch, prefix)
+def whole(base: Any, batch: Batch, count: int, prefix: torch.Tensor = PREFIX[:0]) -> torch.Tensor:
+    """The same hidden states by plain transformers: the prefix in every item, nothing left out."""
+    repeated = prefix.expand(len(batch.lengths), -1)
+    ids = torch.cat([repeated, batch.input_ids], dim=1)
+    hidden = base(input_ids=ids, use_cache=False).last_hidden_state[:, len(prefix) :]
     return torch.stack([h[n - count : n] for h, n in zip(hidden, batch.lengths, strict=True)])
 
 
-def prefix_in_full(base: Any) -> Prefix:
-    cache = base(input_ids=PREFIX[None], use_cache=True).past_key_values
-    return Prefix(tuple((layer.keys, layer.values) for layer in cache.layers))
-
-
+@pytest.mark.usefixtures("exact_norms")
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("keep", [1, 3])
 @pytest.mark.parametrize("prefixed", [False, True])
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_same_states_and_gradients(family: str, keep: int, prefixed: bool, count: int) -> None:
-    batch = batch_of([7, 3, 12, 5])
+@pytest.mark.parametrize("longest", [12, 40])
+def test_the_same_states_and_gradients(
+    family: str, keep: int, prefixed: bool, count: int, longest: int
+) -> None:
+    batch = batch_of([7, 3, longest, 5])
     found = []
-    for in_full in (True, False):
+    for plainly in (True, False):
         model = opened(family, keep)
         base = getattr(model, model.base_model_prefix)
-        read = prefix_in_full if in_full else lambda base: read_prefix(base, PREFIX)
-        prefix = read(base) if prefixed else None
-        states = (whole if in_full else last_tokens)(base, batch, prefix, count)
+        if plainly:
+            states = whole(base, batch, count, PREFIX if prefixed else PREFIX[:0])
+        else:
+            states = last_tokens(base, batch, Prefix(PREFIX) if prefixed else None, count)
         states.square().sum().backward()
         found.append([states, *(p.grad for p in model.parameters() if p.grad is not None)])
     assert found[0][0].shape[:2] == (4, count)
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("longest", [12, 40])
+def test_a_prefix_read_before_gives_the_same_states(family: str, longest: int) -> None:
+    model = opened(family, 3)
+    base, batch = getattr(model, model.base_model_prefix), batch_of([7, 3, longest, 5])
+    with torch.no_grad():
+        states = last_tokens(base, batch, read_prefix(base, PREFIX), 2)
+        torch.testing.assert_close(states, whole(base, batch, 2, PREFIX), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("model_type", ["mistral", "qwen2", "qwen3", "smollm3"])
+@pytest.mark.parametrize("longest", [12, 40])
+def test_a_sliding_window_slides_over_the_prefix_too(model_type: str, longest: int) -> None:
+    more = {"qwen2": {"use_sliding_window": True, "max_window_layers": 1}}
+    more["qwen3"] = more["smollm3"] = more["qwen2"]
+    config = AutoConfig.for_model(
+        model_type, hidden_size=32, intermediate_size=48, num_hidden_layers=3, vocab_size=512, pad_token_id=0,
+        num_attention_heads=4, num_key_value_heads=2, head_dim=8, sliding_window=6,
+        **more.get(model_type, {}),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    base = AutoModel.from_config(config).double().eval()
+    batch = batch_of([7, 3, longest, 5])
+    states = last_tokens(base, batch, Prefix(PREFIX), 3)
+    torch.testing.assert_close(states, whole(base, batch, 3, PREFIX), rtol=1e-9, atol=1e-9)
+    with torch.no_grad():
+        states = last_tokens(base, batch, read_prefix(base, PREFIX), 3)
+    torch.testing.assert_close(states, whole(base, batch, 3, PREFIX), rtol=1e-9, atol=1e-9)
+    config.sliding_window, wide = 5, states
+    states = last_tokens(AutoModel.from_config(config).double(), batch, Prefix(PREFIX), 3)
+    assert not torch.allclose(states, wide), "or no window slides"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -121,7 +157,7 @@ def test_any_lengths(family: str, sizes: list[int]) -> None:
     model = opened(family)
     base, batch = getattr(model, model.base_model_prefix), batch_of(sizes)
     with torch.no_grad():
-        torch.testing.assert_close(last_tokens(base, batch), whole(base, batch, None, 1))
+        torch.testing.assert_close(last_tokens(base, batch), whole(base, batch, 1))
 
 
 # Compiled.
@@ -140,7 +176,7 @@ def losses_and_gradients(model: Any, sizes: list[list[int]], shared: bool) -> li
     found = []
     for batch in map(batch_of, sizes):
         model.zero_grad()
-        prefix = read_prefix(model.model, PREFIX) if shared else None
+        prefix = Prefix(PREFIX) if shared else None
         loss = make_mode("cls", None, []).loss(model, batch, prefix)
         loss.backward()
         found += [loss.detach(), *(p.grad.clone() for p in model.parameters())]
@@ -173,8 +209,8 @@ def test_what_is_compiled_is_the_same_function(
         assert model.state_dict().keys() == names
         with torch.no_grad():
             last_tokens(base, batch_of([3, 4]))
-    assert len(calls) == len(sizes) * (1 + shared), "evaluation is not compiled"
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 1 + shared
+    assert len(calls) == len(sizes), "evaluation is not compiled"
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 1 + shared, "short and long"
     assert not hasattr(base, "compiled_forward")
     for one, other in zip(plain, fast, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

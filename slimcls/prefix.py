@@ -1,0 +1,175 @@
+"""What every item of a run begins with, and how a batch attends to it without repeating it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's own name
+from torch import Tensor
+from transformers import AttentionInterface
+
+#: What transformers calls :func:`attend` by.
+ATTENTION = "slimcls-prefix"
+
+#: The prefix's part and the batch's own, of keys or of values: (1 or items, heads, tokens, size).
+Parts = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The tokens that every item of a run begins with: ``ids`` (tokens,).
+
+    Where ``layers`` are known, a pair of keys and values (1, heads, tokens, head size) a kept
+    block, batches attend to those. Where there are none, every batch computes them once for all its
+    items: in training, where gradients go through them.
+    """
+
+    ids: Tensor
+    layers: tuple[Parts, ...] = ()
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        """How many tokens; transformers asks its caches so."""
+        return len(self.ids)
+
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Parts, Parts]:
+        """Give a block's own keys and values together with the prefix's; nothing is kept."""
+        before = self.layers[layer]
+        return (before[0], keys), (before[1], values)
+
+
+@dataclass(frozen=True)
+class Together:
+    """Prefix and batch as one sequence: the prefix's tokens, then those of each item in turn.
+
+    Everything but attention is then one product for both.
+    """
+
+    prefix: Tensor
+    """Its token ids (tokens,)."""
+    items: Tensor
+    """Token ids (items, tokens)."""
+
+    def ids(self) -> Tensor:
+        """The one sequence (1, tokens)."""
+        return torch.cat([self.prefix, self.items.flatten()])[None]
+
+    def places(self) -> Tensor:
+        """Positions of its tokens (1, tokens): every item goes on where the prefix ends."""
+        count, device = len(self.prefix), self.prefix.device
+        own = count + torch.arange(self.items.shape[1], device=device)
+        return torch.cat([torch.arange(count, device=device), own.repeat(len(self.items))])[None]
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        """Nothing was computed before; transformers asks its caches so."""
+        return 0
+
+    def update(self, keys: Tensor, values: Tensor, *_: Any) -> tuple[Parts, Parts]:
+        """Part a block's keys and values."""
+        return self.part(keys), self.part(values)
+
+    def part(self, vectors: Tensor) -> Parts:
+        """(1, heads, tokens, size) as (1, heads, prefix tokens, size) and (items, heads, ...)."""
+        prefix, own = vectors.split([len(self.prefix), self.items.numel()], 2)
+        return prefix, own[0].unflatten(1, self.items.shape).transpose(0, 1)
+
+
+@contextmanager
+def attending(config: Any) -> Iterator[None]:
+    """Inside, a model with this config takes a Prefix or Together in the place of its cache."""
+    before = config._attn_implementation
+    config._attn_implementation = ATTENTION
+    try:
+        yield
+    finally:
+        config._attn_implementation = before
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    keys: Parts,
+    values: Parts,
+    attention_mask: None,
+    *,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    **_: Any,
+) -> tuple[Tensor, None]:
+    """Causal attention (items, tokens, heads, size) of a batch to the prefix and to itself.
+
+    ``query`` is (items, heads, tokens, size), or one sequence as :class:`Together` makes it; keys
+    and values may have fewer heads, each for a group of query heads. Padding stands on the right,
+    where nothing sees it.
+    """
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    how = (scaling, dropout, sliding_window)
+    if len(query) == len(keys[1]) and query.shape[2] == keys[1].shape[2]:
+        return _to_both(query, keys, values, *how), None
+    prefix, (items, _heads, tokens, _size) = keys[0].shape[2], keys[1].shape
+    first, rest = query.split([prefix, items * tokens], 2)
+    rest = rest[0].unflatten(1, (items, tokens)).transpose(0, 1)
+    alone = _whole(first, keys[0], values[0], *how)
+    return torch.cat([alone, _to_both(rest, keys, values, *how).flatten(0, 1)[None]], 1), None
+
+
+def _to_both(
+    query: Tensor, keys: Parts, values: Parts, scaling: float, dropout: float, window: int | None
+) -> Tensor:
+    items, _heads, tokens, size = query.shape
+    # Keys and values repeated for every item would be more numbers than the scores are.
+    if tokens <= 2 * size:
+        return _in_parts(query * scaling, keys, values, dropout, window)
+    all_keys, all_values = (
+        torch.cat([one.expand(items, -1, -1, -1), own], 2) for one, own in (keys, values)
+    )
+    return _whole(query, all_keys, all_values, scaling, dropout, window)
+
+
+def _whole(
+    query: Tensor, keys: Tensor, values: Tensor, scaling: float, dropout: float, window: int | None
+) -> Tensor:
+    """Attention of the last tokens of a sequence to all of it."""
+    seen = _seen(keys.shape[2], query.shape[2], window, query.device)
+    grouped = keys.shape[1] != query.shape[1]
+    out = F.scaled_dot_product_attention(
+        query, keys, values, attn_mask=seen, dropout_p=dropout, scale=scaling, enable_gqa=grouped
+    )
+    return out.transpose(1, 2)
+
+
+def _seen(all_: int, tokens: int, window: int | None, device: torch.device) -> Tensor:
+    """Which of all tokens each of the last ones sees (tokens, all)."""
+    places = torch.arange(all_, device=device)
+    back = places[all_ - tokens :, None] - places[None]
+    return (back >= 0) if window is None else (back >= 0) & (back < window)
+
+
+def _in_parts(
+    query: Tensor, keys: Parts, values: Parts, dropout: float, window: int | None
+) -> Tensor:
+    """All items' queries meet the prefix in one product; each item's meet its own tokens."""
+    items, heads, tokens, size = query.shape
+    groups, prefix = keys[0].shape[1:3]
+    split = (groups, heads // groups, tokens)
+    rows = (groups, items, heads // groups * tokens)
+    query = query.unflatten(1, split[:2]).transpose(0, 1).reshape(*rows, size)
+    own_keys, own_values = keys[1].transpose(0, 1), values[1].transpose(0, 1)
+    before = query.flatten(1, 2) @ keys[0][0].transpose(1, 2)
+    scores = torch.cat([before.view(*rows, prefix), query @ own_keys.transpose(2, 3)], -1)
+    hidden = ~_seen(prefix + tokens, tokens, window, query.device).repeat(split[1], 1)
+    scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
+    exact = torch.promote_types(scores.dtype, torch.float32)
+    weights = F.softmax(scores, -1, dtype=exact).to(values[0].dtype)
+    weights = F.dropout(weights, dropout) if dropout else weights
+    to_prefix, to_own = weights.split([prefix, tokens], -1)
+    out = (to_prefix.flatten(1, 2) @ values[0][0]).view(*rows, size) + to_own @ own_values
+    out = out.unflatten(2, split[1:])
+    return out.permute(1, 3, 0, 2, 4).reshape(items, tokens, heads, size)
+
+
+AttentionInterface.register(ATTENTION, attend)
