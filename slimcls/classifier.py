@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ class Classifier:
     """Classifies texts with a cut model, the way it was trained.
 
     Batches are sorted by length and the demonstrations are read once, neither of which changes a
-    prediction. Weights must not change between calls.
+    prediction. Weights must not change between calls. Threads may share one: they take turns.
     """
 
     def __init__(
@@ -44,6 +45,8 @@ class Classifier:
         self.encoder, self.labels = encoder, list(labels)
         self.prefix_ids = shared_prefix(encoder)
         self._prefix: Prefix | None = None
+        # A batch changes the model's modules for as long as it is computed.
+        self._turn = threading.Lock()
 
     def predict(
         self, texts: Sequence[str], batch_size: int = 64, done: Callable[[int], Any] | None = None
@@ -69,10 +72,10 @@ class Classifier:
         rest = [item[len(self.prefix_ids) :] for item in ids]
         device = self.model.device
         for places in by_length([len(item) for item in rest], batch_size):
-            batch = collate([(place, rest[place], 0) for place in places], 0)
-            scores[places] = self.mode.scores(
-                self.model, batch.to(device), self._read_prefix()
-            ).cpu()
+            batch = collate([(place, rest[place], 0) for place in places], 0).to(device)
+            with self._turn:
+                found = self.mode.scores(self.model, batch, self._read_prefix())
+            scores[places] = found.cpu()
             if done:
                 done(len(places))
         return scores

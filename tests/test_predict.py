@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -75,6 +76,14 @@ def read_back(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     lines = path.read_text().splitlines()
     return pd.DataFrame([line.split("\t") for line in lines], columns=[*ADDED, "text"])
+
+
+def test_threads_share_a_classifier(run: Path, expected: dict[str, Prediction]) -> None:
+    classifier = slimcls.load(run)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda text: classifier.predict([text])[0], TEXTS * 4))
+    for text, one in zip(TEXTS * 4, found, strict=True):
+        assert one.probabilities == pytest.approx(expected[text].probabilities, abs=1e-5)
 
 
 def test_a_text(run: Path, capsys: pytest.CaptureFixture[str], command: Command) -> None:
