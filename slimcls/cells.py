@@ -41,6 +41,9 @@ class Search:
     by: By = "validation_accuracy"
     budget: int | None = None
     """Most candidates a group; they are drawn from all, the same for every group."""
+    at: dict[str, Any] | None = None
+    """Settings of the groups that search. The others, which differ from one of these in their cut
+    alone, take what it chooses. None: every group searches for itself."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +67,13 @@ class Grid:
     def groups(self) -> list[Group]:
         """Cells that differ in nothing but the seed and the searched settings."""
         over = self.search.over if self.search else ()
-        free = NO_AXES | {"seed", *over}
-        found: dict[str, list[Cell]] = {}
-        for cell in self.cells:
-            settings = dataclasses.asdict(cell.run).items()
-            rest = {name: value for name, value in settings if name not in free}
-            found.setdefault(repr(rest), []).append(cell)
-        return [Group(tuple(cells), over) for cells in found.values()]
+        found = _alike(self.cells, NO_AXES | {"seed", *over})
+        groups = [Group(tuple(cells), over) for cells in found.values()]
+        if self.search is None or self.search.at is None:
+            return groups
+        at = self.search.at
+        searching = [g for g in groups if g.matches(at)]
+        return [g if g in searching else _following(g, searching, at) for g in groups]
 
 
 @dataclass(frozen=True)
@@ -79,10 +82,14 @@ class Group:
 
     cells: tuple[Cell, ...]
     over: tuple[str, ...]
+    guide: Group | None = None
+    """The group whose choice this one takes; None where it searches for itself."""
 
     @property
     def candidates(self) -> tuple[Cell, ...]:
-        """Every candidate at the group's first seed."""
+        """Every candidate at the group's first seed; none where another group searches."""
+        if self.guide:
+            return ()
         return tuple(cell for cell in self.cells if cell.run.seed == self.cells[0].run.seed)
 
     @property
@@ -97,6 +104,38 @@ class Group:
     def settings(self, cell: Cell) -> Combination:
         """The searched settings of a cell."""
         return {name: getattr(cell.run, name) for name in self.over}
+
+    def matches(self, settings: Combination) -> bool:
+        """Whether its runs have these settings."""
+        run = self.cells[0].run
+        return all(getattr(run, name) == value for name, value in settings.items())
+
+
+#: Settings that make one cut of a model another.
+CUT_SETTINGS = frozenset({"keep", "layers", "select", "scores"})
+
+
+def _alike(cells: Sequence[Cell], free: frozenset[str]) -> dict[str, list[Cell]]:
+    """Cells by all their settings but the free ones."""
+    found: dict[str, list[Cell]] = {}
+    for cell in cells:
+        settings = dataclasses.asdict(cell.run).items()
+        rest = {name: value for name, value in settings if name not in free}
+        found.setdefault(repr(rest), []).append(cell)
+    return found
+
+
+def _following(group: Group, searching: Sequence[Group], at: Combination) -> Group:
+    """The group with the one whose choice it takes. Raises UserError where there is none."""
+    free = NO_AXES | CUT_SETTINGS | {"seed", *group.over}
+    for guide in searching:
+        if len(_alike([guide.cells[0], group.cells[0]], free)) == 1:
+            return dataclasses.replace(group, guide=guide)
+    wanted = ", ".join(f"{name} {value}" for name, value in at.items())
+    raise UserError(
+        f"choose: at: {group.cells[0].label} has no cell with {wanted}, alike in all but its cut, "
+        "to take its settings from"
+    )
 
 
 #: What every label says, ahead of the other settings that vary.
@@ -147,7 +186,9 @@ def _grid(name: str, content: dict[str, Any], given: dict[str, Any]) -> Grid:
     # Runs that stand in several blocks are one.
     runs = {repr(run): run for run in (_run(c, varying) for c in kept)}
     cells = (Cell(run, label(dataclasses.asdict(run), varying)) for run in runs.values())
-    return Grid(name, tuple(cells), search)
+    made = Grid(name, tuple(cells), search)
+    made.groups()  # says now what the search lacks
+    return made
 
 
 def _mappings(content: dict[str, Any], key: str, default: list[Any]) -> list[dict[str, Any]]:
@@ -223,7 +264,17 @@ def _search(content: Any) -> Search:
         raise UserError(f"choose: budget {budget}: a number of candidates, at least 2")
     if not over:
         raise UserError("choose: over: names no setting; as in 'over: [lr, epochs]'")
-    return Search(over=over, by=by, budget=budget)
+    return Search(over=over, by=by, budget=budget, at=_at(content.get("at")))
+
+
+def _at(content: Any) -> Combination | None:
+    """One value for each of some settings of the cut."""
+    if content is None:
+        return None
+    if not isinstance(content, dict) or not content or not set(content) <= CUT_SETTINGS:
+        names = ", ".join(sorted(CUT_SETTINGS))
+        raise UserError(f"choose: at: a mapping of {names}, as in '{{keep: 30}}'")
+    return {name: cli.typed(RunConfig, name, value) for name, value in content.items()}
 
 
 def _check_search(search: Search, blocks: list[dict[str, list[Any]]]) -> None:
@@ -231,8 +282,10 @@ def _check_search(search: Search, blocks: list[dict[str, list[Any]]]) -> None:
     for name in search.over:
         if name == "seed":
             raise UserError("choose: over: seed: seeds are repeats, never chosen")
+        if name not in _DEFAULTS:
+            raise UserError.unknown("setting in choose", name, set.intersection(*map(set, blocks)))
         if any(name not in block for block in blocks):
-            raise UserError.unknown("axis in choose", name, set.intersection(*map(set, blocks)))
+            raise UserError(f"choose: over: {name}: needs a list of values, as in '{name}: [A, B]'")
     counts = {len(_candidates(block, search)) for block in blocks}
     if len(counts) > 1:
         raise UserError(

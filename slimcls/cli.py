@@ -261,7 +261,11 @@ def _unknown_setting(key: str, known: set[str]) -> UserError:
     ours = ELSEWHERE.get("--" + key.replace("_", "-"), "")[2:]
     if ours and known & {ours, ours.replace("-", "_")}:
         return UserError(f"unknown setting {key!r}; did you mean {ours!r}?")
-    return UserError.unknown("setting", key, known)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    # They are too many to be listed in a line.
+    return UserError(
+        f"unknown setting {key!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help")
+    )
 
 
 def _yaml_word(value: Any) -> str:

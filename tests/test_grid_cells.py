@@ -145,6 +145,7 @@ def test_without_a_search_every_run_is_a_group_over_seeds():
 
 WRONG = {
     "unknown axis": ({"keap": [1, 2]}, "unknown setting 'keap'; did you mean 'keep'?"),
+    "like no axis": ({"qqq": [1, 2]}, "unknown setting 'qqq'; see --help"),
     "another trainer's": ({"learning_rate": [1e-4]}, "did you mean 'lr'?"),
     "empty axis": ({"keep": []}, "keep: an axis without values"),
     "no layers": ({"layers": []}, "layers: an axis without values"),
@@ -170,7 +171,13 @@ WRONG = {
     "an axis that tells nothing apart": ({"out": ["a", "b"]}, "out: takes one value"),
     "choose nothing": ({"choose": {"over": []}}, "names no setting"),
     "choose without over": ({"choose": {"budget": 2}}, "choose: must be a mapping"),
-    "choose what is no axis": ({"choose": {"over": ["lr"]}, "keep": [1, 2]}, "unknown axis"),
+    "choose what is no axis": (
+        {"choose": {"over": ["lr"]}, "keep": [1, 2]}, "choose: over: lr: needs a list of values",
+    ),
+    "choose what is no setting": (
+        {"choose": {"over": ["lrr"]}, "lr": [1e-3, 1e-2]},
+        "unknown setting in choose 'lrr'; did you mean 'lr'?",
+    ),
     "choose one of one": ({"choose": {"over": ["lr"]}, "lr": [1e-3]}, "one candidate only"),
     "choose seeds": ({"choose": {"over": ["seed"]}, "seed": [1, 2]}, "never chosen"),
     "choose by test": (
@@ -204,6 +211,7 @@ def test_what_is_wrong_is_said_in_one_line(content, said):
     assert said in line
     assert "some.yaml: " in line
     assert "\n" not in line
+    assert len(line) < 300, "no list of all settings"
 
 
 def test_a_dataset_is_needed(tmp_path):
