@@ -224,6 +224,57 @@ def part_removal(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@_styled
+def selections(table: pd.DataFrame) -> Figure:
+    """Cuts by other rules against the first layers, in points with interval: a panel a task.
+
+    ``table`` has columns task, family, keep, rule, difference, low, high.
+    """
+    tasks = list(dict.fromkeys(table.task))
+    rows = max(table.groupby("task").size())
+    figure, panels = _panels(len(tasks), height=1.2 + 0.26 * rows)
+    several = [name for name in ("family", "keep") if table[name].nunique() > 1]
+    before = {"family": "", "keep": "keep "}
+    for axes, task in zip(panels, tasks, strict=True):
+        here = table[table.task == task].iloc[::-1]
+        names = [
+            ", ".join([*(f"{before[name]}{row[name]}" for name in several), row["rule"]])
+            for row in here.to_dict("records")
+        ]
+        middle = 100 * here.difference
+        ends = [100 * (here.difference - here.low), 100 * (here.high - here.difference)]
+        places = range(len(here))
+        axes.errorbar(middle, places, xerr=ends, capsize=2, **_line(_LINES[0]) | {"ls": "none"})
+        axes.axvline(0, color="0.45", lw=1)
+        axes.set_yticks(places, names, fontsize=7)
+        axes.margins(y=0.08)
+        _label(axes, task, "points above or below the first layers", "")
+    return figure
+
+
+@_styled
+def profiles(table: pd.DataFrame) -> Figure:
+    """Layer scores with their intervals against the layer's number: a panel a criterion.
+
+    ``table`` has columns criterion, text, layer, score, low, high.
+    """
+    names = list(dict.fromkeys(table.criterion))
+    figure, panels = _panels(len(names))
+    for axes, name in zip(panels, names, strict=True):
+        here = table[table.criterion == name]
+        texts = here.groupby("text", sort=False)
+        for place, ((text, rows), style) in enumerate(zip(texts, cycle(_LINES), strict=False)):
+            # Side by side, so that no interval hides another.
+            aside = 0.15 * (place - (texts.ngroups - 1) / 2)
+            # A quantile of the bootstrap may lie beyond the score itself.
+            ends = [(rows.score - rows.low).clip(lower=0), (rows.high - rows.score).clip(lower=0)]
+            axes.errorbar(rows.layer + aside, rows.score, yerr=ends, label=text, **_line(style))
+        axes.set_yscale("log" if (here.low > 0).all() else "linear")
+        _label(axes, name, "layer", "score")
+    _one_legend(figure, panels)
+    return figure
+
+
 def save(figure: Figure, path: Path) -> None:
     """Write PNG and SVG beside each other, the same bytes for the same figure.
 

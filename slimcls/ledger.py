@@ -90,7 +90,7 @@ class Ledger:
 
     def choice(self, group: Group) -> Choice | None:
         """The settings chosen for a group, once every candidate is done or has diverged."""
-        search = self.grid.search
+        search, group = self.grid.search, group.guide or group
         if search is None or not group.searches:
             return None
         candidates = []
@@ -104,11 +104,12 @@ class Ledger:
 
     def choices(self) -> list[Choice]:
         """All choices made so far."""
-        return [choice for group in self.groups if (choice := self.choice(group))]
+        searching = [group for group in self.groups if group.guide is None]
+        return [choice for group in searching if (choice := self.choice(group))]
 
     def chosen(self, group: Group) -> tuple[Cell, ...]:
         """The cells that stand for a group, every seed; none before the choice."""
-        if not group.searches:
+        if not (group.guide or group).searches:
             return group.cells
         choice = self.choice(group)
         return group.of(choice.settings) if choice else ()
@@ -128,7 +129,9 @@ class Ledger:
         """Groups whose choice is still to come, with how many cells will follow it."""
         for group in self.groups:
             if not self.chosen(group):
-                yield group, len(group.of(group.settings(group.cells[0]))) - 1
+                # The best candidate is one of its group's cells, and due already.
+                one = group.of(group.settings(group.cells[0]))
+                yield group, len(one) - group.searches
 
     def to_do(self, *, retry_failed: bool = False) -> list[Cell]:
         """What can be worked on now."""
@@ -158,6 +161,7 @@ class Ledger:
         known = self.seconds()
         each = [known[cell] for cell in self.to_do(retry_failed=True)]
         for group, cells in self.waiting():
-            some = [value for cell in group.candidates if (value := known[cell])]
+            like = group.candidates or group.cells
+            some = [value for cell in like if (value := known[cell])]
             each += [median(some) if some else None] * cells
         return sum(value for value in each if value), sum(value is None for value in each)

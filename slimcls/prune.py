@@ -38,7 +38,7 @@ def prune(config: PruneConfig) -> Pruned:
     about = folder.describe(
         source,
         layers,
-        select="layers" if config.layers else config.select,
+        select="layers" if config.layers else config.rule,
         scores=scores,
         text=parts.scoring.name if parts and scores else "",
     )
@@ -123,7 +123,7 @@ def quantise(config: PruneConfig) -> pd.DataFrame:
 
     subject, about = _classifier(config, parts) if config.classifier else _model(config, parts)
     path = Path(config.out) / "known-bits.json"
-    known, keep_known = _kept_file(path, [*about, config.select, config.keep, config.seed])
+    known, keep_known = _kept_file(path, [*about, config.rule, config.keep, config.seed])
     return bits.compare(subject, known, keep_known)
 
 
@@ -137,7 +137,7 @@ def _model(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
     depth = depth_of(read_config(source))
     held_out = _sample(config, parts.held_out.drawn(config.held_out, config.seed), source)
     labelled = _labelled(config, source) if config.dataset else None
-    sample = _scoring_sample(config, parts.scoring, source, [config.select])
+    sample = _scoring_sample(config, parts.scoring, source, [config.rule])
     subject = Subject(
         lambda: open_cut(source, range(depth), head="lm"),
         lambda model: _choice(config, model, sample),
@@ -149,6 +149,8 @@ def _model(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
 def _classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
     """A finished run, measured on its own test items."""
     from slimcls import artefact
+    from slimcls.backbones.families import blocks_of
+    from slimcls.backbones.selectors import check_keep
     from slimcls.calibration import encode
     from slimcls.pruning import trained
     from slimcls.pruning.bits import Subject
@@ -156,7 +158,9 @@ def _classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
     assert config.classifier is not None
     items = trained.test_items(Path(config.classifier), config.data_dir)
     opened = artefact.load(config.classifier)
-    wanted = config.samples or importance.find(config.select).samples
+    assert config.keep is not None
+    check_keep(len(blocks_of(opened.model)), config.keep, config.rule)
+    wanted = config.samples or importance.find(config.rule).samples
     texts = parts.scoring.drawn(wanted, config.seed)
     sample = encode(texts, opened.tokenizer, max_text_tokens=config.max_text_tokens)
     subject = Subject(
@@ -169,7 +173,7 @@ def _classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
 
 def _choice(config: PruneConfig, model: Any, sample: Sample) -> tuple[int, ...]:
     assert config.keep is not None
-    return importance.find(config.select).kept_layers(model, config.keep, sample, config.seed)
+    return importance.find(config.rule).kept_layers(model, config.keep, sample, config.seed)
 
 
 def _parts(config: PruneConfig) -> Parts | None:
@@ -201,7 +205,7 @@ def _check(folder: Path, config: PruneConfig) -> None:
     if config.layers:
         named_layers(depth, config.layers)
     elif config.keep is not None:
-        check_keep(depth, config.keep, config.select)
+        check_keep(depth, config.keep, config.rule)
 
 
 def _chosen(
@@ -214,15 +218,15 @@ def _chosen(
     if config.layers:
         return tuple(config.layers), ""
     assert config.keep is not None
-    row = importance.find(config.select)
+    row = importance.find(config.rule)
     if config.scores is not None:
         scores = layer_scores.read(Path(config.scores))
-        scores.check(config.select, source.fingerprint, config.model, f"--scores {config.scores}")
+        scores.check(config.rule, source.fingerprint, config.model, f"--scores {config.scores}")
         return scores.kept_layers(config.keep), scores.fingerprint
     sample = None
     if row.needs_text:
         assert parts is not None
-        sample = _scoring_sample(config, parts.scoring, source, [config.select])
+        sample = _scoring_sample(config, parts.scoring, source, [config.rule])
     scores = scoring.measure(
         row,
         source,

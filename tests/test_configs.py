@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from slimcls import attempts, cells, grid
+from slimcls.backbones import selectors
 from slimcls.cli import parse
 from slimcls.config import RunConfig
 from slimcls.data import catalog
@@ -44,7 +45,7 @@ def planned(name: str, *flags: str) -> RunConfig:
 
 
 def test_none_is_missed():
-    assert (len(DATASETS), len(PAPER), len(RUNS), len(GRIDS)) == (1, 4, 5, 5)
+    assert (len(DATASETS), len(PAPER), len(RUNS), len(GRIDS)) == (1, 4, 5, 6)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -111,6 +112,7 @@ CELLS = {
     "grid/quick.yaml": 9 * (2 + 1),
     "grid/smollm2-trec.yaml": 12 * (3 + 2),
     "grid/smollm2.yaml": 54 * (3 + 4),
+    "grid/smollm2-layers.yaml": 2 * (3 + 4) + 2 * 8 * 5,
     "grid/paper-gpt2-xl.yaml": 3 * 4 * 6 * 5,
     "grid/paper-opt-1.3b.yaml": 3 * 4 * 6 * 5,
 }
@@ -133,6 +135,13 @@ def test_a_paper_grid_is_the_protocol_beside_its_rival(name, model, depths, riva
     assert {run.dataset for run in runs} == {Path(paper).stem for paper in PAPER}
     assert {run.mode for run in runs} == {"lm", "p-cls", "cls"}
     assert {run.save_model for run in runs} == {"none"}, "a full model takes gigabytes"
+
+
+def test_the_random_draws_of_the_grid_of_cuts_are_those_of_the_rule():
+    found = cells.read(str(CONFIGS / "grid/smollm2-layers.yaml")).cells
+    named = dict.fromkeys(tuple(cell.run.layers) for cell in found if cell.run.layers)
+    assert list(named) == [selectors.random(30, 10, seed) for seed in (0, 1, 2)]
+    assert {cell.run.keep for cell in found} == {10, 30}
 
 
 def test_tiny_grids_are_run():

@@ -10,6 +10,7 @@ import nbformat
 import pytest
 from conftest import ROOT
 from nbclient import NotebookClient
+from reporting.made_layers import make_evidence
 from reporting.made_study import make_study
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -24,6 +25,7 @@ SHOWN = {
     "02_what_a_layer_costs": ["71.4%", "4000"],
     "03_where_they_err": ["only_full", "p-cls, 1 of 6 layers"],
 }
+LAYERS = "04_which_layers_matter"
 
 
 def outputs(notebook: Any) -> str:
@@ -39,8 +41,15 @@ def outputs(notebook: Any) -> str:
     return "\n".join(parts)
 
 
+def run(name: str) -> str:
+    """What a notebook puts out when it is run now."""
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    return outputs(notebook)
+
+
 def test_there_are_the_notebooks() -> None:
-    assert {path.stem for path in NOTEBOOKS} >= set(SHOWN)
+    assert {path.stem for path in NOTEBOOKS} >= {*SHOWN, LAYERS}
 
 
 @pytest.mark.slow
@@ -49,12 +58,28 @@ def test_it_shows_what_the_files_say(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SLIMCLS_RUNS", str(make_study(tmp_path / "runs")))
-    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
-    shown = outputs(notebook)
+    shown = run(name)
     for words in SHOWN[name]:
         assert words in shown
     assert "image/png" in shown
+
+
+@pytest.mark.slow
+def test_evidence_on_layers_is_shown_or_said_to_be_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLIMCLS_LAYERS", str(tmp_path / "nothing"))
+    shown = run(LAYERS)
+    assert "missing: healing: no healing.json" in shown
+    assert shown.count("not measured yet") == 10
+    assert "image/png" not in shown
+    monkeypatch.setenv("SLIMCLS_LAYERS", str(make_evidence(tmp_path / "layers")))
+    shown = run(LAYERS)
+    assert shown.count("missing: ") == 5
+    assert shown.count("not measured yet") == 1
+    assert shown.count("image/png") == 4
+    for words in ("greedy-loss", "bi-last, trec.txt", "layers 1,4", "4 bits, then removal"):
+        assert words in shown
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import Command
-from safetensors.torch import load_file, save_file
+from pruning.texts import damaged
 from scored import FAMILIES, model, source
 
 from slimcls import layer_scores, score_report
@@ -122,16 +121,6 @@ def test_texts_are_asked_for_where_they_are_needed():
     with pytest.raises(UserError, match="--text: bi looks at texts"):
         ScoreConfig(model="tiny-gpt2")
     assert score(ScoreConfig(model="tiny-gpt2", criterion="even")).kept[2] == [0, 5]
-
-
-def damaged(tmp_path: Path) -> Path:
-    """A model folder with a NaN in layer 4."""
-    folder = tmp_path / "damaged"
-    shutil.copytree(source("tiny-llama").folder, folder)
-    weights = load_file(folder / "model.safetensors")
-    weights["model.layers.4.mlp.up_proj.weight"][0] = float("nan")
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    return folder
 
 
 def test_one_line_and_nothing_written_for_a_damaged_model(

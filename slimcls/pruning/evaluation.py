@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 
 from slimcls import importance
-from slimcls.activations import evaluating
+from slimcls.activations import check_finite, evaluating
 from slimcls.backbones.families import blocks_of
 from slimcls.calibration import Sample
 from slimcls.classifier import Classifier
@@ -61,12 +61,16 @@ Known = dict[str, Figures]
 
 @torch.inference_mode()
 def measure(model: Any, held_out: Sample, labelled: Labelled | None = None) -> Figures:
-    """Perplexity with its interval, and accuracy, of a causal language model as it stands."""
+    """Perplexity with its interval, and accuracy, of a causal language model as it stands.
+
+    Raises UserError for activations that are NaN or infinite; names the layer and the text.
+    """
     losses, counts = np.zeros((len(held_out), 1)), np.zeros(len(held_out))
     with evaluating(model):
         for batch in held_out.batches(next(model.parameters()).device):
             places = batch.places.cpu().numpy()
             sums, tokens = text_losses(model, batch)
+            check_finite(model, held_out, batch, sums)
             losses[places, 0], counts[places] = sums.cpu().numpy(), tokens.cpu().numpy()
         accuracy = labelled.accuracy(model) if labelled else float("nan")
     tally = Tally(losses, counts)

@@ -32,19 +32,22 @@ def write(table: pd.DataFrame, config: PruneConfig, out: Path) -> str:
 
 
 def _write_bits(table: pd.DataFrame, out: Path) -> str:
-    shown = table.drop(columns=["kept", "low", "high"]).dropna(axis=1, how="all")
-    formats = {
-        "memory_mb": "{:.1f}",
-        "disk_mb": "{:.1f}",
-        "perplexity": "{:.4g}",
-        "accuracy": "{:.3f}",
-    }
-    for name in shown.columns.intersection(list(formats)):
-        shown[name] = shown[name].map(formats[name].format)
-    text = markdown(shown)
+    text = markdown(by_step(table))
     write_text(out / f"{BITS}.md", text + "\n")
     write_text(out / f"{BITS}.csv", table.to_csv(index=False))
     return text
+
+
+#: Digits of each column of the table of removal and quantisation.
+_FORMATS = {"memory_mb": ".1f", "disk_mb": ".1f", "perplexity": ".4g", "accuracy": ".3f"}
+
+
+def by_step(table: pd.DataFrame) -> pd.DataFrame:
+    """Steps of removal and quantisation down: what stays, figures that were measured, sizes."""
+    shown = table.drop(columns=["kept", "low", "high"]).dropna(axis=1, how="all")
+    for name in shown.columns.intersection(list(_FORMATS)):
+        shown[name] = [format(value, _FORMATS[name]) for value in shown[name]]
+    return shown
 
 
 def by_removed(table: pd.DataFrame) -> pd.DataFrame:

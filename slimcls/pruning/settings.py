@@ -26,15 +26,15 @@ class PruneConfig:
     out: str
     """Folder for the pruned model, or for the figures of --evaluate."""
 
-    select: str = "bi"
+    select: str | None = None
     """Which layers stay: bi, bi-last, relative-magnitude, angular, greedy-loss, taylor, first,
-    sequential, even or random. docs/layers.md has their formulas."""
+    sequential, even or random. docs/layers.md has their formulas. Default: bi."""
 
     keep: int | None = None
     """How many layers stay."""
 
     layers: list[int] | None = None
-    """Names the layers that stay outright, ascending, as in 0,1,5; instead of --keep."""
+    """Names the layers that stay, ascending, as in 0,1,5; instead of --select and --keep."""
 
     scores: str | None = None
     """A scores.json of slimcls score; the layers are scored on --text if not given."""
@@ -107,6 +107,11 @@ class PruneConfig:
             check(self)
 
     @property
+    def rule(self) -> str:
+        """By which criterion layers stay that nobody names."""
+        return self.select or "bi"
+
+    @property
     def compared(self) -> list[str]:
         """The criteria to compare, by name."""
         return [name.strip() for name in self.criteria.split(",") if name.strip()]
@@ -133,19 +138,19 @@ def _check_model(config: PruneConfig) -> None:
 
 
 def _check_cut(config: PruneConfig) -> None:
-    row = importance.find(config.select)
-    if config.layers is not None and (config.keep is not None or config.scores is not None):
-        raise UserError("--layers names the layers itself: leave out --keep and --scores")
+    if config.layers is not None and (config.select or config.keep or config.scores):
+        raise UserError("--layers names the layers itself: leave out --select, --keep and --scores")
+    row = importance.find(config.rule)
     if config.evaluate:
         return
     if config.layers is None and config.keep is None:
         raise UserError("--keep: say how many layers stay, or name them with --layers")
     scored = row.needs_text and config.layers is None and config.scores is None
     if (scored or config.heal) and config.text is None:
-        what = f"--select {config.select} looks at texts" if scored else "--heal trains on texts"
+        what = f"--select {config.rule} looks at texts" if scored else "--heal trains on texts"
         raise UserError(f"--text: {what}; name a dataset or a file")
     if config.scores is not None and not row.needs_text:
-        raise UserError(f"--scores: --select {config.select} looks at none; leave out one of them")
+        raise UserError(f"--scores: --select {config.rule} looks at none; leave out one of them")
 
 
 def _check_evaluate(config: PruneConfig) -> None:
@@ -161,8 +166,8 @@ def _check_evaluate(config: PruneConfig) -> None:
         raise UserError("--quantise: give --keep, the layers that stay after removal, not --parts")
     if config.layers is not None or config.heal or (config.keep and not config.quantise):
         raise UserError("--evaluate writes no model: leave out --keep, --layers and --heal")
-    if config.quantise and not importance.find(config.select).value and not _is_rule(config):
-        raise UserError(f"--select {config.select}: not on quantised weights; bi or bi-last are")
+    if config.quantise and not importance.find(config.rule).value and not _is_rule(config):
+        raise UserError(f"--select {config.rule}: not on quantised weights; bi or bi-last are")
 
 
 def _check_out(config: PruneConfig) -> None:
@@ -175,4 +180,4 @@ def _check_out(config: PruneConfig) -> None:
 
 
 def _is_rule(config: PruneConfig) -> bool:
-    return not importance.find(config.select).needs_text
+    return not importance.find(config.rule).needs_text

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from slimcls.reporting import evidence
+from slimcls.reporting import evidence, selections
 from slimcls.reporting.evidence import Evidence
 from slimcls.statistics import Estimate, SeedItems, mean_accuracy, paired_difference
 from slimcls.verdicts import Cut, Family, Verdict, judge
@@ -24,6 +24,7 @@ class Comparisons:
     cells: pd.DataFrame
     differences: pd.DataFrame
     baselines: pd.DataFrame
+    selections: pd.DataFrame
     missing: tuple[str, ...]
 
 
@@ -52,11 +53,13 @@ def compare(found: Evidence, items: Mapping[str, SeedItems], margin: float = 0.0
                 over = _over(_items(full, items), rivals, items)
                 families[key] = Family(list(judged.values()), over)
     verdicts = judge(families, margin) if families else {}
+    against, faults = selections.against_first(found.runs, items)
     return Comparisons(
         _cells(found.runs, items),
         _differences(found.runs, cuts, verdicts),
         _baselines(found.baselines, items),
-        (*found.missing, *lacking),
+        against,
+        (*found.missing, *lacking, *faults),
     )
 
 

@@ -94,7 +94,7 @@ def _plain(value: Any) -> Any:
 
 
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
-    """With the columns ``task``, ``family``, ``line`` and ``cut`` that people read."""
+    """With the columns ``task``, ``family``, ``rule``, ``line`` and ``cut`` that people read."""
     frame = frame.copy()
     frame["task"] = [Path(name).stem for name in frame.dataset]
     frame["cut"] = _cuts(frame)
@@ -110,11 +110,28 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
                 f"{family}, {name.replace('_', ' ')} {value}" if value else family
                 for family, value in zip(frame["family"], values, strict=True)
             ]
+    frame["rule"] = _rules(frame)
     frame["line"] = frame["family"]
-    cut = tuned[tuned.keep < tuned.depth]
-    if cut["select"].nunique() > 1:
-        frame["line"] = frame["family"] + ", " + frame["select"]
+    cut = frame.loc[tuned.index][tuned.keep < tuned.depth]
+    # Cuts to as many layers, which some were named by hand, are lines of their own.
+    named = cut[cut["select"] == "first"].groupby(["task", "family", "keep"])["cut"].nunique()
+    if cut["select"].nunique() > 1 or (named > 1).any():
+        frame["line"] = (
+            frame["family"] + ", " + (frame["rule"] if (named > 1).any() else frame["select"])
+        )
     return frame
+
+
+def _rules(frame: pd.DataFrame) -> list[str]:
+    """What chose the kept layers: the selector's name, or the layers that were named by hand."""
+    return [
+        f"layers {cut}" if _by_hand(select, layers) else select
+        for select, layers, cut in zip(frame["select"], frame.layers, frame["cut"], strict=True)
+    ]
+
+
+def _by_hand(select: str, layers: Any) -> bool:
+    return select == "first" and layers is not None and list(layers) != list(range(len(layers)))
 
 
 def _cuts(frame: pd.DataFrame) -> pd.Series:

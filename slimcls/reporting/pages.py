@@ -34,6 +34,9 @@ def write(study: Study, out: Path, title: str) -> Path:
     """
     for name, table in tables.CSV.items():
         write_text(out / "tables" / f"{name}.csv", table(study).to_csv(index=False))
+    for name, table in tables.EXTRA_CSV.items():
+        if len(rows := table(study)):
+            write_text(out / "tables" / f"{name}.csv", rows.to_csv(index=False))
     named = {name: f"figures/{name}.png" for name in _draw(study, out / "figures")}
     text = _markdown(study, title, named)
     write_text(out / "report.md", text)
@@ -51,6 +54,8 @@ def _draw(study: Study, folder: Path) -> Iterator[str]:
         "parameters": figures.accuracy_against_parameters(cells),
         "costs": figures.cost_against_layers(cells),
     } | {f"confusion-{_plain(task)}": drawing for task, drawing in confusions(study)}
+    if len(study.compared.selections):
+        drawn["selections"] = figures.selections(study.compared.selections)
     for name, figure in drawn.items():
         figures.save(figure, folder / name)
         yield name
@@ -98,6 +103,7 @@ def _markdown(study: Study, title: str, named: dict[str, str]) -> str:
         paper=tables.markdown(tables.as_paper(compared.cells)),
         differences=tables.markdown(tables.differences(compared)),
         baselines=tables.markdown(tables.rivals(compared)),
+        selections=tables.markdown(tables.selections(compared)),
         costs=tables.markdown(tables.sizes_and_costs(compared)),
         choices=tables.markdown(study.found.choices),
         published=tables.markdown(published),

@@ -105,6 +105,23 @@ def differences(compared: Comparisons) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def selections(compared: Comparisons) -> pd.DataFrame:
+    """Cuts by other rules against the first layers: difference in points with interval."""
+    rows = [
+        {
+            "task": row.task,
+            "mode": row.family,
+            "kept": row.keep,
+            "layers chosen by": row.rule,
+            "layers": row.cut,
+            "difference to the first (points)": interval(row),
+            "seeds": row.seeds,
+        }
+        for row in _rows(compared.selections)
+    ]
+    return pd.DataFrame(rows)
+
+
 def rivals(compared: Comparisons) -> pd.DataFrame:
     """The baselines: accuracy with interval."""
     rows = [
@@ -157,6 +174,11 @@ CSV: dict[str, Callable[[Study], pd.DataFrame]] = {
     "baselines": lambda study: study.compared.baselines,
     "choices": lambda study: study.found.choices,
     "paper": lambda study: as_paper(study.compared.cells),
+}
+
+#: The same for what few studies have: no file where there is nothing to say.
+EXTRA_CSV: dict[str, Callable[[Study], pd.DataFrame]] = {
+    "selections": lambda study: study.compared.selections,
 }
 
 

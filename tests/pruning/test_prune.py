@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from pruning.texts import TINY, write_texts
+from pruning.texts import TINY, damaged, write_texts
 
 from slimcls import prune as verb
 from slimcls.backbones import sources
@@ -216,6 +216,9 @@ def test_the_command_writes_tables_and_figures(
         (["--keep", "2"], "--text: --select bi looks at texts"),
         (["--select", "first"], "--keep: say how many layers stay"),
         (["--keep", "2", "--layers", "0,1"], "--layers names the layers itself"),
+        (["--select", "bi", "--layers", "0,1"], "--layers names the layers itself"),
+        (["--scores", "s.json", "--layers", "0,1"], "--layers names the layers itself"),
+        (["--keep", "6", "--select", "even"], "--select even has nothing to choose"),
         (["--keep", "7", "--select", "first"], "--keep 7"),
         (["--layers", "0,9"], "--layers 0,9: the model has 6 layers"),
         (["--keep", "2", "--select", "first", "--heal", "5"], "--text: --heal trains on texts"),
@@ -223,15 +226,55 @@ def test_the_command_writes_tables_and_figures(
         (["--evaluate", "--text", "x.txt", "--keep", "2"], "--evaluate writes no model"),
         (["--evaluate", "--text", "x.txt", "--criteria", "bi,firts"], "did you mean 'first'"),
         (["--keep", "2", "--text", "nowhere.txt"], "nowhere.txt"),
+        (["--keep", "2", "--text", "empty.txt"], "empty.txt: the file is empty"),
+        (["--keep", "2", "--text", "few.txt"], "few.txt: 2 different texts are too few"),
+        (["--keep", "2", "--text", "short.txt"], "has fewer than 2 tokens; leave it out"),
+        (["--evaluate", "--text", "short.txt"], "has fewer than 2 tokens; leave it out"),
     ],
 )
 def test_what_the_user_got_wrong_is_one_line(
     words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    for name, lines in (
+        ("empty", []),
+        ("few", ["some words", "others"]),
+        ("short", "abcdefghijkl"),
+    ):
+        Path(f"{name}.txt").write_text("\n".join(lines))
     with pytest.raises(UserError, match=re.escape(message)):
         verb.main(["--model", "tiny-gpt2", "--out", "out", *words])
     assert not (tmp_path / "out").exists()
+
+
+def test_scores_of_another_model_or_criterion_are_refused(texts: Path, tmp_path: Path) -> None:
+    from slimcls import score
+
+    path = tmp_path / "scores.json"
+    words = ["--model", "tiny-opt", "--text", str(texts), "--samples", "4", "--out", str(path)]
+    assert score.main(words) == 0
+    known = {"text": None, "keep": 3, "scores": str(path)}
+    with pytest.raises(UserError, match=r"measured on tiny-opt .* not on this tiny-gpt2"):
+        verb.prune(settings(texts, tmp_path / "a", **known))
+    with pytest.raises(UserError, match="holds bi scores; --select taylor needs its own"):
+        verb.prune(settings(texts, tmp_path / "a", select="taylor", **known))
+    assert not (tmp_path / "a").exists()
+
+
+def test_nan_is_one_line_and_nothing_is_written(texts: Path, tmp_path: Path) -> None:
+    folder = damaged(tmp_path)
+    words = ["--model", str(folder), "--text", str(texts), "--samples", "4", "--held-out", "4"]
+    for more in (
+        ["--evaluate", "--criteria", "first"],
+        ["--evaluate", "--criteria", "greedy-loss"],
+        ["--evaluate", "--parts"],
+        ["--keep", "2"],
+        ["--keep", "5", "--select", "first", "--heal", "2"],
+    ):
+        message = r"activations are NaN or infinite from layer 4 on, for .*texts\.txt line \d+"
+        with pytest.raises(UserError, match=message):
+            verb.main([*words, *more, "--out", str(tmp_path / "out")])
+        assert not list(tmp_path.glob("*out*"))
 
 
 def test_a_model_that_is_there_is_not_replaced_unasked(texts: Path, tmp_path: Path) -> None:

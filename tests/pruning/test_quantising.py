@@ -124,6 +124,10 @@ def test_a_fine_tuned_classifier_is_measured_on_its_own_items(
     assert table.perplexity.isna().all()
     monkeypatch.setattr(quantising, "quantise", lambda *args: pytest.fail("measured again"))
     assert verb.quantise(config).set_index("step").equals(table)
+    known |= wanted | {"keep": 4, "out": str(tmp_path / "r")}
+    with pytest.raises(UserError, match="--select bi-last has nothing to choose"):
+        verb.quantise(PruneConfig(**known))
+    assert not (tmp_path / "r").exists()
 
 
 @pytest.mark.parametrize(

@@ -76,3 +76,20 @@ def make_study(out: Path) -> Path:
     for seed in (0, 1, 2):
         add_run(out, right=0.6, keep=1, seed=seed, mode="cls", method="tfidf")
     return out
+
+
+#: What each rule's cut to two of six layers gets right at seed 0, and its layers.
+RULES = {"first": (0.80, [0, 1]), "bi": (0.75, [0, 5]), "even": (0.805, [0, 5])}
+DRAWS = {(1, 4): 0.70, (2, 3): 0.60}
+
+
+def make_cuts(out: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> Path:
+    """Full depth, and cuts to two layers by three rules and two draws; later seeds are better."""
+    for seed in seeds:
+        more = {"mode": "cls", "seed": seed}
+        add_run(out, right=0.9, keep=6, **more)
+        for select, (right, layers) in RULES.items():
+            add_run(out, right=right + seed / 100, keep=2, select=select, layers=layers, **more)
+        for layers, right in DRAWS.items():
+            add_run(out, right=right + seed / 100, keep=2, layers=list(layers), **more)
+    return out
