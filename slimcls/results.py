@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import os
 import sys
 from collections import Counter
@@ -32,13 +34,17 @@ if TYPE_CHECKING:
 #: A file and what is wrong with it.
 Fault = tuple[Path, str]
 
-Row = dict[str, Any]
+#: Values by column, in the order of the rows.
+Columns = dict[str, Sequence[Any]]
 
 #: What null stands for in columns of numbers whose setting is a word.
 NULLS: dict[str, Any] = {"shots": "all", "keep": 0}
 
 _SQL = {int: "BIGINT", float: "DOUBLE", str: "VARCHAR", bool: "BOOLEAN"}
 
+#: Files that have the columns of the first, and files of any columns, whose union is looked up
+#: first: that takes as long again.
+_ALIKE = "SELECT * FROM read_parquet(?, hive_partitioning = false, filename = true)"
 _READ = (
     "SELECT * FROM read_parquet("
     "?, union_by_name = true, hive_partitioning = false, filename = true)"
@@ -68,15 +74,16 @@ def load(folder: str | Path, warn: Callable[[str], object] = _say) -> pd.DataFra
         UserError: no such folder, or no finished run in it.
     """
     files = _result_files(Path(folder))
-    tables, faults = _read_all(files, _rows)
+    tables, faults = _read_all(files, _results)
+    found = _joined(tables)
     order = {str(path): place for place, path in enumerate(files)}
-    rows = sorted((row for table in tables for row in table), key=lambda r: order[r["filename"]])
-    rows, copies = _without_copies(rows)
+    places = sorted(range(len(found["run"])), key=lambda place: order[found["filename"][place]])
+    places, copies = _without_copies(found, places)
     for path, reason in sorted([*faults, *copies]):
         warn(f"{path}: {reason}; left out")
-    if not rows:
+    if not places:
         raise UserError(f"{folder}: none of its {len(files)} result files can be used")
-    return _frame(rows)
+    return _frame({name: [values[place] for place in places] for name, values in found.items()})
 
 
 def predictions(runs: pd.DataFrame, warn: Callable[[str], object] = _say) -> pd.DataFrame:
@@ -151,8 +158,10 @@ def _result_files(folder: Path) -> list[Path]:
     found = []
     for place in [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]:
         here = place / RESULT
-        below = [] if place == folder else sorted(place.glob(f"*/{RESULT}"))
-        found += [here] if here.is_file() else below
+        if here.is_file():
+            found.append(here)
+        elif place != folder:
+            found += sorted(place.glob(f"*/{RESULT}"))
     if not found:
         raise UserError(f"{folder}: holds no finished run (no */{RESULT} in it)")
     return found
@@ -193,64 +202,99 @@ def _halving(
     return [table], faults
 
 
-def _rows(files: Sequence[Path]) -> tuple[list[Row], list[Fault]]:
-    """The rows of result files that are as slimcls wrote them, and what is wrong with others."""
+def _results(files: Sequence[Path]) -> tuple[Columns, list[Fault]]:
+    """The columns of result files that are as slimcls wrote them, and what is wrong with others."""
+    types, rows = _select([str(path) for path in files])
+    table: Columns = dict(zip(types, zip(*rows, strict=True), strict=True)) if rows else {}
+    odd = _odd(types, table) if rows else ""
+    if odd and len(files) > 1:
+        # One foreign file may have changed the type of a column for all.
+        raise _Mixed
+    names, versions = table.get("filename", ()), table.get("schema_version", ())
+    counts = Counter(names)
+    reasons = {str(path): "" if counts[str(path)] == 1 else "not one row" for path in files}
+    for name, version in itertools.zip_longest(names, versions):
+        reasons[name] = _fault(version, odd) or reasons[name]
+    faults = [(Path(path), reason) for path, reason in reasons.items() if reason]
+    if faults:
+        good = [not reasons[name] for name in names]
+        table = {name: list(itertools.compress(values, good)) for name, values in table.items()}
+    return table, faults
+
+
+def _select(files: list[str]) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
+    """The columns of files with their types in SQL, and the rows."""
     import duckdb
 
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
-        connection.execute(_READ, [[str(path) for path in files]])
-        names = [column[0] for column in connection.description or []]
-        rows = [dict(zip(names, values, strict=True)) for values in connection.fetchall()]
-    types = {name: _python_type(name, hint) for name, hint in columns().items()}
-    counts = Counter(row["filename"] for row in rows)
-    reasons = {str(path): "" if counts[str(path)] == 1 else "not one row" for path in files}
-    for row in rows:
-        odd = next((name for name in types if not isinstance(row.get(name), types[name])), "")
-        if odd and len(files) > 1:
-            # One foreign file may have changed the type of a column for all.
-            raise _Mixed
-        reasons[row["filename"]] = _fault(row, odd) or reasons[row["filename"]]
-    faults = [(Path(path), reason) for path, reason in reasons.items() if reason]
-    return [row for row in rows if not reasons[row["filename"]]], faults
+        first = connection.sql(_ALIKE, params=[files[:1]])
+        if not _odd(_types(first), {}):
+            with contextlib.suppress(duckdb.Error):  # others may lack some of its columns
+                return _types(first), connection.sql(_ALIKE, params=[files]).fetchall()
+        table = connection.sql(_READ, params=[files])
+        return _types(table), table.fetchall()
 
 
-def _python_type(name: str, hint: Any) -> tuple[type, ...]:
-    """What a value of the column may be; null where nothing was set or an older file lacks it."""
-    plain, is_list = column_type(hint)
-    known = name in defaults() or may_be_null(hint)
-    return (list if is_list else plain, *[type(None)] * known)
+def _types(table: Any) -> dict[str, str]:
+    return dict(zip(table.columns, map(str, table.types), strict=True))
 
 
-def _fault(row: Row, odd: str) -> str:
+def _odd(types: dict[str, str], table: Columns) -> str:
+    """A column that is not as a result has it, by its type or for a null; empty if none is.
+
+    A column of nulls may have any type; without ``table`` there are none.
+    """
+    for name, hint in columns().items():
+        values = table.get(name, ())
+        if None in values or (table and name not in table):
+            if not (name in defaults() or may_be_null(hint)):
+                return name
+            if not any(value is not None for value in values):
+                continue
+        if types.get(name) != _sql_type(hint):
+            return name
+    return ""
+
+
+def _fault(version: Any, odd: str) -> str:
     """Why a row is no result of this slimcls; empty if it is."""
-    version = row.get("schema_version")
     if isinstance(version, int) and version != SCHEMA_VERSION:
         return f"schema version {version}, this slimcls reads {SCHEMA_VERSION}"
     return f"not a result that slimcls wrote (column {odd})" if odd else ""
 
 
-def _without_copies(rows: Sequence[Row]) -> tuple[list[Row], list[Fault]]:
+def _joined(tables: Sequence[Columns]) -> Columns:
+    """One table of several; what an older file lacks is null."""
+    joined: Columns = {}
+    for name in (*columns(), "filename"):
+        parts = [table.get(name) or [None] * len(table["filename"]) for table in tables if table]
+        joined[name] = list(itertools.chain.from_iterable(parts))
+    return joined
+
+
+def _without_copies(found: Columns, places: Sequence[int]) -> tuple[list[int], list[Fault]]:
     """A grid's cells may lie in several folders: each run counts once."""
-    first: dict[str, Row] = {}
+    runs, files = found["run"], found["filename"]
+    first: dict[str, int] = {}
     faults = []
-    for row in rows:
-        kept = first.setdefault(row["run"], row)
-        if kept is not row:
-            faults.append((Path(row["filename"]), f"the same run as {kept['filename']}"))
+    for place in places:
+        kept = first.setdefault(runs[place], place)
+        if kept != place:
+            faults.append((Path(files[place]), f"the same run as {files[kept]}"))
     return list(first.values()), faults
 
 
-def _frame(rows: Sequence[Row]) -> pd.DataFrame:
+def _frame(found: Columns) -> pd.DataFrame:
     import pandas as pd
 
     known = defaults() | NULLS
     series = {}
     for name, hint in columns().items():
         missing = known.get(name)
-        values = [missing if row.get(name) is None else row[name] for row in rows]
+        values = [missing if value is None else value for value in found[name]]
         series[name] = pd.Series(values, dtype=_dtype(name, hint))
-    folders = [str(Path(row["filename"]).parent) for row in rows]
+    folders = [str(Path(name).parent) for name in found["filename"]]
     return pd.DataFrame(series | {"folder": pd.Series(folders, dtype=object)})
 
 
@@ -267,7 +311,7 @@ def _predicted(files: Sequence[Path]) -> tuple[pd.DataFrame, list[Fault]]:
     with duckdb.connect() as connection:
         connection.execute("SET threads = 1")
         table = connection.sql(_READ, params=[[str(path) for path in files]])
-        types = dict(zip(table.columns, map(str, table.types), strict=True))
+        types = _types(table)
         for name, hint in PREDICTED.items():
             if types.get(name) != _sql_type(hint):
                 raise _Mixed(f"column {name} is {types.get(name, 'missing')}")

@@ -74,10 +74,12 @@ def test_odd_folder_names_are_read_as_they_are(tmp_path: Path) -> None:
         assert not said
 
 
+LATER = ["random_blocks", "compact_vocabulary", "batch_tokens", "method", "scores_fingerprint"]
+
+
 def test_columns_that_came_later_have_their_defaults(tmp_path: Path) -> None:
-    later = ["random_blocks", "compact_vocabulary", "batch_tokens", "method", "scores_fingerprint"]
     write(tmp_path / "old", random_blocks=True, more={"method": "x"})
-    rewrite(tmp_path / "old", lambda table: table.drop_columns(later))
+    rewrite(tmp_path / "old", lambda table: table.drop_columns(LATER))
     for _ in range(2):
         frame, said = load(tmp_path)
         assert not said
@@ -156,16 +158,21 @@ def test_a_file_at_fault_is_named_and_the_others_are_read(tmp_path: Path, fault:
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(st.sampled_from(["good", *sorted(FAULTS)]), min_size=1, max_size=12), st.booleans())
+@given(
+    st.lists(st.sampled_from(["good", "old", *sorted(FAULTS)]), min_size=1, max_size=12),
+    st.booleans(),
+)
 def test_any_mixture_leaves_the_good_ones(
     tmp_path_factory: pytest.TempPathFactory, kinds: list[str], threads: bool
 ) -> None:
     folder = tmp_path_factory.mktemp("mixed")
     for number, kind in enumerate(kinds):
         write(folder / f"r{number:02}", seed=number)
-        if kind != "good":
+        if kind == "old":
+            rewrite(folder / f"r{number:02}", lambda table: table.drop_columns(LATER))
+        elif kind != "good":
             FAULTS[kind][0](folder / f"r{number:02}" / "result.parquet")
-    good = [number for number, kind in enumerate(kinds) if kind == "good"]
+    good = [number for number, kind in enumerate(kinds) if kind in ("good", "old")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(results, "_SHARE", 2 if threads else 100)
         if not good:
@@ -174,7 +181,22 @@ def test_any_mixture_leaves_the_good_ones(
             return
         frame, said = load(folder)
     assert frame.seed.tolist() == good
-    assert len(said) == len([kind for kind in kinds if kind not in ("good", "folder")])
+    assert frame.method.tolist() == ["fine-tuned" if kinds[n] == "old" else "" for n in good]
+    assert len(said) == len([kind for kind in kinds if kind not in ("good", "old", "folder")])
+
+
+def test_the_union_of_columns_is_not_looked_up_for_files_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes as long as reading them."""
+    for number in range(5):
+        write(tmp_path / f"r{number}", seed=number)
+    monkeypatch.setattr(results, "_READ", "SELECT error('the union') FROM read_parquet(?)")
+    frame, said = load(tmp_path)
+    assert frame.seed.tolist() == [0, 1, 2, 3, 4]
+    assert not said
+    rewrite(tmp_path / "r3", lambda table: table.drop_columns(LATER))
+    assert load(tmp_path)[0].seed.tolist() == [0, 1, 2, 4]
 
 
 def test_a_copy_of_a_run_counts_once(tmp_path: Path) -> None:
