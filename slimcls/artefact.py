@@ -42,7 +42,7 @@ def save(
     """Write ``model/`` of a run whole or not at all. Raises UserError where the disk is full."""
     from safetensors import SafetensorError
 
-    from slimcls.backbones.truncate import no_bars
+    from slimcls.backbones.quiet import no_bars
     from slimcls.card import card
     from slimcls.data.prompts import TextEncoder
 
@@ -124,7 +124,7 @@ def load(run: str | Path) -> Classifier:
         AutoTokenizer,
     )
 
-    from slimcls.backbones.truncate import silence
+    from slimcls.backbones.quiet import silence
     from slimcls.classifier import Classifier, make_encoder, mode_for
 
     folder, description = read_description(Path(run))
@@ -249,7 +249,12 @@ def megabytes(folder: Path) -> float:
 
 
 def _why_no_artefact(run: Path) -> str:
-    if (run / "result.parquet").is_file():
+    from slimcls.results import read_result
+
+    if result := read_result(run):
+        if not result.config.layers:
+            what = f"the figures of a baseline ({result.outcome.method}), which leaves no model"
+            return f"{what}; classify with a run of slimcls train"
         return "the run was made with --save-model none; run it again with --save-model best"
     if (run / "config.yaml").is_file():
         return "the run is not finished; the same train command goes on"

@@ -79,7 +79,9 @@ class Session:
     def _fit(self) -> tuple[Any, Fitted]:
         config, inputs, mode = self.config, self.inputs, self.inputs.mode
         assert config.layers is not None
-        self.log.say(f"loading {config.keep} layers of {config.model}")
+        layers = f"{config.keep} layers of {config.model}"
+        drawn = f"drawing the weights of {layers} at random, loading its embeddings"
+        self.log.say(drawn if config.random_blocks else f"loading {layers}")
         model = open_cut(
             self.source,
             config.layers,

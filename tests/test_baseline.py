@@ -20,7 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from slimcls import load, runs
+from slimcls import load, predict, runs
 from slimcls.backbones import sources
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
@@ -147,6 +147,27 @@ def test_a_folder_looks_like_a_runs(rivals: dict[str, RunResult]) -> None:
         assert f"-{method}-" in folder.name
         assert "chosen on validation: " in (folder / "log.txt").read_text()
     assert "-k1-random-s0-" in rivals["random-blocks"].folder.name
+
+
+def test_the_log_says_what_is_loaded_and_what_is_drawn(
+    rivals: dict[str, RunResult], tuned: RunResult
+) -> None:
+    said = (rivals["random-blocks"].folder / "log.txt").read_text()
+    drawn = "drawing the weights of 1 layers of tiny-gpt2 at random, loading its embeddings\n"
+    assert drawn in said
+    assert "loading 1 layers" not in said
+    assert "loading 1 layers of tiny-gpt2\n" in (tuned.folder / "log.txt").read_text()
+
+
+@pytest.mark.parametrize("method", [*ALONE, "untrained"])
+def test_predict_says_what_a_baseline_lacks(rivals: dict[str, RunResult], method: str) -> None:
+    """No setting would save a model where there is none; an untrained cut could be saved."""
+    with pytest.raises(UserError) as caught:
+        predict.main([str(rivals[method].folder), "a text"])
+    said = str(caught.value)
+    assert ("--save-model best" in said) == (method == "untrained")
+    figures = f"the figures of a baseline ({method}), which leaves no model"
+    assert (figures in said) == (method in ALONE)
 
 
 def test_words_are_those_of_scikit_learn(rivals: dict[str, RunResult], splits: Splits) -> None:

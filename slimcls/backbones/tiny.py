@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slimcls.backbones.cache import build_once, cache_dir
+from slimcls.backbones.quiet import no_bars
 
 VOCABULARY, CONTEXT, BLOCKS, HIDDEN, HEADS = 1024, 512, 6, 32, 4
 
@@ -92,7 +93,8 @@ def _corpus() -> str:
 def _write(row: Tiny, target: Path) -> None:
     _tokenizer(row).save_pretrained(target)
     model = make_model(row.model_type, {"vocab_size": VOCABULARY, **row.settings, **row.dropout})
-    model.save_pretrained(target)
+    with no_bars():
+        model.save_pretrained(target)
 
 
 def make_model(model_type: str, settings: dict[str, Any], seed: int = 0) -> Any:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -14,6 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from slimcls.backbones.families import Family, check_architecture, family_of
 from slimcls.backbones.layout import read_json
+from slimcls.backbones.quiet import no_bars
 from slimcls.backbones.redraw import drawn_blocks
 from slimcls.backbones.selectors import named_layers
 from slimcls.backbones.sources import Source
@@ -279,33 +279,3 @@ def _fill(
     if faults:
         raise RuntimeError(f"transformers did not take every tensor: {faults}")
     return cast("PreTrainedModel", model.eval())
-
-
-@contextmanager
-def no_bars() -> Iterator[None]:
-    """Without transformers' progress bars, for what takes an instant."""
-    from transformers.utils import logging
-
-    bar = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if bar:
-            logging.enable_progress_bar()
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """Without transformers' bars and reports, where the caller says itself what is wrong."""
-    from logging import CRITICAL
-
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity(CRITICAL)
-    try:
-        with no_bars():
-            yield
-    finally:
-        logging.set_verbosity(level)

@@ -14,8 +14,9 @@ import torch
 
 from slimcls import __version__
 from slimcls.backbones import sizes
+from slimcls.backbones.quiet import no_bars, silence
 from slimcls.backbones.sources import Source
-from slimcls.backbones.truncate import depth_of, no_bars, open_cut, read_config, silence
+from slimcls.backbones.truncate import depth_of, open_cut, read_config
 from slimcls.errors import UserError
 
 DESCRIPTION = "pruned.json"

@@ -32,6 +32,11 @@ def test_shape(name: str):
     assert config.num_attention_heads == tiny.HEADS
 
 
+def test_building_one_shows_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    tiny._write(tiny.TINY["tiny-gpt2"], tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_the_same_on_every_build(name: str, tmp_path: Path):
     tiny._write(tiny.TINY[name], tmp_path)
     for file in sources.find(name).folder.iterdir():
