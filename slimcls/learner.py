@@ -60,10 +60,10 @@ class Learner(L.LightningModule):
             # A fused optimiser unscales float16 gradients after they were clipped.
             fused=self.config.precision != "16",
         )
-        schedule = _schedule(self.config, optimizer, self.steps)
+        changing = _schedule_of(self.config, optimizer, self.steps)
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+            "lr_scheduler": {"scheduler": changing, "interval": "step"},
         }
 
     def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
@@ -143,27 +143,32 @@ class Learner(L.LightningModule):
         checkpoint["state_dict"] = {f"model.{k}": v for k, v in trained_state(self.model).items()}
 
 
-def _schedule(config: RunConfig, optimizer: Any, steps: int) -> LambdaLR:
-    warm = math.ceil(config.warmup * steps)
+def schedule(kind: str, optimizer: Any, *, warm: int, steps: int) -> LambdaLR:
+    """A learning rate that rises for ``warm`` steps and then goes as its kind does to the end."""
 
     def share(step: int) -> float:
         if step < warm:
             return step / warm
-        return _SCHEDULES[config.schedule](step - warm, max(1, steps - warm))
+        return _SCHEDULES[kind](step - warm, max(1, steps - warm))
 
     return LambdaLR(optimizer, share)
+
+
+def _schedule_of(config: RunConfig, optimizer: Any, steps: int) -> LambdaLR:
+    warm = math.ceil(config.warmup * steps)
+    return schedule(config.schedule, optimizer, warm=warm, steps=steps)
 
 
 def rates(config: RunConfig, steps: int, done: int) -> list[float]:
     """Learning rates of the first ``done`` steps of a run of ``steps``, as AdamW gets them."""
     assert config.lr is not None
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=config.lr)
-    schedule = _schedule(config, optimizer, steps)
+    changing = _schedule_of(config, optimizer, steps)
     found = []
     for _ in range(done):
         found.append(float(optimizer.param_groups[0]["lr"]))
         optimizer.step()
-        schedule.step()
+        changing.step()
     return found
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from slimcls.backbones import quiet
 from slimcls.backbones.families import blocks_of, family_of, final_norm_of
 from slimcls.config import RunConfig
 
@@ -40,6 +41,7 @@ def merge(model: Any) -> Any:
 
 def add_lora(model: Any, *, rank: int, alpha: int, seed: int) -> Any:
     """The model with low-rank updates beside its projections, which alone are trained (peft)."""
+    quiet.bitsandbytes()
     from peft import LoraConfig, get_peft_model
 
     family = family_of(model.config)

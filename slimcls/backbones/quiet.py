@@ -1,4 +1,4 @@
-"""Transformers without its progress bars and reports, for a while."""
+"""Libraries without their bars and reports, for a while."""
 
 from __future__ import annotations
 
@@ -34,3 +34,14 @@ def silence() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(level)
+
+
+def bitsandbytes() -> None:
+    """Without what bitsandbytes says of each product and of faster kernels that it did not find.
+
+    Wherever it is installed, peft and transformers' Trainer import it too.
+    """
+    from logging import ERROR, getLogger
+
+    for name in ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops"):
+        getLogger(name).setLevel(ERROR)

@@ -14,13 +14,12 @@ from typing import Any
 
 import torch
 from tqdm import tqdm
-from transformers import get_linear_schedule_with_warmup
 
 from slimcls import tuning
 from slimcls.calibration import Sample
 from slimcls.data.batches import Batch, TrainingBatches, collate
 from slimcls.errors import Interrupted
-from slimcls.learner import trained_state
+from slimcls.learner import schedule, trained_state
 from slimcls.losses import text_losses
 from slimcls.runs import replacing
 
@@ -56,17 +55,17 @@ def heal(model: Any, work: Healing) -> Any:
     parameters = [p for p in adapted.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=RATE, fused=True)
     warm = round(WARM * work.steps)
-    schedule = get_linear_schedule_with_warmup(optimizer, warm, work.steps)
-    done = _load(work, trained, optimizer, schedule)
+    rate = schedule("linear", optimizer, warm=warm, steps=work.steps)
+    done = _load(work, trained, optimizer, rate)
     saved = time.monotonic()
     bar = tqdm(total=work.steps, initial=done, disable=not sys.stderr.isatty(), leave=False)
     with bar, _signals() as asked:
         for step in range(done, work.steps):
             _step(model, _batch(work, step).to(model.device), parameters, optimizer)
-            schedule.step()
+            rate.step()
             bar.update()
             if asked or time.monotonic() - saved > EVERY:
-                _save(work, step + 1, trained, optimizer, schedule)
+                _save(work, step + 1, trained, optimizer, rate)
                 saved = time.monotonic()
             if asked:
                 where = f"stopped; saved in {work.checkpoint}; the same command goes on"

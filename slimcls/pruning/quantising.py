@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from slimcls.backbones import quiet
 from slimcls.backbones.families import blocks_of
 from slimcls.errors import UserError
 
@@ -67,15 +67,13 @@ def _is_projection(module: nn.Module) -> bool:
 
 
 def _replacement(bits: int) -> Any:
+    quiet.bitsandbytes()
     try:
         bnb: Any = import_module("bitsandbytes")
     except ModuleNotFoundError:
         raise UserError(
             "--quantise: its package is missing; pip install 'slimcls[quant]'"
         ) from None
-
-    # It says for each matrix that 8-bit products are rounded.
-    logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
 
     def matrix(module: Any) -> Tensor:
         """(out, in), however the module stores it."""
