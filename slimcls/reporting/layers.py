@@ -124,17 +124,13 @@ def agreement(scores: Sequence[Scores]) -> pd.DataFrame:
     """
     from scipy.stats import kendalltau
 
+    def tau(one: Scores, other: Scores) -> float:
+        if one is other:
+            return np.nan if one.tau is None else one.tau
+        return float(kendalltau(np.array(one.scores), np.array(other.scores)).statistic)
+
     names = [f"{one.criterion}, {one.text}" for one in scores]
-    taus = np.array(
-        [
-            [
-                one.tau if one is other else kendalltau(one.scores, other.scores).statistic
-                for other in scores
-            ]
-            for one in scores
-        ],
-        dtype=float,
-    )
+    taus = np.array([tau(one, other) for one in scores for other in scores])
     return pd.DataFrame(taus.reshape(len(names), len(names)), names, names).round(2)
 
 
