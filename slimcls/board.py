@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import shutil
 import sys
+import unicodedata
 from collections.abc import Sequence
 from statistics import mean
 from typing import TextIO
@@ -12,6 +15,10 @@ from typing import TextIO
 from slimcls.attempts import Ended
 from slimcls.cells import Cell, Group
 from slimcls.ledger import Count, Ledger
+
+#: Tells a terminal to go up to the table's first line and to clear from there. No mode is set that
+#: has to be set back: Ctrl-C drops what is on its way to the terminal.
+_CLEAR = "\x1b[{}F\x1b[J"
 
 
 class Board:
@@ -22,20 +29,20 @@ class Board:
         self.stream = stream or sys.stderr
         self.live = self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self._drawn = 0
+        #: The table's row that was worked on last.
+        self._place = 0
         self._running: dict[Cell, None] = {}
         self._elsewhere: set[Cell] = set()
 
     def say(self, line: str) -> None:
         """A line above the table."""
-        self._erase()
-        print(line, file=self.stream, flush=True)
-        self._draw()
+        self._show(f"{line}\n", self._below())
 
     def started(self, cell: Cell) -> None:
         """Show a cell as being worked on."""
         self._running[cell] = None
-        self._erase()
-        self._draw()
+        self._place = self._row_of(cell)
+        self._show("", self._below())
 
     def ended(self, cell: Cell, ended: Ended) -> None:
         """The line of a cell."""
@@ -53,23 +60,59 @@ class Board:
 
     def close(self) -> None:
         """Take the table away."""
-        self._erase()
+        self._show("", [])
 
-    def _erase(self) -> None:
-        if self._drawn:
-            print(f"\x1b[{self._drawn}F\x1b[J", end="", file=self.stream, flush=True)
-        self._drawn = 0
+    def _show(self, said: str, below: Sequence[str]) -> None:
+        """Clear the table, say something, draw the table: in one go, so that nothing flickers."""
+        cleared = _CLEAR.format(self._drawn) if self._drawn else ""
+        if text := cleared + said + "".join(f"{line}\n" for line in below):
+            self.stream.write(text)
+            self.stream.flush()
+        self._drawn = len(below)
 
-    def _draw(self) -> None:
+    def _below(self) -> list[str]:
+        """The table with what is left; on a terminal only, and never more than it has lines."""
         if not self.live:
-            return
-        size = shutil.get_terminal_size()
-        lines = ["", *table(self.ledger), left(self.ledger)]
-        lines += [f"working on {cell.label}" for cell in self._running]
+            return []
+        head, *rows = table(self.ledger)
+        foot = left(self.ledger).split("; ")
+        foot += [f"working on {cell.label}" for cell in self._running]
+        size = _size(self.stream)
         # A table that does not fit would scroll, and could not be taken back.
-        lines = [line[: size.columns - 1] for line in lines[-(size.lines - 2) :]]
-        print("\n".join(lines), file=self.stream, flush=True)
-        self._drawn = len(lines)
+        room = size.lines - len(foot) - 4
+        shown = ["", head, *_window(rows, self._place, room), *foot]
+        return [_cut(line, size.columns - 1) for line in shown[-max(1, size.lines - 2) :]]
+
+    def _row_of(self, cell: Cell) -> int:
+        """A cell's row of the table."""
+        names = _names(self.ledger)
+        mine = next(name for group, name in names.items() if cell in group.cells)
+        return list(dict.fromkeys(names.values())).index(mine)
+
+
+def _window(rows: list[str], place: int, room: int) -> list[str]:
+    """The rows around a place, as many as there is room for, and how many are left out."""
+    if len(rows) <= room:
+        return rows
+    count = max(0, room - 1)
+    first = max(0, min(place - count // 2, len(rows) - count))
+    shown = rows[first : first + count]
+    return [*shown, f"({len(rows) - len(shown)} rows more)"]
+
+
+def _cut(line: str, columns: int) -> str:
+    """As much of a line as fits: one that wraps could not be taken back."""
+    widths = (1 + (unicodedata.east_asian_width(character) in "WF") for character in line)
+    return line[: sum(end <= columns for end in itertools.accumulate(widths))]
+
+
+def _size(stream: TextIO) -> os.terminal_size:
+    """Of the terminal behind a stream, which need not be the one behind stdout."""
+    with contextlib.suppress(OSError, ValueError):
+        size = os.get_terminal_size(stream.fileno())
+        if all(size):
+            return size
+    return shutil.get_terminal_size()
 
 
 def _outcome(ledger: Ledger, cell: Cell, ended: Ended) -> str:
@@ -114,11 +157,16 @@ def table(ledger: Ledger) -> list[str]:
     """Mean test accuracy over the seeds done, a row a cut and a column a mode."""
     modes = list(dict.fromkeys(cell.run.mode for cell in ledger.grid.cells))
     rows: dict[str, dict[str, str]] = {}
-    for group in ledger.groups:
-        first = group.cells[0]
-        entry = _entry(ledger, group)
-        rows.setdefault(_row(first, group), {})[first.run.mode] = entry
-    return columns(["test accuracy", *modes], [[k, *map(v.get, modes)] for k, v in rows.items()])
+    for group, name in _names(ledger).items():
+        rows.setdefault(name, {})[group.cells[0].run.mode] = _entry(ledger, group)
+    return columns(
+        ["test accuracy (seeds)", *modes], [[k, *map(v.get, modes)] for k, v in rows.items()]
+    )
+
+
+def _names(ledger: Ledger) -> dict[Group, str]:
+    """The table's row of each group."""
+    return {group: _row(group.cells[0], group) for group in ledger.groups}
 
 
 def _row(cell: Cell, group: Group) -> str:
@@ -134,8 +182,9 @@ def _row(cell: Cell, group: Group) -> str:
 def _entry(ledger: Ledger, group: Group) -> str:
     chosen = ledger.chosen(group)
     if not chosen:
-        tried = [cell for cell in group.candidates if ledger.result(cell)]
-        return f"search {len(tried)}/{len(group.candidates)}"
+        candidates = (group.guide or group).candidates
+        tried = [cell for cell in candidates if ledger.result(cell)]
+        return f"search {len(tried)}/{len(candidates)}"
     scores = [r.outcome.test_accuracy for cell in chosen if (r := ledger.result(cell))]
     choice = ledger.choice(group)
     edge = "*" if choice and choice.edge else ""
