@@ -7,7 +7,9 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import psutil
 import pytest
@@ -119,6 +121,20 @@ def test_an_address_that_does_not_answer(monkeypatch: pytest.MonkeyPatch):
         assert "does not answer (timed out)" in knock(f"ray://127.0.0.1:{port}")
     assert "local, auto, HOST:PORT or ray://HOST:PORT" in knock("somewhere")
     assert on_ray._knock.__doc__
+
+
+def test_connecting_and_answering_take_ten_seconds_together(monkeypatch: pytest.MonkeyPatch):
+    from slimcls.engines import on_ray
+
+    line = MagicMock()
+    line.__enter__.return_value = line
+    line.recv.side_effect = TimeoutError("timed out")
+    clock = iter([100.0, 107.0])
+    monkeypatch.setattr(on_ray, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(on_ray.socket, "create_connection", lambda *_, timeout: line)
+    assert on_ray.PATIENCE == 10
+    assert "does not answer (timed out)" in knock("127.0.0.1:6379")
+    line.settimeout.assert_called_once_with(3.0)
 
 
 def test_what_answers_is_not_ray(monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -196,9 +197,10 @@ def _knock(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         raise UserError(f"--address {address}: local, auto, HOST:PORT or ray://HOST:PORT")
+    end = time.monotonic() + PATIENCE
     try:
         with socket.create_connection((host, int(port)), timeout=PATIENCE) as line:
-            line.settimeout(PATIENCE)
+            line.settimeout(max(0.1, end - time.monotonic()))
             line.sendall(_HELLO)
             frame = line.recv(9)
     except OSError as error:
