@@ -51,10 +51,10 @@ def _open(data_dir: str | None, wanted: dict[str, Any]) -> tuple[Any, dict[str, 
     """The whole model and a sample for each claim."""
     from pathlib import Path
 
-    from slimcls import calibration
     from slimcls.backbones import sources
     from slimcls.backbones.tokenizers import open_tokenizer
     from slimcls.backbones.truncate import depth_of, open_cut, read_config
+    from slimcls.layers import calibration
 
     source = sources.find(MODEL)
     tokenizer = open_tokenizer(source)
@@ -70,8 +70,8 @@ def profiles_row(model: Any, sample: Any, repetitions: int) -> Row:
     """Three profiles in one pass, against the pass alone."""
     import torch
 
-    from slimcls.activations import run_blocks
     from slimcls.importance import profiles
+    from slimcls.layers.activations import run_blocks
 
     batches = list(sample.batches())
 
@@ -120,7 +120,7 @@ def _reference(model: Any, sample: Any) -> list[float]:
 def greedy_row(model: Any, sample: Any, repetitions: int, rounds: int) -> Row:
     """The first removals, with and without running again what did not change."""
     from slimcls.backbones.families import blocks_of
-    from slimcls.greedy import Greedy
+    from slimcls.layers.greedy import Greedy
 
     depth = len(blocks_of(model))
     saved = []
@@ -150,7 +150,7 @@ def _whole(model: Any, sample: Any, rounds: int) -> tuple[list[int], list[float]
     import torch
 
     from slimcls.backbones.families import blocks_of
-    from slimcls.losses import passes_through, standing_in, text_losses
+    from slimcls.layers.losses import passes_through, standing_in, text_losses
 
     removed: list[int] = []
     first: list[float] = []

@@ -29,9 +29,9 @@ from slimcls.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from slimcls.activations import Passage
-    from slimcls.calibration import Sample
-    from slimcls.profiles import Findings
+    from slimcls.layers.activations import Passage
+    from slimcls.layers.calibration import Sample
+    from slimcls.layers.profiles import Findings
 
 #: (depth, keep, seed) -> ids of the kept layers.
 Pick = Callable[[int, int, int], tuple[int, ...]]
@@ -124,7 +124,7 @@ def angular(model: Any, sample: Sample, keep: int, seed: int) -> Findings:
     no order of removal.
     Source: Gromov et al., arXiv 2403.17887.
     """
-    from slimcls.angular import angular_blocks
+    from slimcls.layers.angular import angular_blocks
 
     return angular_blocks(model, sample, seed)
 
@@ -137,7 +137,7 @@ def greedy_loss(model: Any, sample: Sample, keep: int, seed: int) -> Findings:
     Source: Song et al., arXiv 2402.09025 (SLEB). Unlike there, the first and the last layer are
     candidates too.
     """
-    from slimcls.greedy import search
+    from slimcls.layers.greedy import search
 
     return search(model, sample, keep, seed)
 
@@ -152,8 +152,8 @@ def taylor(model: Any, sample: Sample, keep: int, seed: int) -> Findings:
     1611.06440, so that a score means the same for any number of texts. All weights of the block
     count, norms and biases too; no layer is kept in any case.
     """
-    from slimcls.gradients import weight_times_gradient
-    from slimcls.profiles import by_score
+    from slimcls.layers.gradients import weight_times_gradient
+    from slimcls.layers.profiles import by_score
 
     return by_score(weight_times_gradient(model, sample), seed)
 
@@ -194,8 +194,8 @@ def profiles(
     model: Any, sample: Sample, names: Sequence[str], seed: int = 0
 ) -> dict[str, Findings]:
     """Findings of several criteria with a ``value`` from one pass of the texts."""
-    from slimcls.activations import Column, tally
-    from slimcls.profiles import by_score
+    from slimcls.layers.activations import Column, tally
+    from slimcls.layers.profiles import by_score
 
     columns = {}
     for row in map(find, names):

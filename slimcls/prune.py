@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from slimcls.backbones.sources import Source
-    from slimcls.calibration import Sample, Texts
+    from slimcls.layers.calibration import Sample, Texts
     from slimcls.pruning.bits import Subject
     from slimcls.pruning.evaluation import Known, Labelled
     from slimcls.pruning.folder import Pruned
@@ -151,7 +151,7 @@ def _classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
     from slimcls import artefact
     from slimcls.backbones.families import blocks_of
     from slimcls.backbones.selectors import check_keep
-    from slimcls.calibration import encode
+    from slimcls.layers.calibration import encode
     from slimcls.pruning import trained
     from slimcls.pruning.bits import Subject
 
@@ -180,7 +180,7 @@ def _parts(config: PruneConfig) -> Parts | None:
     """The texts, dealt to their three uses; None where the cut needs none."""
     if config.text is None:
         return None
-    from slimcls import calibration
+    from slimcls.layers import calibration
     from slimcls.pruning.parts import split
 
     folder = Path(config.data_dir) if config.data_dir else None
@@ -212,7 +212,7 @@ def _chosen(
     config: PruneConfig, source: Source, parts: Parts | None
 ) -> tuple[tuple[int, ...], str]:
     """The layers that stay, and the fingerprint of the scores that chose them."""
-    from slimcls import layer_scores, scoring
+    from slimcls.layers import layer_scores, scoring
 
     assert config.model is not None
     if config.layers:
@@ -249,7 +249,7 @@ def _scoring_sample(
 
 def _sample(config: PruneConfig, texts: Texts, source: Source) -> Sample:
     from slimcls.backbones.tokenizers import open_tokenizer
-    from slimcls.calibration import encode
+    from slimcls.layers.calibration import encode
 
     return encode(texts, open_tokenizer(source), max_text_tokens=config.max_text_tokens)
 

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import torch
 
-from slimcls import selection
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import config_in, depth_of, read_config
 from slimcls.config import Accelerator, Precision, RunConfig
 from slimcls.devices import accelerator_for
 from slimcls.errors import UserError
-from slimcls.layer_scores import Scores
+from slimcls.layers import selection
+from slimcls.layers.layer_scores import Scores
 
 
 def resolve(config: RunConfig, source: Source, scores: Scores | None = None) -> RunConfig:
     """The same run with nothing left open: what is saved, hashed and reported.
 
-    ``scores`` are those that :func:`slimcls.selection.scores_for` gives. Without a cut it does not
-    matter what would have chosen: ``select`` is then ``first``.
+    ``scores`` are those that :func:`slimcls.layers.selection.scores_for` gives. Without a cut it
+    does not matter what would have chosen: ``select`` is then ``first``.
     """
     depth = depth_of(read_config(source))
     layers = selection.kept_layers(config, depth, scores)

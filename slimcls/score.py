@@ -13,8 +13,8 @@ from slimcls.errors import UserError
 
 if TYPE_CHECKING:
     from slimcls.backbones.sources import Source
-    from slimcls.calibration import Sample, Texts
-    from slimcls.layer_scores import Scores
+    from slimcls.layers.calibration import Sample, Texts
+    from slimcls.layers.layer_scores import Scores
 
 
 @dataclass(kw_only=True)
@@ -99,7 +99,8 @@ def score(config: ScoreConfig) -> Scores:
     sources.check_name(config.model, config.revision)
     texts = _texts(config) if criterion.needs_text else None
     source = sources.find(config.model, config.revision, lambda folder: _check(folder, config))
-    from slimcls import devices, scoring
+    from slimcls import devices
+    from slimcls.layers import scoring
 
     return scoring.measure(
         criterion,
@@ -113,7 +114,7 @@ def score(config: ScoreConfig) -> Scores:
 
 
 def _texts(config: ScoreConfig) -> Texts:
-    from slimcls import calibration
+    from slimcls.layers import calibration
 
     assert config.text is not None
     folder = Path(config.data_dir) if config.data_dir else None
@@ -132,7 +133,7 @@ def _check(folder: Path, config: ScoreConfig) -> None:
 
 def _sample(config: ScoreConfig, texts: Texts, source: Source) -> Sample:
     from slimcls.backbones.tokenizers import open_tokenizer
-    from slimcls.calibration import encode
+    from slimcls.layers.calibration import encode
 
     return encode(
         texts,
@@ -146,7 +147,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command: print a table; write the scores and their figure with ``--out``."""
     config = cli.parse(ScoreConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.score")
     scores = score(config)
-    from slimcls import layer_scores, score_report
+    from slimcls.layers import layer_scores, score_report
 
     print(score_report.table(scores))
     if config.out is None:

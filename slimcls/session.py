@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from slimcls import artefact, layer_scores, measure, plan, runs, tuning
+from slimcls import artefact, measure, plan, runs, tuning
 from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
@@ -25,7 +25,8 @@ from slimcls.errors import Diverged
 from slimcls.features import Features
 from slimcls.fitting import Fitted, Work, fit
 from slimcls.inputs import make_inputs
-from slimcls.layer_scores import Scores
+from slimcls.layers import layer_scores
+from slimcls.layers.layer_scores import Scores
 from slimcls.modes import class_weights
 from slimcls.runs import RunResult
 from slimcls.shared import Shared

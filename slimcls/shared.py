@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimcls import selection
 from slimcls.backbones import sources
 from slimcls.backbones.sources import Source
 from slimcls.config import RunConfig, hashed
 from slimcls.data import catalog, tables
 from slimcls.data.tables import Tables
-from slimcls.layer_scores import Scores
+from slimcls.layers import selection
+from slimcls.layers.layer_scores import Scores
 from slimcls.runs import Log
 
 if TYPE_CHECKING:

@@ -6,12 +6,13 @@ import random
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 
 from slimcls.backbones import sources
-from slimcls.backbones.families import blocks_of
+from slimcls.backbones.families import base_of, blocks_of, final_norm_of
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
-from slimcls.calibration import Sample
+from slimcls.layers.calibration import Sample
 
 FAMILIES = ("tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox")
 
@@ -50,3 +51,22 @@ def silence_block(model: Any, name: str, layer: int) -> None:
         for path in OUTPUTS[name]:
             for parameter in blocks_of(model)[layer].get_submodule(path).parameters():
                 parameter.zero_()
+
+
+def stream(whole: Any, ids: tuple[int, ...]) -> np.ndarray:
+    """The residual stream (blocks + 1, tokens, hidden) of one text, no padding.
+
+    All but the last come from transformers' own hidden states; what leaves the last block is what
+    enters the final norm, or where there is none what the last block returned.
+    """
+    last: list[torch.Tensor] = []
+    norm = final_norm_of(whole)
+    if norm is not None:
+        handle = norm.register_forward_pre_hook(lambda _, args: last.append(args[0]))
+    else:
+        handle = blocks_of(whole)[-1].register_forward_hook(lambda *given: last.append(given[2]))
+    with torch.no_grad():
+        out = base_of(whole)(input_ids=torch.tensor([ids]), output_hidden_states=True)
+    handle.remove()
+    states = [*out.hidden_states[: len(blocks_of(whole))], last[0]]
+    return np.stack([state[0].double().numpy() for state in states])

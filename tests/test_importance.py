@@ -10,16 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scored import FAMILIES, model, sample, silence_block
-from test_activations import stream
+from scored import FAMILIES, model, sample, silence_block, stream
 
 from slimcls.backbones.families import blocks_of
 from slimcls.backbones.selectors import even, random
-from slimcls.calibration import Sample
 from slimcls.errors import UserError
-from slimcls.greedy import Greedy
 from slimcls.importance import CRITERIA, Criterion, find
-from slimcls.losses import passes_through, standing_in, text_losses
+from slimcls.layers.calibration import Sample
+from slimcls.layers.greedy import Greedy
+from slimcls.layers.losses import passes_through, standing_in, text_losses
 
 MEASURED = [row.name for row in CRITERIA.values() if row.needs_text]
 #: A part of a block that runs once each time the block does.
@@ -57,7 +56,7 @@ def test_losses_in_parts_are_the_same(monkeypatch: pytest.MonkeyPatch):
     whole, texts = model("tiny-opt"), sample()
     batch = next(texts.batches())
     expected = text_losses(whole, batch)[0]
-    monkeypatch.setattr("slimcls.losses.POSITIONS", 7)
+    monkeypatch.setattr("slimcls.layers.losses.POSITIONS", 7)
     torch.testing.assert_close(text_losses(whole, batch)[0], expected)
 
 

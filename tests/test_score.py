@@ -13,9 +13,9 @@ from conftest import Command
 from pruning.texts import damaged
 from scored import FAMILIES, model, source
 
-from slimcls import layer_scores, score_report
 from slimcls.errors import UserError
 from slimcls.importance import CRITERIA
+from slimcls.layers import layer_scores, score_report
 from slimcls.score import ScoreConfig, main, score
 
 
@@ -156,8 +156,8 @@ def test_scores_are_of_the_whole_model(toy: Path):
     """What stands in the file is what the criterion gives for the model with all its layers."""
     config = ScoreConfig(model="tiny-neox", text=str(toy), samples=5, max_text_tokens=20)
     found = score(config)
-    from slimcls import calibration
     from slimcls.backbones.tokenizers import open_tokenizer
+    from slimcls.layers import calibration
 
     texts = calibration.read(str(toy)).drawn(5)
     texts_as_ids = calibration.encode(

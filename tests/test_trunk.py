@@ -95,8 +95,8 @@ def test_a_sliding_window_slides_over_the_prefix_too(model_type: str, longest: i
     more = {"qwen2": {"use_sliding_window": True, "max_window_layers": 1}}
     more["qwen3"] = more["smollm3"] = more["qwen2"]
     config = AutoConfig.for_model(
-        model_type, hidden_size=32, intermediate_size=48, num_hidden_layers=3, vocab_size=512, pad_token_id=0,
-        num_attention_heads=4, num_key_value_heads=2, head_dim=8, sliding_window=6,
+        model_type, hidden_size=32, intermediate_size=48, num_hidden_layers=3, vocab_size=512,
+        pad_token_id=0, num_attention_heads=4, num_key_value_heads=2, head_dim=8, sliding_window=6,
         **more.get(model_type, {}),
     )  # fmt: skip
     torch.manual_seed(0)

@@ -13,13 +13,13 @@ import pandas as pd
 import torch
 
 from slimcls import importance
-from slimcls.activations import check_finite, evaluating
 from slimcls.backbones.families import blocks_of
-from slimcls.calibration import Sample
 from slimcls.classifier import Classifier
 from slimcls.inputs import Inputs
-from slimcls.losses import text_losses
-from slimcls.profiles import Tally, intervals
+from slimcls.layers.activations import check_finite, evaluating
+from slimcls.layers.calibration import Sample
+from slimcls.layers.losses import text_losses
+from slimcls.layers.profiles import Tally, intervals
 from slimcls.pruning.views import Part, only_layers, without_part
 
 

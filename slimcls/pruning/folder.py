@@ -144,7 +144,7 @@ Source of the weights: `{source}`. Written by slimcls {version}; `pruned.json` s
 
 def card(about: Pruned) -> str:
     """The model card."""
-    from slimcls.score_report import ranges
+    from slimcls.layers.score_report import ranges
 
     how = "named by hand" if about.select == "layers" else f"chosen by `{about.select}`"
     if about.text:

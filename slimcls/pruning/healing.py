@@ -16,11 +16,11 @@ import torch
 from tqdm import tqdm
 
 from slimcls import tuning
-from slimcls.calibration import Sample
 from slimcls.data.batches import Batch, TrainingBatches, collate
 from slimcls.errors import Interrupted
+from slimcls.layers.calibration import Sample
+from slimcls.layers.losses import text_losses
 from slimcls.learner import schedule, trained_state
-from slimcls.losses import text_losses
 from slimcls.runs import replacing
 
 #: LoRA's shape, texts a step, peak learning rate, share of warm-up, largest gradient norm.

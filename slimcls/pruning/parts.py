@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from slimcls.calibration import Texts
 from slimcls.data import near_duplicates, texts
 from slimcls.errors import UserError
+from slimcls.layers.calibration import Texts
 
 #: Of ten groups of near-duplicate texts, how many go to each part.
 SHARES = {"scoring": 3, "healing": 5, "held out": 2}

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from slimcls import layer_scores
-from slimcls.layer_scores import Scores
+from slimcls.layers import layer_scores
+from slimcls.layers.layer_scores import Scores
 from slimcls.reporting import study
 from slimcls.reporting.study import Study
 

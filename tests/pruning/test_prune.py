@@ -18,9 +18,9 @@ from pruning.texts import TINY, damaged, write_texts
 from slimcls import prune as verb
 from slimcls.backbones import sources
 from slimcls.backbones.truncate import open_cut
-from slimcls.calibration import read
 from slimcls.data import texts as keys
 from slimcls.errors import UserError
+from slimcls.layers.calibration import read
 from slimcls.pruning import evaluation
 from slimcls.pruning.parts import split
 from slimcls.pruning.settings import PruneConfig
@@ -119,7 +119,7 @@ def test_parts_have_no_text_in_common(texts: Path) -> None:
 
 
 def test_perplexity_is_that_of_transformers(texts: Path) -> None:
-    from slimcls.calibration import Sample
+    from slimcls.layers.calibration import Sample
 
     model = open_cut(sources.find("tiny-llama", None), range(6), head="lm")
     ids = ((5, 9, 17, 3, 21), (8, 40, 11), (7, 7, 9, 30))

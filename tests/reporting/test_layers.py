@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from reporting.made_layers import make_evidence
 
-from slimcls import figures, layer_scores
+from slimcls import figures
+from slimcls.layers import layer_scores
 from slimcls.pruning import pages
 from slimcls.reporting import layers
 

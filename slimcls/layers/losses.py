@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from slimcls.activations import run_blocks
 from slimcls.backbones.families import blocks_of
 from slimcls.data.batches import Batch
+from slimcls.layers.activations import run_blocks
 
 #: Positions whose logits over the whole vocabulary are held at once.
 POSITIONS = 1024

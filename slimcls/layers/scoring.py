@@ -12,11 +12,11 @@ from slimcls.backbones import sizes
 from slimcls.backbones.selectors import check_keep
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
-from slimcls.calibration import Sample
 from slimcls.errors import UserError
 from slimcls.importance import Criterion
-from slimcls.layer_scores import Scores
-from slimcls.profiles import Findings, after_removals
+from slimcls.layers.calibration import Sample
+from slimcls.layers.layer_scores import Scores
+from slimcls.layers.profiles import Findings, after_removals
 
 
 def measure(

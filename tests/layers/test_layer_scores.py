@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from slimcls import layer_scores, scoring
 from slimcls.errors import UserError
 from slimcls.importance import CRITERIA
-from slimcls.layer_scores import Scores
+from slimcls.layers import layer_scores, scoring
+from slimcls.layers.layer_scores import Scores
 
 GIVEN = Scores(
     slimcls_version="0.1.0",

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from slimcls.backbones.families import base_of, blocks_of
-from slimcls.calibration import Sample
 from slimcls.data.batches import Batch
 from slimcls.errors import UserError
-from slimcls.profiles import Tally
+from slimcls.layers.calibration import Sample
+from slimcls.layers.profiles import Tally
 
 #: Told the number of a block and the residual stream (items, tokens, hidden) before and after it.
 Watcher = Callable[[int, Tensor, Tensor], None]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcls.profiles import Tally, after_removals, ascending, by_score, intervals, stability
+from slimcls.layers.profiles import Tally, after_removals, ascending, by_score, intervals, stability
 
 
 def tally(texts: int, layers: int, spread: float = 1.0, seed: int = 0) -> Tally:

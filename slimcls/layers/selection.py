@@ -7,16 +7,17 @@ import json
 import sys
 from pathlib import Path
 
-from slimcls import importance, layer_scores
+from slimcls import importance
 from slimcls.backbones.cache import build_once, cache_dir
 from slimcls.backbones.selectors import check_keep, named_layers
 from slimcls.backbones.sources import Source
-from slimcls.calibration import LEAST_TOKENS, Sample, Texts, encode
 from slimcls.config import RunConfig
 from slimcls.data.tables import Tables
 from slimcls.errors import UserError
 from slimcls.importance import Criterion
-from slimcls.layer_scores import Scores
+from slimcls.layers import layer_scores
+from slimcls.layers.calibration import LEAST_TOKENS, Sample, Texts, encode
+from slimcls.layers.layer_scores import Scores
 from slimcls.runs import is_helper_process
 
 
@@ -96,7 +97,8 @@ def _key(criterion: Criterion, source: Source, sample: Sample, keep: int, seed: 
 def _measure(
     config: RunConfig, criterion: Criterion, source: Source, sample: Sample, keep: int, into: Path
 ) -> None:
-    from slimcls import devices, scoring
+    from slimcls import devices
+    from slimcls.layers import scoring
 
     if not is_helper_process(config):
         print(

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slimcls.activations import at_last_token, check_finite, evaluating, run_blocks, watched
 from slimcls.backbones.families import blocks_of
-from slimcls.calibration import Sample
 from slimcls.data.batches import Batch
-from slimcls.profiles import Findings, Tally, intervals, stability
+from slimcls.layers.activations import at_last_token, check_finite, evaluating, run_blocks, watched
+from slimcls.layers.calibration import Sample
+from slimcls.layers.profiles import Findings, Tally, intervals, stability
 
 
 @torch.inference_mode()

@@ -10,15 +10,16 @@ import pytest
 import yaml
 from scored import model, source
 
-from slimcls import importance, layer_scores, scoring, selection
+from slimcls import importance
 from slimcls.backbones.cache import cache_dir
 from slimcls.backbones.selectors import even, random, sequential
 from slimcls.backbones.tokenizers import open_tokenizer
-from slimcls.calibration import Sample, Texts, encode
 from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
 from slimcls.errors import UserError
 from slimcls.inputs import draw_items
+from slimcls.layers import layer_scores, scoring, selection
+from slimcls.layers.calibration import Sample, Texts, encode
 from slimcls.runs import read_result
 from slimcls.score import main as score_main
 from slimcls.train import main as train_main
@@ -35,7 +36,7 @@ def settings(toy: Path, out: Path, **more: Any) -> RunConfig:
 
 
 def own_sample(config: RunConfig, count: int) -> Sample:
-    """The run's training texts, found without slimcls.selection."""
+    """The run's training texts, found without slimcls.layers.selection."""
     data = tables.load(catalog.find(config.dataset))
     items = draw_items(config, data).train
     texts = Texts("toy", tuple(i.text for i in items), tuple(str(i.id) for i in items))

@@ -11,10 +11,10 @@ import pytest
 from conftest import made_up_rows, write_csv
 from scored import source
 
-from slimcls import calibration
 from slimcls.backbones.tokenizers import open_tokenizer
-from slimcls.calibration import Texts, encode
 from slimcls.errors import UserError
+from slimcls.layers import calibration
+from slimcls.layers.calibration import Texts, encode
 
 ROWS = [text for text, _ in made_up_rows(12, 3)]
 

@@ -10,34 +10,15 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scored import FAMILIES, model, sample, silence_block
+from scored import FAMILIES, model, sample, silence_block, stream
 
-from slimcls.activations import Column, Passage, tally
 from slimcls.backbones.families import base_of, blocks_of, final_norm_of
-from slimcls.calibration import Sample
 from slimcls.errors import UserError
 from slimcls.importance import CRITERIA, profiles
+from slimcls.layers.activations import Column, Passage, tally
+from slimcls.layers.calibration import Sample
 
 NAMES = ["bi", "bi-last", "relative-magnitude"]
-
-
-def stream(whole: Any, ids: tuple[int, ...]) -> np.ndarray:
-    """The residual stream (blocks + 1, tokens, hidden) of one text, no padding.
-
-    All but the last come from transformers' own hidden states; what leaves the last block is what
-    enters the final norm, or where there is none what the last block returned.
-    """
-    last: list[torch.Tensor] = []
-    norm = final_norm_of(whole)
-    if norm is not None:
-        handle = norm.register_forward_pre_hook(lambda _, args: last.append(args[0]))
-    else:
-        handle = blocks_of(whole)[-1].register_forward_hook(lambda *given: last.append(given[2]))
-    with torch.no_grad():
-        out = base_of(whole)(input_ids=torch.tensor([ids]), output_hidden_states=True)
-    handle.remove()
-    states = [*out.hidden_states[: len(blocks_of(whole))], last[0]]
-    return np.stack([state[0].double().numpy() for state in states])
 
 
 def reference(whole: Any, texts: Sample) -> dict[str, list[float]]:

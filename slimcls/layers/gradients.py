@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from slimcls.activations import check_finite, evaluating
 from slimcls.backbones.families import blocks_of
-from slimcls.calibration import Sample
-from slimcls.losses import text_losses
-from slimcls.profiles import Tally
+from slimcls.layers.activations import check_finite, evaluating
+from slimcls.layers.calibration import Sample
+from slimcls.layers.losses import text_losses
+from slimcls.layers.profiles import Tally
 
 
 def weight_times_gradient(model: Any, sample: Sample) -> Tally:

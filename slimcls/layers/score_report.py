@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from slimcls import importance
-from slimcls.layer_scores import Scores
+from slimcls.layers.layer_scores import Scores
 from slimcls.runs import replacing
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from slimcls.activations import check_finite, evaluating, run_blocks, watched
 from slimcls.backbones.families import blocks_of
-from slimcls.calibration import Sample
 from slimcls.data.batches import Batch
-from slimcls.losses import Stand, losses_after, passes_through, standing_in, text_losses
-from slimcls.profiles import (
+from slimcls.layers.activations import check_finite, evaluating, run_blocks, watched
+from slimcls.layers.calibration import Sample
+from slimcls.layers.losses import Stand, losses_after, passes_through, standing_in, text_losses
+from slimcls.layers.profiles import (
     Array,
     Findings,
     Tally,

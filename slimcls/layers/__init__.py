@@ -1,0 +1,1 @@
+"""How much each layer matters, and which layers stay."""
