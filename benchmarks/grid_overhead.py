@@ -60,7 +60,8 @@ def timed(work: Callable[[], Any], out: Path) -> Took:
 
 def sides(folder: Path, count: int) -> dict[str, Callable[[], Took]]:
     """The three sides over ``count`` cells that differ in their seed."""
-    from slimcls import attempts, cells, grid
+    from slimcls import grid
+    from slimcls.grids import attempts, cells
     from slimcls.shared import Shared
 
     data, path, out = folder / "twenty.csv", folder / "g.yaml", folder / "out"

@@ -99,7 +99,8 @@ def _no_layers(config: BaselineConfig, name: str, shared: Shared) -> RunResult:
     data = shared.tables(settled)
     source = None if name in WITHOUT_MODEL else shared.source(settled)
     # From here on scikit-learn and torch are needed.
-    from slimcls import rival_runs, runs
+    from slimcls import runs
+    from slimcls.baselines import rival_runs
 
     fingerprints = {"data": data.fingerprint} | ({"source": source.fingerprint} if source else {})
     folder = Path(config.out) / runs.run_name(settled, fingerprints, name)

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from slimcls import cells, choices, cli
+from slimcls import cli
 from slimcls.errors import UserError
+from slimcls.grids import cells, choices
 
 if TYPE_CHECKING:
-    from slimcls.board import Board
-    from slimcls.cells import Cell, Grid
     from slimcls.config import RunConfig
-    from slimcls.engines import Engine
-    from slimcls.ledger import Ledger
+    from slimcls.grids.board import Board
+    from slimcls.grids.cells import Cell, Grid
+    from slimcls.grids.engines import Engine
+    from slimcls.grids.ledger import Ledger
     from slimcls.shared import Shared
 
 #: Seconds between two looks at cells that other processes work on.
@@ -94,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _planned(grid: Grid, engine: Engine) -> Ledger:
-    from slimcls.ledger import Ledger
+    from slimcls.grids.ledger import Ledger
 
     return Ledger(grid, engine.forecast([cell.run for cell in grid.cells]))
 
@@ -103,11 +104,11 @@ def _planned(grid: Grid, engine: Engine) -> Ledger:
 def _opened(config: GridConfig) -> Iterator[Engine]:
     """The engine that the settings ask for."""
     if config.engine == "local":
-        from slimcls.engines.local import Local
+        from slimcls.grids.engines.local import Local
 
         engine: Engine = Local(run_cell)
     else:
-        from slimcls.engines.on_ray import OnRay
+        from slimcls.grids.engines.on_ray import OnRay
 
         engine = OnRay(run_cell, config.address, config.cpus, config.gpus)
     try:
@@ -128,7 +129,7 @@ def _work_off(ledger: Ledger, engine: Engine, config: GridConfig) -> None:
 
     Choices are made as their candidates end, so that each round may bring new cells.
     """
-    from slimcls.board import Board
+    from slimcls.grids.board import Board
 
     shown = Board(ledger)
     lost: dict[Cell, int] = {}
@@ -213,7 +214,7 @@ def _notes(ledger: Ledger) -> None:
 
 def plan(ledger: Ledger) -> list[str]:
     """The table of ``--dry-run``: a row a cell, then what is left."""
-    from slimcls import board
+    from slimcls.grids import board
 
     seconds = ledger.seconds()
     rows = []
@@ -244,7 +245,7 @@ def plan(ledger: Ledger) -> list[str]:
 
 def ending(ledger: Ledger) -> list[str]:
     """What a grid says last: results, choices, failures, counts."""
-    from slimcls import attempts, board
+    from slimcls.grids import attempts, board
 
     lines = board.table(ledger)
     made = ledger.choices()

@@ -50,6 +50,10 @@ _READ = (
     "?, union_by_name = true, hive_partitioning = false, filename = true)"
 )
 
+#: For thousands of small files: reading ahead in other threads, column by column, costs more
+#: than the reading itself. Older releases of DuckDB lack some.
+_SETTINGS = ("threads = 1", "async_threads = 0", "parquet_prefetch_column_gap = 1000000")
+
 #: Most threads that read at once, and the files that make one worth starting.
 _THREADS, _SHARE = 8, 100
 
@@ -226,14 +230,23 @@ def _select(files: list[str]) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
     """The columns of files with their types in SQL, and the rows."""
     import duckdb
 
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 1")
+    with _connection() as connection:
         first = connection.sql(_ALIKE, params=[files[:1]])
         if not _odd(_types(first), {}):
             with contextlib.suppress(duckdb.Error):  # others may lack some of its columns
                 return _types(first), connection.sql(_ALIKE, params=[files]).fetchall()
         table = connection.sql(_READ, params=[files])
         return _types(table), table.fetchall()
+
+
+def _connection() -> Any:
+    import duckdb
+
+    connection = duckdb.connect()
+    for setting in _SETTINGS:
+        with contextlib.suppress(duckdb.CatalogException):
+            connection.execute(f"SET {setting}")
+    return connection
 
 
 def _types(table: Any) -> dict[str, str]:
@@ -306,10 +319,8 @@ def _dtype(name: str, hint: Any) -> Any:
 
 
 def _predicted(files: Sequence[Path]) -> tuple[pd.DataFrame, list[Fault]]:
-    import duckdb
 
-    with duckdb.connect() as connection:
-        connection.execute("SET threads = 1")
+    with _connection() as connection:
         table = connection.sql(_READ, params=[[str(path) for path in files]])
         types = _types(table)
         for name, hint in PREDICTED.items():

@@ -25,12 +25,12 @@ from slimcls.backbones import sources
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
 from slimcls.baseline import BaselineConfig, baseline
+from slimcls.baselines.rivals import METHODS, STRENGTHS, Nothing, Rival, Words
 from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
 from slimcls.data.splits import Example, Splits
 from slimcls.errors import UserError
 from slimcls.inputs import draw_items
-from slimcls.rivals import METHODS, STRENGTHS, Nothing, Rival, Words
 from slimcls.runs import RunResult
 from slimcls.summary import summary
 from slimcls.train import train

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slimcls import attempts, cells, grid
+from slimcls import grid
 from slimcls.backbones import selectors
 from slimcls.cli import parse
 from slimcls.config import RunConfig
 from slimcls.data import catalog
+from slimcls.grids import attempts, cells
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 YAMLS = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.y*ml"))

@@ -10,9 +10,10 @@ import pytest
 import yaml
 from grids import assert_same_table, sessions, stamps, start, table, write_grid
 
-from slimcls import attempts, choices, grid
+from slimcls import grid
 from slimcls.config import RunConfig
 from slimcls.errors import Diverged, UserError
+from slimcls.grids import attempts, choices
 from slimcls.runs import locked
 from slimcls.train import train
 

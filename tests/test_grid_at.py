@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from grids import table, write_grid
 
-from slimcls import choices
 from slimcls import grid as verb
-from slimcls.cells import Grid, read
 from slimcls.errors import UserError
+from slimcls.grids import choices
+from slimcls.grids.cells import Grid, read
 
 RATES = [1e-4, 1e-2]
 SEARCH: dict[str, Any] = {

@@ -101,7 +101,7 @@ def test_a_killed_worker_and_a_lost_machine_lose_nothing(toy: Path, tmp_path: Pa
 
 
 def knock(address: str) -> str:
-    from slimcls.engines import on_ray
+    from slimcls.grids.engines import on_ray
 
     with pytest.raises(UserError) as caught:
         on_ray._knock(address)
@@ -110,7 +110,7 @@ def knock(address: str) -> str:
 
 
 def test_an_address_that_does_not_answer(monkeypatch: pytest.MonkeyPatch):
-    from slimcls.engines import on_ray
+    from slimcls.grids.engines import on_ray
 
     monkeypatch.setattr(on_ray, "PATIENCE", 0.2)
     with socket.socket() as silent:
@@ -124,7 +124,7 @@ def test_an_address_that_does_not_answer(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_connecting_and_answering_take_ten_seconds_together(monkeypatch: pytest.MonkeyPatch):
-    from slimcls.engines import on_ray
+    from slimcls.grids.engines import on_ray
 
     line = MagicMock()
     line.__enter__.return_value = line

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from slimcls import attempts
 from slimcls.__main__ import VERBS, main
 from slimcls.baseline import CUT, ITEMS, MODEL, BaselineConfig
 from slimcls.cli import parse
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
 from slimcls.grid import GridConfig
+from slimcls.grids import attempts
 from slimcls.predict import PredictConfig
 from slimcls.pruning.settings import PruneConfig
 from slimcls.report import ReportConfig

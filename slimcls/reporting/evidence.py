@@ -15,8 +15,8 @@ from typing import Any
 
 import pandas as pd
 
-from slimcls.choices import Candidate, Choice, choose
 from slimcls.errors import UserError
+from slimcls.grids.choices import Candidate, Choice, choose
 
 #: Settings that a search may vary: of several in a cell the one best on validation is reported.
 SEARCHED = (

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from slimcls import attempts, choices
-from slimcls.attempts import Ended, Failure
-from slimcls.cells import Cell, Grid, Group
-from slimcls.choices import Candidate, Choice
-from slimcls.forecast import Forecast, seconds
+from slimcls.grids import attempts, choices
+from slimcls.grids.attempts import Ended, Failure
+from slimcls.grids.cells import Cell, Grid, Group
+from slimcls.grids.choices import Candidate, Choice
+from slimcls.grids.forecast import Forecast, seconds
 from slimcls.runs import RunResult, read_result
 
 

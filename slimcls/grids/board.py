@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import TextIO
 
-from slimcls.attempts import Ended
-from slimcls.cells import Cell, Group
-from slimcls.ledger import Count, Ledger
+from slimcls.grids.attempts import Ended
+from slimcls.grids.cells import Cell, Group
+from slimcls.grids.ledger import Count, Ledger
 
 #: Tells a terminal to go up to the table's first line and to clear from there. No mode is set that
 #: has to be set back: Ctrl-C drops what is on its way to the terminal.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from slimcls.attempts import Ended, Runner, attempt, shared
-from slimcls.cells import Cell
 from slimcls.config import RunConfig
-from slimcls.engines import Job, Started
-from slimcls.forecast import Forecast, forecast
+from slimcls.grids.attempts import Ended, Runner, attempt, shared
+from slimcls.grids.cells import Cell
+from slimcls.grids.engines import Job, Started
+from slimcls.grids.forecast import Forecast, forecast
 
 
 class Local:

@@ -15,6 +15,7 @@ from slimcls.backbones import sizes
 from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
+from slimcls.baselines.rivals import METHODS, Embeddings, Rival, Vectoriser
 from slimcls.config import RunConfig
 from slimcls.data.prompts import TextEncoder
 from slimcls.data.splits import Example, Splits
@@ -22,7 +23,6 @@ from slimcls.data.tables import Tables
 from slimcls.fitting import Fitted
 from slimcls.inputs import draw_items
 from slimcls.measure import Figures
-from slimcls.rivals import METHODS, Embeddings, Rival, Vectoriser
 from slimcls.runs import Log, Outcome, RunResult
 
 NAN = float("nan")
@@ -59,7 +59,7 @@ NO_MODEL: dict[str, Any] = {
 def run(
     config: RunConfig, method: str, data: Tables, source: Source | None, folder: Path
 ) -> RunResult:
-    """Measure one of :data:`slimcls.rivals.METHODS` in the locked run directory ``folder``.
+    """Measure one of :data:`~slimcls.baselines.rivals.METHODS` in the locked run ``folder``.
 
     ``source`` is the model whose embeddings it reads, if any. Only the last step makes the run a
     finished one. Raises UserError where texts, model and method do not go together.

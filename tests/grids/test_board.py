@@ -19,7 +19,7 @@ from grids import write_grid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcls import board
+from slimcls.grids import board
 
 COLUMNS, LINES = 46, 11
 HEAD = "test accuracy (seeds)"

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from slimcls import __version__
-from slimcls.attempts import Ended, Runner, attempt, shared
-from slimcls.cells import Cell
 from slimcls.config import RunConfig
-from slimcls.engines import Job, Started
 from slimcls.errors import Interrupted, UserError
-from slimcls.forecast import Forecast, forecast
+from slimcls.grids.attempts import Ended, Runner, attempt, shared
+from slimcls.grids.cells import Cell
+from slimcls.grids.engines import Job, Started
+from slimcls.grids.forecast import Forecast, forecast
 
 #: Seconds in which a Ray address must answer.
 PATIENCE = 10.0

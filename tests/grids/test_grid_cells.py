@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from slimcls.cells import Grid, read
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
+from slimcls.grids.cells import Grid, read
 
 SHARED = {"dataset": "trec", "model": "tiny-gpt2"}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
-from slimcls.attempts import Ended
-from slimcls.cells import Cell
 from slimcls.config import RunConfig
-from slimcls.forecast import Forecast
+from slimcls.grids.attempts import Ended
+from slimcls.grids.cells import Cell
+from slimcls.grids.forecast import Forecast
 
 #: A cell with what is known of it beforehand.
 Job = tuple[Cell, Forecast]

@@ -1,0 +1,1 @@
+"""The rivals that a cut has to beat."""

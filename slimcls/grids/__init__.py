@@ -1,0 +1,1 @@
+"""Cells of a grid, where it stands, and what works on them."""
