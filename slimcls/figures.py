@@ -86,7 +86,8 @@ def accuracy_against_layers(cells: pd.DataFrame, baselines: pd.DataFrame) -> Fig
                 **_line(style),
             )
             full = rows[rows.keep == rows.depth]
-            filled = _line(style) | {"mfc": style[0], "ls": "none"}
+            # Above the hollow marker that its line has there.
+            filled = _line(style) | {"mfc": style[0], "ls": "none", "zorder": 3}
             axes.plot(full.keep * aside, full.accuracy, **filled)
             for level in full.accuracy:
                 axes.axhline(level, color=style[0], lw=0.6, alpha=0.4)
@@ -142,8 +143,8 @@ def front(cells: pd.DataFrame) -> pd.DataFrame:
 COSTS = (
     ("train_seconds", "training (s)", 1.0),
     ("peak_memory_mb", "peak memory (MB)", 1.0),
-    ("latency_ms", "one text (ms)", 1.0),
-    ("weights_mb", "weights (MB)", 1.0),
+    ("latency_ms", "latency of one text (ms)", 1.0),
+    ("weights_mb", "weights in 32 bits (MB)", 1.0),
 )
 
 
@@ -165,7 +166,10 @@ def cost_against_layers(cells: pd.DataFrame) -> Figure:
 
 @_styled
 def confusion(counts: dict[str, np.ndarray], labels: Sequence[str]) -> Figure:
-    """Confusion matrices (true class, predicted class) of counts, by title, rows as shares."""
+    """Confusion matrices (true class, predicted class) of counts, by title.
+
+    Numbers are counts, shades shares of the true class.
+    """
     figure, panels = _panels(len(counts), height=WIDTH / 2.1)
     for axes, (title, matrix) in zip(panels, counts.items(), strict=True):
         shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
@@ -324,6 +328,8 @@ def _depth_axis(axes: Axes, keeps: pd.Series) -> None:
     axes.set_xscale("log")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xticks(depths, [str(depth) for depth in depths])
+    if len(depths) == 1:  # what stands side by side there is one depth
+        axes.set_xlim(depths[0] / 2, depths[0] * 2)
 
 
 def _label(axes: Axes, title: str, x: str, y: str) -> None:

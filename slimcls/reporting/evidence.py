@@ -188,12 +188,17 @@ def _choice(cell: pd.DataFrame, choice: Choice, common: set[int]) -> dict[str, A
     for name, value in choice.settings.items():
         row[name] = value
         tried = dict.fromkeys(one.settings[name] for one in choice.candidates)
-        row[f"{name} tried"] = ", ".join(_short(value) for value in sorted(tried, key=str))
+        row[f"{name} tried"] = ", ".join(_short(value) for value in sorted(tried, key=_order))
     return row | {
         "settings": len(choice.candidates),
         "compared on seeds": ", ".join(map(str, sorted(common))) or "different seeds",
         "at the edge": ", ".join(choice.edge),
     }
+
+
+def _order(value: Any) -> tuple[float, str]:
+    """Numbers by their size, then words."""
+    return (value, "") if isinstance(value, int | float) else (math.inf, str(value))
 
 
 def _short(value: Any) -> str:

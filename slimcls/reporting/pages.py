@@ -70,7 +70,7 @@ def confusions(study: Study) -> Iterator[tuple[str, Any]]:
         for line, rows in cells[cells.task == task].groupby("line", sort=True):
             for keep in sorted({rows.keep.min(), rows.keep.max()}, reverse=True):
                 counts, labels = confusion(study, task, str(line), int(keep))
-                shown[f"{line}, {keep} of {rows.depth.iloc[0]} layers"] = counts
+                shown[f"{task}, {line}, {keep} of {rows.depth.iloc[0]} layers"] = counts
         if len(labels) <= MOST_CLASSES:
             yield task, figures.confusion(shown, labels)
 
@@ -105,7 +105,7 @@ def _markdown(study: Study, title: str, named: dict[str, str]) -> str:
         baselines=tables.markdown(tables.rivals(compared)),
         selections=tables.markdown(tables.selections(compared)),
         costs=tables.markdown(tables.sizes_and_costs(compared)),
-        choices=tables.markdown(study.found.choices),
+        choices=tables.markdown(tables.choices(study.found.choices)),
         published=tables.markdown(published),
         source=source,
         missing=[*compared.missing, *study.unread],
@@ -138,7 +138,10 @@ def _notes(study: Study) -> list[str]:
     notes = {f"{row[0]}: {row[1]}" for pair in pairs for row in runs[list(pair)].values if row[1]}
     threads = sorted(set(runs.threads))
     devices = sorted(set(runs.device))
-    return [*sorted(notes), f"computed on {', '.join(devices)}, threads: {threads}"]
+    return [
+        *sorted(notes),
+        f"computed on {', '.join(devices)}, threads: {', '.join(map(str, threads))}",
+    ]
 
 
 def _html(text: str, title: str, out: Path) -> str:

@@ -32,7 +32,8 @@ def as_paper(cells: pd.DataFrame) -> pd.DataFrame:
             rows.append({"mode": line, "task": task} | shown)
         if len(tasks) > 1:
             shown = {depth: _over_tasks(here[here.keep == depth], tasks) for depth in depths}
-            rows.append({"mode": line, "task": f"mean of {len(tasks)} tasks"} | shown)
+            if any(shown.values()):
+                rows.append({"mode": line, "task": f"mean of {len(tasks)} tasks"} | shown)
     return pd.DataFrame(rows)
 
 
@@ -136,6 +137,11 @@ def rivals(compared: Comparisons) -> pd.DataFrame:
         for row in _rows(compared.baselines)
     ]
     return pd.DataFrame(rows)
+
+
+def choices(made: pd.DataFrame) -> pd.DataFrame:
+    """The settings chosen, under the names that the other tables have."""
+    return made.rename(columns={"line": "mode", "keep": "kept", "cut": "layers"})
 
 
 def sizes_and_costs(compared: Comparisons) -> pd.DataFrame:

@@ -150,6 +150,20 @@ def test_rules_that_keep_other_layers_for_each_seed_are_one_cell(tmp_path: Path)
     assert set(found.runs.line) == {"p-cls, first", "p-cls, random"}
 
 
+def test_a_report_says_nothing_of_what_it_does_not_have(tmp_path: Path) -> None:
+    """Tasks at different depths have no mean over tasks, and nothing to correct over."""
+    add_run(tmp_path / "runs", right=0.8, keep=6, seed=0)
+    for lr, validation in [(3e-5, 0.5), (1e-3, 0.9), (1e-4, 0.6)]:
+        more = {"lr": lr, "validation": validation, "dataset": "trec"}
+        add_run(tmp_path / "runs", right=0.8, keep=2, seed=0, **more)
+    text = report(ReportConfig(folder=str(tmp_path / "runs"), out=str(tmp_path / "r"))).read_text()
+    assert "mean of 2 tasks" not in text
+    assert "corrected over" not in text
+    assert "| 3e-05, 0.0001, 0.001 |" in text, "by size"
+    assert "| task | mode | kept | layers | lr |" in text
+    assert "> computed on cpu, threads: 1\n" in text
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
