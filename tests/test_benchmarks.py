@@ -251,7 +251,7 @@ def test_another_model_is_refused(checkpoints: tuple[Path, Path], monkeypatch: p
         return opening.by_slimcls(folder, [0, 3] if layers == [1, 3] else layers)
 
     monkeypatch.setitem(opening.WAYS, opening.SLICING, others)
-    with pytest.raises(Different, match="logits"):
+    with pytest.raises(Different, match="weights"):
         opening.measure("made", *checkpoints, [1, 3], repetitions=1)
 
 
