@@ -23,7 +23,14 @@ from typing import Any
 from benchmarks import harness, machine
 from benchmarks.harness import Row
 from benchmarks.made import Made
-from benchmarks.sides import Trail, check_same, slimcls_side, trainer_side
+from benchmarks.sides import (
+    Trail,
+    check_same,
+    real_tokens,
+    slimcls_side,
+    step_shares,
+    trainer_side,
+)
 
 RATE, TRAINER = "best square product", "Trainer at its best"
 MISSING = "no GPU here: measured on the processor with a tiny model; the GPU rows are missing"
@@ -119,15 +126,9 @@ def rates(
     load: Made, order: Trail, seconds: list[float], best: list[float], device: str
 ) -> list[harness.Figure]:
     """Tokens a second and share of the matrix rate: real tokens, as slimcls computes them."""
-    from benchmarks.sides import real_tokens
-
     tokens = real_tokens(load, order.timed) / len(order.timed.places)
-    parameters = machine.matmul_parameters(load.model())
     full = load.keep == max(depths_of(load)) and device == "cuda"
-    shares = [
-        machine.share_of_gemm(parameters, tokens, s, rate)
-        for s, rate in zip(seconds, best, strict=True)
-    ]
+    shares = step_shares(load, order, seconds, best)
     return [
         harness.figure("tokens a second", [tokens / s for s in seconds]),
         harness.figure("share of matrix rate", shares, at_least=0.45 if full else None),

@@ -15,12 +15,13 @@ from fnmatch import fnmatchcase
 from statistics import median
 from typing import Any
 
-from benchmarks import harness
+from benchmarks import harness, machine
 from benchmarks.harness import Row, Took
 from benchmarks.made import Made
-from benchmarks.sides import check_same, slimcls_side
+from benchmarks.sides import check_same, slimcls_side, step_shares
 
 SHARED, PLAIN = "shared prefix", "--no-share-prefix"
+RATE = "best square product"
 PREFIX, QUERY, BATCH, KEEP, FLOOR = 200, 16, 16, 2, 5
 STEPS = {"small": 6, "full": 14}
 
@@ -83,16 +84,24 @@ def measure(name: str, kind: str, shape: dict[str, Any], size: str, repetitions:
         trail = slimcls_side(load).outcome
         return Took(median(trail.step_seconds), trail)
 
+    def check(outcomes: dict[str, Any]) -> None:
+        check_same({way: outcomes[way] for way in (SHARED, PLAIN)}, order, "32")
+
     turns = harness.alternate(
-        {SHARED: lambda: side(shared), PLAIN: lambda: side(plain)},
+        {
+            RATE: lambda: machine.best_gemm("32"),
+            SHARED: lambda: side(shared),
+            PLAIN: lambda: side(plain),
+        },
         repetitions=repetitions,
         warm_up=0,
-        check=lambda trails: check_same(trails, order, "32"),
+        check=check,
     )
-    faster = harness.ratio(
-        turns.seconds[PLAIN], turns.seconds[SHARED], name="times faster", at_least=FLOOR
-    )
-    return Row(name, turns.seconds, [faster], unit="s a step")
+    seconds, rates = turns.seconds, turns.outcomes[RATE]
+    faster = harness.ratio(seconds[PLAIN], seconds[SHARED], name="times faster", at_least=FLOOR)
+    shares = step_shares(shared, order, seconds[SHARED], rates)
+    share = harness.figure("share of matrix rate", shares)
+    return Row(name, {way: seconds[way] for way in (SHARED, PLAIN)}, [faster, share], "s a step")
 
 
 def main(argv: list[str] | None = None) -> int:

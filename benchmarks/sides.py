@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -143,6 +143,18 @@ def real_tokens(load: Any, trail: Trail) -> int:
     prefix, lengths = len(load.prefix), [len(ids) for ids in load.whole]
     steps = (prefix + sum(lengths[place] - prefix for place in step) for step in trail.places)
     return sum(steps)
+
+
+def step_shares(
+    load: Any, order: Trail, seconds: Sequence[float], rates: Sequence[float]
+) -> list[float]:
+    """Shares of the matrix rate, from seconds a step and the rates measured beside them."""
+    tokens = real_tokens(load, order.timed) / len(order.timed.places)
+    parameters = machine.matmul_parameters(load.model())
+    return [
+        machine.share_of_gemm(parameters, tokens, one, rate)
+        for one, rate in zip(seconds, rates, strict=True)
+    ]
 
 
 def _forget_peak() -> None:

@@ -19,12 +19,13 @@ from fnmatch import fnmatchcase
 from statistics import median
 from typing import Any
 
-from benchmarks import harness, workload
+from benchmarks import harness, machine, workload
 from benchmarks.harness import Different, Row, Took
 from benchmarks.made import Made
-from benchmarks.sides import Trail, check_same, watched
+from benchmarks.sides import Trail, check_same, step_shares, watched
 
 COMPACT, ALL = "rows in use", "--no-compact-vocabulary"
+RATE = "best square product"
 SHAPES = {
     "small": ("GPT-2's shape", {"n_embd": 768, "n_head": 12}),
     "full": ("GPT-2 XL's shape", {"n_embd": 1600, "n_head": 25}),
@@ -98,17 +99,23 @@ def measure(name: str, compact: Any, everything: Any, most: float | None, repeti
         found = train(load)
         return Took(median(found.trail.step_seconds), found)
 
-    def check(found: dict[str, Trained]) -> None:
-        check_same({side: one.trail for side, one in found.items()}, order, "32")
+    def check(outcomes: dict[str, Any]) -> None:
+        found: dict[str, Trained] = {way: outcomes[way] for way in (COMPACT, ALL)}
+        check_same({way: one.trail for way, one in found.items()}, order, "32")
         if len({one.weights for one in found.values()}) > 1:
             raise Different("weights differ after training")
 
     turns = harness.alternate(
-        {COMPACT: lambda: side(compact), ALL: lambda: side(everything)},
+        {
+            RATE: lambda: machine.best_gemm("32"),
+            COMPACT: lambda: side(compact),
+            ALL: lambda: side(everything),
+        },
         repetitions=repetitions,
         warm_up=0,
         check=check,
     )
+    shares = step_shares(compact, order, turns.seconds[COMPACT], turns.outcomes[RATE])
     ours, theirs = turns.outcomes[COMPACT], turns.outcomes[ALL]
     memory = [a.memory / b.memory for a, b in zip(ours, theirs, strict=True)]
     figures = [
@@ -117,9 +124,11 @@ def measure(name: str, compact: Any, everything: Any, most: float | None, repeti
         harness.ratio(
             [one.whole for one in theirs], [one.whole for one in ours], name="times faster in all"
         ),
+        harness.figure("share of matrix rate", shares),
     ]
     sizes = f"{ours[0].memory / 1e6:,.0f} MB and {theirs[0].memory / 1e6:,.0f} MB"
-    return Row(name, turns.seconds, figures, unit="s a step", note=sizes)
+    seconds = {way: turns.seconds[way] for way in (COMPACT, ALL)}
+    return Row(name, seconds, figures, unit="s a step", note=sizes)
 
 
 def cases(size: str, data_dir: str | None) -> Iterator[tuple[str, Any, Any, float | None]]:

@@ -261,8 +261,13 @@ SMALL = {"n_embd": 32, "n_head": 2, "vocab_size": 400}
 
 
 def test_a_shared_prefix_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(machine, "best_gemm", lambda precision: 1e9)
     row = shared_prefix.measure("made", "gpt2", SMALL, "small", repetitions=1)
     assert list(row.sides) == [shared_prefix.SHARED, shared_prefix.PLAIN]
+    block = 12 * 32 * 32
+    assert row.figures[1].value == pytest.approx(
+        6 * 2 * block * (200 + 16 * 16) / row.sides[shared_prefix.SHARED][0] / 1e9
+    )
     monkeypatch.setattr("slimcls.prefix.Together.places", lambda self: torch.arange(456)[None])
     with pytest.raises(Different, match="losses"):
         shared_prefix.measure("made", "gpt2", SMALL, "small", repetitions=1)
@@ -290,7 +295,8 @@ def work_on_made_ids(compact: bool) -> Made:
     return Made("gpt2", SMALL, 1, "cls", 6, (3, 9), settings=more, most=90)
 
 
-def test_memory_of_rows_in_use_is_counted_and_weights_compared():
+def test_memory_of_rows_in_use_is_counted_and_weights_compared(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(machine, "best_gemm", lambda precision: 1e9)
     compact, everything = work_on_made_ids(True), work_on_made_ids(False)
     row = vocabulary.measure("made", compact, everything, 0.6, repetitions=1)
     rows = 400 - len({token for ids in compact.whole for token in ids} | {PAD})
