@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,8 +141,6 @@ def test_connecting_and_answering_take_ten_seconds_together(monkeypatch: pytest.
 
 
 def test_what_answers_is_not_ray(monkeypatch: pytest.MonkeyPatch):
-    import threading
-
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer() -> None:
@@ -152,6 +153,31 @@ def test_what_answers_is_not_ray(monkeypatch: pytest.MonkeyPatch):
         thread.start()
         assert "is not Ray" in knock(f"127.0.0.1:{server.getsockname()[1]}")
         thread.join()
+
+
+def test_joining_is_tried_a_few_times_in_silence(capfd: pytest.CaptureFixture[str]):
+    """What speaks its language but is not Ray makes it try for long, with a line each time."""
+    from slimcls.grids.engines import on_ray
+
+    ray, tried = SimpleNamespace(exceptions=SimpleNamespace(RayError=OSError)), []
+
+    def init(address: str, **settings: Any) -> None:
+        tried.append(os.environ.get("RAY_NUM_REDIS_GET_RETRIES"))
+        os.write(2, b"as Ray's core does it\n")
+        raise ConnectionError("nobody\nthere")
+
+    ray.init = init
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_NUM_REDIS_GET_RETRIES", raising=False)
+        patch.setitem(sys.modules, "ray", ray)
+        patch.setattr(on_ray, "_knock", lambda address: None)
+        with pytest.raises(UserError, match=r"no Ray answers \(nobody\)"):
+            on_ray._connect("somewhere:6379")
+        os.environ.pop("RAY_NUM_REDIS_GET_RETRIES", None)
+        with pytest.raises(UserError):
+            on_ray._connect("local")
+    assert tried == ["5", None], "a Ray that is started here may take its time"
+    assert capfd.readouterr().err == "as Ray's core does it\n"
 
 
 def test_without_ray_it_says_what_to_install(toy: Path, tmp_path: Path):

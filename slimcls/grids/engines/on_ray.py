@@ -27,6 +27,8 @@ from slimcls.grids.forecast import Forecast, forecast
 PATIENCE = 10.0
 #: Seconds that cells have to save their state when the grid is asked to stop.
 GOODBYE = 30.0
+#: How often Ray tries to join what answers, a second apart; it reads this when it is imported.
+_TRIES = ("RAY_NUM_REDIS_GET_RETRIES", "5")
 #: How every HTTP/2 talk begins, which gRPC speaks: the client's preface and empty settings.
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _SETTINGS = 4
@@ -168,6 +170,8 @@ class OnRay:
 
 def _connect(address: str) -> Any:
     """Ray, started or joined. Raises UserError where it is not installed or does not answer."""
+    if address != "local":
+        os.environ.setdefault(*_TRIES)
     try:
         import ray
     except ImportError:
@@ -180,11 +184,25 @@ def _connect(address: str) -> Any:
     if address == "local":
         settings["include_dashboard"] = False
     try:
-        ray.init(address=address, **settings)
+        with _muted() if address != "local" else contextlib.nullcontext():
+            ray.init(address=address, **settings)
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         line = (str(error).strip().splitlines() or [""])[0]
         raise UserError(f"--address {address}: no Ray answers ({line})") from None
     return ray
+
+
+@contextlib.contextmanager
+def _muted() -> Iterator[None]:
+    """Without the line a try that Ray's core writes, past Python's streams."""
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _set_sigterm(handler: Any) -> None:
