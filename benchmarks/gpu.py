@@ -20,11 +20,12 @@ from fnmatch import fnmatchcase
 from statistics import fmean
 from typing import Any
 
-from benchmarks import harness, machine
+from benchmarks import harness
 from benchmarks.harness import Row
 from benchmarks.made import Made
 from benchmarks.sides import (
     Trail,
+    beside_rate,
     check_same,
     real_tokens,
     slimcls_side,
@@ -32,7 +33,7 @@ from benchmarks.sides import (
     trainer_side,
 )
 
-RATE, TRAINER = "best square product", "Trainer at its best"
+TRAINER = "Trainer at its best"
 MISSING = "no GPU here: measured on the processor with a tiny model; the GPU rows are missing"
 
 GPT2_XL = {"n_embd": 1600, "n_head": 25, "n_positions": 1024}
@@ -98,22 +99,24 @@ def measure(name: str, load: Made, repetitions: int) -> Row:
     device = "cuda" if load.config.accelerator == "gpu" else "cpu"
     load, order = fitting(load)
     sides: dict[str, Callable[[], Any]] = {
-        RATE: lambda: machine.best_gemm("bf16", device),
         "slimcls": lambda: slimcls_side(load),
         TRAINER: lambda: trainer_side(load, order, example=False),
     }
 
-    def check(outcomes: dict[str, Any]) -> None:
-        trails = {side: found for side, found in outcomes.items() if side != RATE}
-        check_same(trails, order, "bf16")
-
-    outcomes = harness.alternate(sides, repetitions=repetitions, warm_up=0, check=check).outcomes
+    turns, best = beside_rate(
+        sides,
+        "bf16",
+        repetitions=repetitions,
+        check=lambda trails: check_same(trails, order, "bf16"),
+        device=device,
+    )
+    outcomes = turns.outcomes
     steps = {
         side: [fmean(trail.step_seconds) for trail in outcomes[side]]
         for side in ("slimcls", TRAINER)
     }
     faster = harness.ratio(steps[TRAINER], steps["slimcls"], name=f"times faster than {TRAINER}")
-    figures = [faster, *rates(load, order, steps["slimcls"], outcomes[RATE], device)]
+    figures = [faster, *rates(load, order, steps["slimcls"], best, device)]
     if device == "cuda":
         for side, whose in (("slimcls", ""), (TRAINER, "Trainer's ")):
             peaks = [trail.peak / 1e9 for trail in outcomes[side]]

@@ -15,13 +15,12 @@ from fnmatch import fnmatchcase
 from statistics import median
 from typing import Any
 
-from benchmarks import harness, machine
+from benchmarks import harness
 from benchmarks.harness import Row, Took
 from benchmarks.made import Made
-from benchmarks.sides import check_same, slimcls_side, step_shares
+from benchmarks.sides import beside_rate, check_same, slimcls_side, step_shares
 
 SHARED, PLAIN = "shared prefix", "--no-share-prefix"
-RATE = "best square product"
 PREFIX, QUERY, BATCH, KEEP, FLOOR = 200, 16, 16, 2, 5
 STEPS = {"small": 6, "full": 14}
 
@@ -84,24 +83,17 @@ def measure(name: str, kind: str, shape: dict[str, Any], size: str, repetitions:
         trail = slimcls_side(load).outcome
         return Took(median(trail.step_seconds), trail)
 
-    def check(outcomes: dict[str, Any]) -> None:
-        check_same({way: outcomes[way] for way in (SHARED, PLAIN)}, order, "32")
-
-    turns = harness.alternate(
-        {
-            RATE: lambda: machine.best_gemm("32"),
-            SHARED: lambda: side(shared),
-            PLAIN: lambda: side(plain),
-        },
+    turns, rates = beside_rate(
+        {SHARED: lambda: side(shared), PLAIN: lambda: side(plain)},
+        "32",
         repetitions=repetitions,
-        warm_up=0,
-        check=check,
+        check=lambda trails: check_same(trails, order, "32"),
     )
-    seconds, rates = turns.seconds, turns.outcomes[RATE]
+    seconds = turns.seconds
     faster = harness.ratio(seconds[PLAIN], seconds[SHARED], name="times faster", at_least=FLOOR)
     shares = step_shares(shared, order, seconds[SHARED], rates)
     share = harness.figure("share of matrix rate", shares)
-    return Row(name, {way: seconds[way] for way in (SHARED, PLAIN)}, [faster, share], "s a step")
+    return Row(name, seconds, [faster, share], unit="s a step")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,19 +7,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from unittest import mock
 
 from benchmarks import machine, workload
-from benchmarks.harness import Different, Took, agree
+from benchmarks.harness import Different, Took, Turns, agree, alternate
 
 #: Steps whose losses are compared, and how far apart they may be. In bf16 another padding is
 #: another rounding.
 FIRST = 3
 WITHIN = {"32": 1e-4, "bf16": 5e-2}
+
+
+#: What the matrix rate is called among the sides of a round.
+RATE = "best square product"
 
 
 @dataclass
@@ -143,6 +147,25 @@ def real_tokens(load: Any, trail: Trail) -> int:
     prefix, lengths = len(load.prefix), [len(ids) for ids in load.whole]
     steps = (prefix + sum(lengths[place] - prefix for place in step) for step in trail.places)
     return sum(steps)
+
+
+def beside_rate(
+    sides: Mapping[str, Callable[[], Any]],
+    precision: str,
+    *,
+    repetitions: int,
+    check: Callable[[dict[str, Any]], None],
+    device: str = "cpu",
+) -> tuple[Turns, list[float]]:
+    """The sides in turns, and the machine's matrix rate as measured in each round."""
+    all_sides = {RATE: lambda: machine.best_gemm(precision, device), **sides}
+
+    def check_sides(outcomes: dict[str, Any]) -> None:
+        check({name: outcomes[name] for name in sides})
+
+    turns = alternate(all_sides, repetitions=repetitions, warm_up=0, check=check_sides)
+    turns.seconds.pop(RATE)
+    return turns, turns.outcomes.pop(RATE)
 
 
 def step_shares(

@@ -23,10 +23,9 @@ from typing import Any
 
 from benchmarks import harness, machine, workload
 from benchmarks.harness import Row
-from benchmarks.sides import Trail, check_same, real_tokens, slimcls_side, trainer_side
+from benchmarks.sides import Trail, beside_rate, check_same, real_tokens, slimcls_side, trainer_side
 
 EXAMPLE, BEST = "Trainer as in its example", "Trainer at its best"
-RATE = "best square product"
 
 
 @dataclass(frozen=True)
@@ -63,22 +62,20 @@ def measure(case: Case, load: workload.Workload, repetitions: int) -> Row:
     """All sides of a case in turns."""
     order: Trail = slimcls_side(load).outcome
     precision = load.config.precision
-    sides: dict[str, Callable[[], Any]] = {
-        RATE: lambda: machine.best_gemm(precision),
-        "slimcls": lambda: slimcls_side(load),
-    }
+    sides: dict[str, Callable[[], Any]] = {"slimcls": lambda: slimcls_side(load)}
     for rival in case.rivals:
         sides[rival] = lambda example=rival == EXAMPLE: trainer_side(load, order, example=example)
 
-    def check(outcomes: dict[str, Any]) -> None:
-        trails = {name: found for name, found in outcomes.items() if name != RATE}
-        check_same(trails, order, precision)
-
-    turns = harness.alternate(sides, repetitions=repetitions, warm_up=0, check=check)
+    turns, rates = beside_rate(
+        sides,
+        precision,
+        repetitions=repetitions,
+        check=lambda trails: check_same(trails, order, precision),
+    )
     parameters, tokens = machine.matmul_parameters(load.model()), real_tokens(load, order)
     shares = [
         machine.share_of_gemm(parameters, tokens, seconds, rate)
-        for seconds, rate in zip(turns.seconds["slimcls"], turns.outcomes[RATE], strict=True)
+        for seconds, rate in zip(turns.seconds["slimcls"], rates, strict=True)
     ]
     ours = turns.seconds["slimcls"]
     figures = [
@@ -87,8 +84,7 @@ def measure(case: Case, load: workload.Workload, repetitions: int) -> Row:
     ]
     figures.append(harness.figure("share of matrix rate", shares, at_least=case.share))
     note = f"{len(order.places)} steps of {tokens / len(order.places):,.0f} real tokens"
-    times = {name: seconds for name, seconds in turns.seconds.items() if name != RATE}
-    return Row(case.name, times, figures, note=note)
+    return Row(case.name, turns.seconds, figures, note=note)
 
 
 def main(argv: list[str] | None = None) -> int:

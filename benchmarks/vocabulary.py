@@ -19,13 +19,12 @@ from fnmatch import fnmatchcase
 from statistics import median
 from typing import Any
 
-from benchmarks import harness, machine, workload
+from benchmarks import harness, workload
 from benchmarks.harness import Different, Row, Took
 from benchmarks.made import Made
-from benchmarks.sides import Trail, check_same, step_shares, watched
+from benchmarks.sides import Trail, beside_rate, check_same, step_shares, watched
 
 COMPACT, ALL = "rows in use", "--no-compact-vocabulary"
-RATE = "best square product"
 SHAPES = {
     "small": ("GPT-2's shape", {"n_embd": 768, "n_head": 12}),
     "full": ("GPT-2 XL's shape", {"n_embd": 1600, "n_head": 25}),
@@ -99,23 +98,18 @@ def measure(name: str, compact: Any, everything: Any, most: float | None, repeti
         found = train(load)
         return Took(median(found.trail.step_seconds), found)
 
-    def check(outcomes: dict[str, Any]) -> None:
-        found: dict[str, Trained] = {way: outcomes[way] for way in (COMPACT, ALL)}
+    def check(found: dict[str, Trained]) -> None:
         check_same({way: one.trail for way, one in found.items()}, order, "32")
         if len({one.weights for one in found.values()}) > 1:
             raise Different("weights differ after training")
 
-    turns = harness.alternate(
-        {
-            RATE: lambda: machine.best_gemm("32"),
-            COMPACT: lambda: side(compact),
-            ALL: lambda: side(everything),
-        },
+    turns, rates = beside_rate(
+        {COMPACT: lambda: side(compact), ALL: lambda: side(everything)},
+        "32",
         repetitions=repetitions,
-        warm_up=0,
         check=check,
     )
-    shares = step_shares(compact, order, turns.seconds[COMPACT], turns.outcomes[RATE])
+    shares = step_shares(compact, order, turns.seconds[COMPACT], rates)
     ours, theirs = turns.outcomes[COMPACT], turns.outcomes[ALL]
     memory = [a.memory / b.memory for a, b in zip(ours, theirs, strict=True)]
     figures = [
@@ -127,8 +121,7 @@ def measure(name: str, compact: Any, everything: Any, most: float | None, repeti
         harness.figure("share of matrix rate", shares),
     ]
     sizes = f"{ours[0].memory / 1e6:,.0f} MB and {theirs[0].memory / 1e6:,.0f} MB"
-    seconds = {way: turns.seconds[way] for way in (COMPACT, ALL)}
-    return Row(name, seconds, figures, unit="s a step", note=sizes)
+    return Row(name, turns.seconds, figures, unit="s a step", note=sizes)
 
 
 def cases(size: str, data_dir: str | None) -> Iterator[tuple[str, Any, Any, float | None]]:

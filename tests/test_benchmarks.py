@@ -187,7 +187,7 @@ def load(toy: Path, model: str, mode: str, **settings: Any) -> Workload:
 def test_slimcls_and_the_trainer_take_the_same_steps(
     toy: Path, model: str, mode: str, precision: str, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(machine, "best_gemm", lambda precision: 1e9)
+    monkeypatch.setattr(machine, "best_gemm", lambda precision, device: 1e9)
     rivals = {training.BEST: 1.5, training.EXAMPLE: None} if mode == "cls" else {training.BEST: 4}
     case = training.Case("made", {}, rivals)
     work = load(toy, model, mode, precision=precision)
@@ -264,7 +264,7 @@ SMALL = {"n_embd": 32, "n_head": 2, "vocab_size": 400}
 
 
 def test_a_shared_prefix_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(machine, "best_gemm", lambda precision: 1e9)
+    monkeypatch.setattr(machine, "best_gemm", lambda precision, device: 1e9)
     row = shared_prefix.measure("made", "gpt2", SMALL, "small", repetitions=1)
     assert list(row.sides) == [shared_prefix.SHARED, shared_prefix.PLAIN]
     block = 12 * 32 * 32
@@ -299,7 +299,7 @@ def work_on_made_ids(compact: bool) -> Made:
 
 
 def test_memory_of_rows_in_use_is_counted_and_weights_compared(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(machine, "best_gemm", lambda precision: 1e9)
+    monkeypatch.setattr(machine, "best_gemm", lambda precision, device: 1e9)
     compact, everything = work_on_made_ids(True), work_on_made_ids(False)
     row = vocabulary.measure("made", compact, everything, 0.6, repetitions=1)
     rows = 400 - len({token for ids in compact.whole for token in ids} | {PAD})
