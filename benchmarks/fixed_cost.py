@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure every mode (small: p-cls alone), or those whose name fits ``--only``."""
     options = harness.parser("fixed_cost", __doc__).parse_args(argv)
     modes = ("p-cls",) if options.size == "small" else MODES
-    repetitions = options.repetitions or (5 if options.size == "small" else 9)
+    repetitions = options.repetitions or (3 if options.size == "small" else 9)
     rows = []
     with workload.run_folder() as folder:
         data = folder / "twenty.csv"

@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     for case in CASES:
         if fnmatchcase(case.name, options.only):
             load = workload.prepare(options.data_dir, **(common | case.settings))
-            rows.append(measure(case, load, options.repetitions or 3))
+            rows.append(measure(case, load, options.repetitions or (2 if small else 3)))
     settings = {"model": "smollm2-135m", "dataset": "trec", "keep": 2, "batch_size": 16} | common
     harness.report("training", rows, options, settings)
     return 0
