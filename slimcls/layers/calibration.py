@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,13 +42,14 @@ class Texts:
     def drawn(self, count: int, seed: int = 0) -> Texts:
         """``count`` of them, or all, in an order that hangs on nothing but seed and texts."""
         order = sorted(range(len(self)), key=lambda i: texts.rank(self.texts[i], f"{seed} scores"))
-        chosen = order[:count]
-        return Texts(
-            self.name,
-            tuple(self.texts[i] for i in chosen),
-            tuple(self.places[i] for i in chosen),
-            self.strict,
-            self.notes,
+        return self.some(order[:count])
+
+    def some(self, numbers: Sequence[int]) -> Texts:
+        """Those of these numbers, in this order."""
+        return replace(
+            self,
+            texts=tuple(self.texts[i] for i in numbers),
+            places=tuple(self.places[i] for i in numbers),
         )
 
 

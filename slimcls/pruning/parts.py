@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -38,7 +37,7 @@ def split(found: Texts, seed: int = 0) -> Parts:
     for share in SHARES.values():
         ends.append(ends[-1] + share * len(order) // sum(SHARES.values()))
     ends[-1] = len(order)
-    scoring, healing, held_out = (_some(found, order[a:b]) for a, b in pairwise(ends))
+    scoring, healing, held_out = (found.some(order[a:b]) for a, b in pairwise(ends))
     parts = Parts(scoring, healing, held_out, removed=len(groups) - len(order))
     for name, part in zip(SHARES, (scoring, healing, held_out), strict=True):
         if not len(part):
@@ -47,13 +46,3 @@ def split(found: Texts, seed: int = 0) -> Parts:
                 f"measure on (none is left for the {name} part); give at least 10"
             )
     return parts
-
-
-def _some(found: Texts, places: Sequence[int]) -> Texts:
-    return Texts(
-        found.name,
-        tuple(found.texts[i] for i in places),
-        tuple(found.places[i] for i in places),
-        found.strict,
-        found.notes,
-    )
