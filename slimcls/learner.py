@@ -181,14 +181,16 @@ def clip_gradients(model: Any, most: float) -> None:
     """
     trained = [p for p in model.parameters() if p.grad is not None]
     by_token = {id(p) for p in matrices(model)}
-    gradients = [_rows_with_any(p.grad) if id(p) in by_token else p.grad for p in trained]
+    gradients = [_row_norms(p.grad) if id(p) in by_token else p.grad for p in trained]
     norm = torch.nn.utils.get_total_norm(gradients)
     if not norm <= most:  # nor where it is no number
         torch.nn.utils.clip_grads_with_norm_(trained, most, norm)
 
 
-def _rows_with_any(gradient: Tensor) -> Tensor:
-    return gradient[torch.linalg.vector_norm(gradient, dim=1) != 0]
+def _row_norms(gradient: Tensor) -> Tensor:
+    """Norms of the rows that have a gradient; their norm is that of the whole."""
+    norms = torch.linalg.vector_norm(gradient, dim=1)
+    return norms[norms != 0]
 
 
 def accuracy_and_f1(confusion: Tensor) -> tuple[float, float]:

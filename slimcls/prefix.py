@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name
@@ -15,8 +15,16 @@ from transformers import AttentionInterface
 #: What transformers calls :func:`attend` by.
 ATTENTION = "slimcls-prefix"
 
-#: The prefix's part and the batch's own, of keys or of values: (1 or items, heads, tokens, size).
-Parts = tuple[Tensor, Tensor]
+
+class Parts(NamedTuple):
+    """Keys or values that a batch attends to, in a block."""
+
+    prefix: Tensor
+    """The prefix's (1, heads, tokens, size)."""
+    own: Tensor
+    """The batch's (items, heads, tokens, size)."""
+    read: Tensor | None = None
+    """Places (items, n) of the tokens of each item whose outcome is read; None: all."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +37,26 @@ class Prefix:
     """
 
     ids: Tensor
-    layers: tuple[Parts, ...] = ()
+    layers: tuple[tuple[Tensor, Tensor], ...] = ()
+
+
+@dataclass(frozen=True)
+class Before:
+    """A prefix with its keys and values, as a batch's cache: the batch alone is computed."""
+
+    prefix: Prefix
+    read: Tensor | None = None
+    """As :class:`Parts` have it, in the last block."""
 
     def get_seq_length(self, layer: int = 0) -> int:
         """How many tokens; transformers asks its caches so."""
-        return len(self.ids)
+        return len(self.prefix.ids)
 
     def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Parts, Parts]:
         """Give a block's own keys and values together with the prefix's; nothing is kept."""
-        before = self.layers[layer]
-        return (before[0], keys), (before[1], values)
+        before = self.prefix.layers
+        read = self.read if layer == len(before) - 1 else None
+        return Parts(before[layer][0], keys, read), Parts(before[layer][1], values, read)
 
 
 @dataclass(frozen=True)
@@ -52,6 +70,10 @@ class Together:
     """Its token ids (tokens,)."""
     items: Tensor
     """Token ids (items, tokens)."""
+    blocks: int
+    """How many there are."""
+    read: Tensor | None = None
+    """As :class:`Parts` have it, in the last block."""
 
     def ids(self) -> Tensor:
         """The one sequence (1, tokens)."""
@@ -67,19 +89,20 @@ class Together:
         """Nothing was computed before; transformers asks its caches so."""
         return 0
 
-    def update(self, keys: Tensor, values: Tensor, *_: Any) -> tuple[Parts, Parts]:
+    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Parts, Parts]:
         """Part a block's keys and values."""
-        return self.part(keys), self.part(values)
+        read = self.read if layer == self.blocks - 1 else None
+        return self.part(keys, read), self.part(values, read)
 
-    def part(self, vectors: Tensor) -> Parts:
-        """(1, heads, tokens, size) as (1, heads, prefix tokens, size) and (items, heads, ...)."""
+    def part(self, vectors: Tensor, read: Tensor | None) -> Parts:
+        """Part (1, heads, tokens, size)."""
         prefix, own = vectors.split([len(self.prefix), self.items.numel()], 2)
-        return prefix, own[0].unflatten(1, self.items.shape).transpose(0, 1)
+        return Parts(prefix, own[0].unflatten(1, self.items.shape).transpose(0, 1), read)
 
 
 @contextmanager
 def attending(config: Any) -> Iterator[None]:
-    """Inside, a model with this config takes a Prefix or Together in the place of its cache."""
+    """Inside, a model with this config takes a Before or Together in the place of its cache."""
     before = config._attn_implementation
     config._attn_implementation = ATTENTION
     try:
@@ -108,24 +131,33 @@ def attend(
     """
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     how = (scaling, dropout, sliding_window)
-    if len(query) == len(keys[1]) and query.shape[2] == keys[1].shape[2]:
+    if len(query) == len(keys.own) and query.shape[2] == keys.own.shape[2]:
         return _to_both(query, keys, values, *how), None
-    prefix, (items, _heads, tokens, _size) = keys[0].shape[2], keys[1].shape
+    prefix, (items, _heads, tokens, _size) = keys.prefix.shape[2], keys.own.shape
     first, rest = query.split([prefix, items * tokens], 2)
     rest = rest[0].unflatten(1, (items, tokens)).transpose(0, 1)
-    alone = _whole(first, keys[0], values[0], *how)
-    return torch.cat([alone, _to_both(rest, keys, values, *how).flatten(0, 1)[None]], 1), None
+    own = _to_both(rest, keys, values, *how).flatten(0, 1)[None]
+    if keys.read is None:
+        alone = _whole(first, keys.prefix, values.prefix, *how)
+    else:
+        alone = own.new_zeros(1, prefix, *own.shape[2:])
+    return torch.cat([alone, own], 1), None
 
 
 def _to_both(
     query: Tensor, keys: Parts, values: Parts, scaling: float, dropout: float, window: int | None
 ) -> Tensor:
     items, _heads, tokens, size = query.shape
+    if keys.read is not None:
+        places = keys.read[:, None, :, None]
+        read = _in_parts(query.take_along_dim(places, 2) * scaling, keys, values, dropout, window)
+        all_ = read.new_zeros(items, tokens, *read.shape[2:])
+        return all_.scatter(1, keys.read[..., None, None].expand_as(read), read)
     # Keys and values repeated for every item would be more numbers than the scores are.
     if tokens <= 2 * size:
         return _in_parts(query * scaling, keys, values, dropout, window)
     all_keys, all_values = (
-        torch.cat([one.expand(items, -1, -1, -1), own], 2) for one, own in (keys, values)
+        torch.cat([part.prefix.expand(items, -1, -1, -1), part.own], 2) for part in (keys, values)
     )
     return _whole(query, all_keys, all_values, scaling, dropout, window)
 
@@ -134,7 +166,8 @@ def _whole(
     query: Tensor, keys: Tensor, values: Tensor, scaling: float, dropout: float, window: int | None
 ) -> Tensor:
     """Attention of the last tokens of a sequence to all of it."""
-    seen = _seen(keys.shape[2], query.shape[2], window, query.device)
+    places = torch.arange(keys.shape[2], device=query.device)
+    seen = _seen(places[-query.shape[2] :], places, window)
     grouped = keys.shape[1] != query.shape[1]
     out = F.scaled_dot_product_attention(
         query, keys, values, attn_mask=seen, dropout_p=dropout, scale=scaling, enable_gqa=grouped
@@ -142,10 +175,9 @@ def _whole(
     return out.transpose(1, 2)
 
 
-def _seen(all_: int, tokens: int, window: int | None, device: torch.device) -> Tensor:
-    """Which of all tokens each of the last ones sees (tokens, all)."""
-    places = torch.arange(all_, device=device)
-    back = places[all_ - tokens :, None] - places[None]
+def _seen(places: Tensor, others: Tensor, window: int | None) -> Tensor:
+    """Which other tokens (n,) tokens at places (..., m) see: (..., m, n)."""
+    back = places[..., None] - others
     return (back >= 0) if window is None else (back >= 0) & (back < window)
 
 
@@ -154,20 +186,25 @@ def _in_parts(
 ) -> Tensor:
     """All items' queries meet the prefix in one product; each item's meet its own tokens."""
     items, heads, tokens, size = query.shape
-    groups, prefix = keys[0].shape[1:3]
+    groups, prefix = keys.prefix.shape[1:3]
     split = (groups, heads // groups, tokens)
     rows = (groups, items, heads // groups * tokens)
     query = query.unflatten(1, split[:2]).transpose(0, 1).reshape(*rows, size)
-    own_keys, own_values = keys[1].transpose(0, 1), values[1].transpose(0, 1)
-    before = query.flatten(1, 2) @ keys[0][0].transpose(1, 2)
-    scores = torch.cat([before.view(*rows, prefix), query @ own_keys.transpose(2, 3)], -1)
-    hidden = ~_seen(prefix + tokens, tokens, window, query.device).repeat(split[1], 1)
-    scores = scores.masked_fill(hidden, torch.finfo(scores.dtype).min)
-    exact = torch.promote_types(scores.dtype, torch.float32)
-    weights = F.softmax(scores, -1, dtype=exact).to(values[0].dtype)
+    own_keys, own_values = keys.own.transpose(0, 1), values.own.transpose(0, 1)
+    before = (query.flatten(1, 2) @ keys.prefix[0].transpose(1, 2)).view(*rows, prefix)
+    own = query @ own_keys.transpose(2, 3)
+    places = torch.arange(prefix + own.shape[-1], device=query.device)
+    at = places[prefix:][None] if keys.read is None else prefix + keys.read
+    seen = _seen(at, places, window).repeat(1, split[1], 1)
+    lowest = torch.finfo(own.dtype).min
+    if window is not None:
+        before = before.masked_fill(~seen[..., :prefix], lowest)
+    own = own.masked_fill(~seen[..., prefix:], lowest)
+    exact = torch.promote_types(own.dtype, torch.float32)
+    weights = F.softmax(torch.cat([before, own], -1), -1, dtype=exact).to(values.prefix.dtype)
     weights = F.dropout(weights, dropout) if dropout else weights
-    to_prefix, to_own = weights.split([prefix, tokens], -1)
-    out = (to_prefix.flatten(1, 2) @ values[0][0]).view(*rows, size) + to_own @ own_values
+    to_prefix, to_own = weights.split([prefix, own.shape[-1]], -1)
+    out = (to_prefix.flatten(1, 2) @ values.prefix[0]).view(*rows, size) + to_own @ own_values
     out = out.unflatten(2, split[1:])
     return out.permute(1, 3, 0, 2, 4).reshape(items, tokens, heads, size)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from slimcls.backbones.families import blocks_of, family_of
 from slimcls.data.batches import Batch
 from slimcls.errors import UserError
-from slimcls.prefix import Prefix, Together, attending
+from slimcls.prefix import Before, Prefix, Together, attending
 
 # Padding stands on the right, where causal attention cannot see it: no mask is needed.
 logging.getLogger("transformers.modeling_utils").addFilter(
@@ -31,22 +31,28 @@ def read_prefix(base: Any, prefix_ids: Tensor) -> Prefix:
     return Prefix(prefix_ids, tuple((layer.keys, layer.values) for layer in cache.layers))
 
 
-def hidden_states(base: Any, batch: Batch, prefix: Prefix | None = None) -> Tensor:
+def hidden_states(
+    base: Any, batch: Batch, prefix: Prefix | None = None, read: Tensor | None = None
+) -> Tensor:
     """Hidden states (items, tokens, hidden) after the final norm, without the prefix's own.
 
-    Padding stands on the right, so causal attention never sees it and no mask is needed.
+    Padding stands on the right, so causal attention never sees it and no mask is needed. Where
+    ``read`` (items, n) is given, the states at these places of each item alone are sure to be
+    right.
     """
-    if prefix is not None and not prefix.layers:
-        return _together(base, batch, prefix)
     if prefix is None:
         return _forward(base)(input_ids=batch.input_ids, use_cache=False).last_hidden_state
+    read = None if _is_compiled(base) else read
+    if not prefix.layers:
+        return _together(base, batch, prefix, read)
     with attending(base.config):
-        out = _forward(base)(input_ids=batch.input_ids, past_key_values=prefix, use_cache=True)
-    return out.last_hidden_state
+        return _forward(base)(
+            input_ids=batch.input_ids, past_key_values=Before(prefix, read), use_cache=True
+        ).last_hidden_state
 
 
-def _together(base: Any, batch: Batch, prefix: Prefix) -> Tensor:
-    both = Together(prefix.ids, batch.input_ids)
+def _together(base: Any, batch: Batch, prefix: Prefix, read: Tensor | None) -> Tensor:
+    both = Together(prefix.ids, batch.input_ids, len(blocks_of(base)), read)
     with attending(base.config):
         out = _forward(base)(
             input_ids=both.ids(),
@@ -64,11 +70,12 @@ def last_tokens(base: Any, batch: Batch, prefix: Prefix | None = None, count: in
     Every item needs as many tokens.
     """
     items, tokens = batch.input_ids.shape
-    ends = torch.arange(items, device=batch.lengths.device) * tokens + batch.lengths
-    places = (ends[:, None] - torch.arange(count, 0, -1, device=ends.device)).flatten()
+    device = batch.lengths.device
+    own = batch.lengths[:, None] - torch.arange(count, 0, -1, device=device)
+    places = (own + torch.arange(items, device=device)[:, None] * tokens).flatten()
     first = len(prefix.ids) if prefix is not None and not prefix.layers else 0
     with reading(base, first + places):
-        hidden = hidden_states(base, batch, prefix)
+        hidden = hidden_states(base, batch, prefix, own)
     return hidden.flatten(0, 1).index_select(0, places).view(items, count, -1)
 
 
