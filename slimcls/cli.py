@@ -39,6 +39,9 @@ ELSEWHERE = {
 class Parser(jsonargparse.ArgumentParser):
     """jsonargparse with dashed flags and one-line errors."""
 
+    #: Settings that may stand as bare words.
+    positional: tuple[str, ...] = ()
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(allow_abbrev=False, default_env=False, exit_on_error=True, **kwargs)
 
@@ -63,6 +66,7 @@ def parse(
     """
     usage = _usage(prog, positional) if positional else {}
     parser = Parser(prog=prog, description=(config_class.__doc__ or "").strip(), **usage)
+    parser.positional = positional
     reads_itself = "config" in getattr(config_class, "__dataclass_fields__", {})
     if not reads_itself:
         parser.add_argument("--config", metavar="FILE", help="YAML of settings; flags win over it")
@@ -282,6 +286,8 @@ def _one_line(message: str, parser: Parser) -> str:
     if match := re.search(r"[Uu]nrecognized arguments: (\S+)", text):
         return _unknown_word(match[1], parser)
     if match := re.search(r"arguments are required: (\w+)", text):
+        if match[1] in parser.positional:
+            return f"{match[1].upper()} is missing: {parser.usage}"
         return f"--{match[1].replace('_', '-')}: is required; see --help"
     if match := re.search(r"argument (--[\w-]+)\S*: [Ee]xpected one argument", text):
         return f"{match[1]}: needs a value"
