@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import yaml
+from conftest import ROOT
 from grids import assert_same_table, sessions, stamps, start, table, write_grid
 
 from slimcls import grid
@@ -312,3 +316,18 @@ def test_asked_to_stop_it_says_where_it_stands(toy: Path, tmp_path: Path):
     assert "2 cells: 0 done, 0 failed, 2 left" in printed
     assert "the same command goes on from there" in said.splitlines()[-1]
     assert "Traceback" not in said
+
+
+@pytest.mark.slow
+def test_a_study_has_its_rivals_and_its_report(toy: Path, tmp_path: Path):
+    """The script: grid, every rival of its cuts once, report; again, nothing is done again."""
+    path = write_grid(
+        tmp_path / "g.yaml", toy, mode="lm", lr=[1e-3, 3e-3], choose={"over": ["lr"]}, seed=[0]
+    )
+    words = [ROOT / "scripts/study.sh", path, tmp_path, tmp_path / "out", tmp_path / "report"]
+    environment = os.environ | {"PYTHON": sys.executable}
+    subprocess.run(words, check=True, env=environment, capture_output=True)
+    methods = table(tmp_path / "out").method.value_counts().to_dict()
+    rivals = ("majority", "tfidf", "embeddings", "untrained", "random-blocks")
+    assert methods == {"fine-tuned": 2, **dict.fromkeys(rivals, 1)}
+    assert "random-blocks" in (tmp_path / "report/report.md").read_text(encoding="utf-8")

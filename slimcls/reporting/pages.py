@@ -118,13 +118,18 @@ def summary(study: Study) -> str:
     runs, compared = study.found.runs, study.compared
     seeds = sorted(set(runs.seed))
     said = (
-        f"{len(runs)} runs on {_listed(runs.task)}, seeds {', '.join(map(str, seeds))}: "
-        f"{len(compared.differences)} cuts compared with full depth"
+        f"{_counted(len(runs), 'run')} on {_listed(runs.task)}, "
+        f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}: "
+        f"{_counted(len(compared.differences), 'cut')} compared with full depth"
     )
     if compared.differences.empty:
         return f"{said}."
     counts = Counter(compared.differences.verdict)
     return f"{said}, {', '.join(f'{counts[word]} {word}' for word in sorted(counts))}."
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _listed(names: pd.Series) -> str:
