@@ -1,9 +1,9 @@
 """Tables of results: written into Markdown files, from the JSON files under results/.
 
 Between ``<!-- results -->`` and ``<!-- /results -->`` stand all rows; between ``<!-- claims -->``
-and ``<!-- /claims -->`` only figures that have a floor, a line each. ``--write`` puts both into
-benchmarks/README.md and README.md, where they have such marks. Of a benchmark measured in both
-sizes the full one counts.
+and ``<!-- /claims -->`` only figures that have a floor, the worst of a kind. ``--write`` puts
+both into benchmarks/README.md and README.md, where they have such marks. Of a benchmark measured
+in both sizes the full one counts.
 """
 
 from __future__ import annotations
@@ -88,15 +88,29 @@ def _floor(one: Figure) -> str:
 
 
 def claims(contents: Iterable[Content]) -> str:
-    """A line for each figure that has a floor."""
+    """A line for each figure that has a floor; of three rows or more with the same, the worst."""
     lines = [_line(["benchmark", "what", "measured", "floor"]), _line(["---"] * 4)]
     for content in contents:
+        alike: dict[tuple[Any, ...], list[tuple[str, Figure]]] = {}
         for row in content["rows"]:
             for one in _figures(row):
                 if one.reached is not None:
-                    what = f"{row['name']}: {one.name}"
-                    lines.append(_line([content["benchmark"], what, _value(one), _floor(one)]))
+                    key = (one.name, one.at_least, one.at_most)
+                    alike.setdefault(key, []).append((row["name"], one))
+        for rows in alike.values():
+            shown, note = (
+                (rows, "") if len(rows) < 3 else ([_worst(rows)], f", worst of {len(rows)}")
+            )
+            for name, one in shown:
+                what = f"{name}{note}: {one.name}"
+                lines.append(_line([content["benchmark"], what, _value(one), _floor(one)]))
     return "\n".join(lines)
+
+
+def _worst(rows: list[tuple[str, Figure]]) -> tuple[str, Figure]:
+    """The row nearest to its floor, or farthest beyond."""
+    sign = 1 if rows[0][1].at_least is not None else -1
+    return min(rows, key=lambda row: sign * row[1].value)
 
 
 def _line(cells: list[str]) -> str:

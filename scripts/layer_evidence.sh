@@ -38,6 +38,12 @@ for text in bbcnews agnews sst2 trec; do
   done
 done
 
+# What greedy removal leaves, for the tasks of that grid: it takes minutes, so it is done once a task.
+for text in sst2 trec; do
+  step "scores/greedy-loss-$text.json" score --criterion greedy-loss --text "$text" \
+    --max-text-tokens 128 --out "$out/scores/greedy-loss-$text.json"
+done
+
 # Perplexity against removed layers by every criterion. Greedy removal is by far the slowest: 8 texts.
 step removal/removal.csv removed --out "$out/removal" --most "$most" --samples 64 \
   --criteria bi,bi-last,relative-magnitude,angular,taylor,first,sequential,even,random
@@ -47,8 +53,10 @@ step removal-greedy/removal.csv removed --out "$out/removal-greedy" --most "$mos
 # Each block's attention alone, and its MLP alone.
 step parts/parts.csv removed --out "$out/parts" --parts --held-out 8
 
-# 8 and 4 bits beside removal: the language model, and a classifier that is trained here.
-step bits/bits.csv removed --out "$out/bits" --quantise --keep "$keep" --select bi --samples 64
+# 8 and 4 bits beside removal: the language model, untrained accuracy by label word included, and a
+# classifier that is trained here.
+step bits/bits.csv removed --out "$out/bits" --quantise --keep "$keep" --select bi --samples 64 \
+  --dataset sst2 --test-size 200
 classifier() {
   "$python" -m slimcls.train --model "$model" --dataset trec --mode cls --keep all --shots 50 \
     --epochs 3 --batch-size 8 --validation-size 200 --data-dir "$data" --out "$work/classifier"

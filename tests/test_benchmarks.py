@@ -143,6 +143,20 @@ def test_a_missed_floor_shows_in_both_tables(tmp_path: Path):
     assert table.filled(text, table.read(tmp_path)) == text
 
 
+def test_of_many_rows_with_one_floor_the_worst_is_claimed(tmp_path: Path):
+    def row(name: str, seconds: float) -> Row:
+        faster = harness.ratio([12.0], [seconds], name="times faster", at_least=2)
+        memory = harness.figure("memory", [seconds], at_most=9)
+        return Row(name, {"slimcls": [seconds], "other": [12.0]}, [faster, memory])
+
+    _report(tmp_path, [row("a", 3.0), row("b", 8.0), row("c", 4.0)])
+    lines = table.claims(table.read(tmp_path)).splitlines()[2:]
+    assert lines == [
+        "| made | b, worst of 3: times faster | 1.50 | at least 2: **missed** |",
+        "| made | b, worst of 3: memory | 8.00 | at most 9 |",
+    ]
+
+
 def test_matmul_parameters_are_those_every_token_meets():
     settings = {"n_embd": 8, "n_layer": 3, "n_head": 2, "vocab_size": 50, "n_positions": 16}
     per_block = 8 * 24 + 8 * 8 + 8 * 32 + 32 * 8
