@@ -203,7 +203,8 @@ def removal(table: pd.DataFrame) -> Figure:
             axes.plot(rows.removed, rows[column], label=name, **style)
         if column == "perplexity":
             axes.set_yscale("log")
-        _label(axes, label.partition(" (")[0], "removed layers", label)
+        title = f"{label.partition(' (')[0].capitalize()} as layers are removed"
+        _label(axes, title, "removed layers", label)
     _one_legend(figure, panels)
     return figure
 
