@@ -1,4 +1,7 @@
-"""Honest rivals on the same items: ``python -m slimcls.baseline --dataset trec --seed 0``."""
+"""Honest rivals on the same items: ``python -m slimcls.baseline --dataset trec --seed 0``.
+
+``--grid GRID.yaml`` in place of all other settings: every rival of a grid's finished runs.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from slimcls import cli
 from slimcls.backbones import sources
 from slimcls.config import RunConfig
+from slimcls.errors import UserError
 from slimcls.shared import Shared
 from slimcls.train import train
 
@@ -34,6 +38,12 @@ CUT = (
 
 WITHOUT_MODEL = {"majority", "tfidf"}
 
+#: What decides the figures of a rival that does not take all settings of a run.
+DECIDES = {
+    "majority": ITEMS, "tfidf": ITEMS, "embeddings": (*ITEMS, *MODEL),
+    "untrained": (*ITEMS, *MODEL, *CUT),
+}  # fmt: skip
+
 #: What the result row of a rival that keeps no layer has for what it does without.
 WITHOUT: dict[str, Any] = {
     "model": "", "mode": "cls", "keep": "all", "tune": "head", "epochs": 0, "precision": "32",
@@ -43,7 +53,10 @@ WITHOUT: dict[str, Any] = {
 
 @dataclass(kw_only=True)
 class BaselineConfig(RunConfig):
-    """Rivals that a cut model has to beat, on the very items that train has with these settings."""
+    """Rivals that a cut model has to beat, on the very items that train has with these settings.
+
+    With --grid GRID.yaml --out OUT --data-dir DATA alone: all those of a grid's finished runs.
+    """
 
     method: Literal["all", "majority", "tfidf", "embeddings", "untrained", "random-blocks"] = "all"
     """majority: the most frequent class. tfidf: TF-IDF and logistic regression. embeddings: mean of
@@ -52,6 +65,24 @@ class BaselineConfig(RunConfig):
 
     save_model: Literal["best", "none"] = "none"
     """best writes the artefact model/ of untrained and random-blocks; none does not."""
+
+
+@dataclass(kw_only=True)
+class GridConfig:
+    """Every rival of a grid's finished runs, each once.
+
+    majority, tfidf and embeddings: every seed of a task. untrained: every seed of a cut in mode lm.
+    random-blocks: the first seed of each cut and mode, with the settings that were chosen for it.
+    """
+
+    grid: str
+    """The grid's YAML file."""
+
+    out: str | None = None
+    """Folder that holds the run directories; the YAML's, or runs, if not given."""
+
+    data_dir: str | None = None
+    """Folder with NAME/SPLIT.parquet files; the YAML's, or SLIMCLS_DATA_DIR, if not given."""
 
 
 def baseline(config: BaselineConfig) -> list[RunResult]:
@@ -69,8 +100,10 @@ def baseline(config: BaselineConfig) -> list[RunResult]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command: print what came out as a table. Returns the exit code."""
+    """The command: print what came out as a table. Returns 1 where rivals of a grid failed."""
     words = sys.argv[1:] if argv is None else argv
+    if any(word.partition("=")[0] == "--grid" for word in words):
+        return _of_grid(cli.parse(GridConfig, words, prog="slimcls.baseline"))
     results = baseline(cli.parse(BaselineConfig, words, prog="slimcls.baseline"))
     from slimcls.summary import ranking
 
@@ -78,13 +111,44 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _random_blocks(config: BaselineConfig, name: str, shared: Shared) -> RunResult:
+def _of_grid(config: GridConfig) -> int:
+    """Measure the rivals of a grid; one that fails stops no other."""
+    from slimcls.baselines.of_grid import finished_cuts, rivals
+    from slimcls.grids import cells
+
+    grid, shared = cells.read(config.grid, out=config.out, data_dir=config.data_dir), Shared()
+    cuts = finished_cuts(grid, shared)
+    if not cuts:
+        out = grid.cells[0].run.out
+        raise UserError(
+            f"--grid {config.grid}: no cut is finished in {out}; start slimcls grid first"
+        )
+    results, failed = [], 0
+    for method, run in rivals(cuts, DECIDES):
+        try:
+            results.append(METHODS[method](run, method, shared))
+        except UserError as error:
+            failed += 1
+            print(f"failed: {method}, {run.dataset}, seed {run.seed}: {error}", file=sys.stderr)
+    from slimcls.summary import ranking
+
+    items: dict[object, list[RunResult]] = {}
+    for result in results:
+        items.setdefault((result.dataset, result.shots, result.seed), []).append(result)
+    print("\n\n".join(map(ranking, items.values())))
+    print(
+        f"{len(cuts)} of {len(grid.groups())} cuts finished: {len(results)} rivals, {failed} failed"
+    )
+    return 1 if failed else 0
+
+
+def _random_blocks(config: RunConfig, name: str, shared: Shared) -> RunResult:
     """A run like any other, but for what its blocks start from."""
     settings = {f.name: getattr(config, f.name) for f in fields(RunConfig)}
     return train(RunConfig(**settings | {"random_blocks": True}), shared)
 
 
-def _untrained(config: BaselineConfig, name: str, shared: Shared) -> RunResult:
+def _untrained(config: RunConfig, name: str, shared: Shared) -> RunResult:
     """The cut as it is, asked for the label word; settings of training change nothing."""
     settings = {field: getattr(config, field) for field in (*ITEMS, *MODEL, *CUT)}
     if config.mode != "lm":
@@ -92,7 +156,7 @@ def _untrained(config: BaselineConfig, name: str, shared: Shared) -> RunResult:
     return train(RunConfig(**settings, mode="lm", epochs=0), shared)
 
 
-def _no_layers(config: BaselineConfig, name: str, shared: Shared) -> RunResult:
+def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     """A rival of scikit-learn's, in a directory like a run's."""
     kept = ITEMS if name in WITHOUT_MODEL else (*ITEMS, *MODEL)
     settled = RunConfig(**WITHOUT | {field: getattr(config, field) for field in kept})
@@ -114,7 +178,7 @@ def _no_layers(config: BaselineConfig, name: str, shared: Shared) -> RunResult:
 
 
 #: By the name that ``--method`` takes, the cheap ones first.
-METHODS: dict[str, Callable[[BaselineConfig, str, Shared], RunResult]] = {
+METHODS: dict[str, Callable[[RunConfig, str, Shared], RunResult]] = {
     "majority": _no_layers,
     "tfidf": _no_layers,
     "embeddings": _no_layers,

@@ -14,17 +14,19 @@ import torch
 import yaml
 from conftest import WORDS, Command, made_up_rows, write_csv
 from data.shared_data import data_dir
+from grids import table, write_grid
 from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from slimcls import load, predict, runs
+from slimcls import grid, load, predict, runs
 from slimcls.backbones import sources
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
-from slimcls.baseline import BaselineConfig, baseline
+from slimcls.baseline import METHODS as RUNNERS
+from slimcls.baseline import BaselineConfig, baseline, main
 from slimcls.baselines.rivals import METHODS, STRENGTHS, Nothing, Rival, Words
 from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
@@ -301,6 +303,51 @@ def test_mistakes_are_one_line_and_leave_nothing(
     assert expected in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_grid_has_each_rival_once(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every cut, not of those alone that searched; a rival that fails stops no other."""
+    path, out = tmp_path / "g.yaml", tmp_path / "out"
+    at = {"over": ["lr"], "at": {"keep": 2}}
+    write_grid(path, toy, mode=["lm", "cls"], keep=[1, 2], lr=[1e-3, 3e-3], choose=at)
+    words = ["--out", str(out), "--data-dir", str(tmp_path)]
+    with pytest.raises(UserError, match="no cut is finished in "):
+        main(["--grid", str(path), *words])
+    assert grid.main(["--config", str(path), *words]) == 0
+
+    def fails(*_: Any) -> RunResult:
+        raise UserError("no such luck")
+
+    with monkeypatch.context() as patch:
+        patch.setitem(RUNNERS, "tfidf", fails)
+        assert main([f"--grid={path}", *words]) == 1
+    said = capsys.readouterr()
+    assert "failed: tfidf, " in said.err
+    assert "4 of 4 cuts finished: 8 rivals, 1 failed" in said.out
+    assert main(["--grid", str(path), *words]) == 0
+    rows = table(out)
+    expected = {"fine-tuned": 6, "majority": 1, "tfidf": 1, "embeddings": 1, "untrained": 2}
+    assert rows.method.value_counts().to_dict() == expected | {"random-blocks": 4}
+    drawn = rows[rows.random_blocks]
+    assert sorted(zip(drawn["mode"], drawn.keep, strict=True)) == [
+        ("cls", 1), ("cls", 2), ("lm", 1), ("lm", 2),
+    ]  # fmt: skip
+    for mode, found in rows.groupby("mode"):
+        chosen = found[(found.method == "fine-tuned") & (found.keep == 1)].lr
+        assert set(found[found.random_blocks].lr) == set(chosen), mode
+    assert not list(out.glob("*/model"))
+
+
+def test_a_grid_without_seeds_and_choices_has_its_rivals(toy: Path, tmp_path: Path) -> None:
+    path, words = tmp_path / "g.yaml", ["--out", str(tmp_path / "out")]
+    write_grid(path, toy, shots=[5, 10])
+    assert grid.main(["--config", str(path), *words]) == 0
+    assert main(["--grid", str(path), *words]) == 0
+    methods = table(tmp_path / "out").method.value_counts()
+    assert set(methods) == {2}
+    assert set(methods.index) == {"fine-tuned", *ALONE, "random-blocks"}
 
 
 def test_texts_without_words_are_said_so(tmp_path: Path) -> None:

@@ -320,14 +320,18 @@ def test_asked_to_stop_it_says_where_it_stands(toy: Path, tmp_path: Path):
 
 @pytest.mark.slow
 def test_a_study_has_its_rivals_and_its_report(toy: Path, tmp_path: Path):
-    """The script: grid, every rival of its cuts once, report; again, nothing is done again."""
-    path = write_grid(
-        tmp_path / "g.yaml", toy, mode="lm", lr=[1e-3, 3e-3], choose={"over": ["lr"]}, seed=[0]
-    )
+    """The script: grid, every rival of its cuts once, report, though a model is out of reach."""
+    search = {"lr": [1e-3, 3e-3], "choose": {"over": ["lr"]}}
+    path = write_grid(tmp_path / "g.yaml", toy, mode="lm", model=["gpt2-xl", "tiny-gpt2"], **search)
     words = [ROOT / "scripts/study.sh", path, tmp_path, tmp_path / "out", tmp_path / "report"]
     environment = os.environ | {"PYTHON": sys.executable}
-    subprocess.run(words, check=True, env=environment, capture_output=True)
+    done = subprocess.run(words, check=False, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
     methods = table(tmp_path / "out").method.value_counts().to_dict()
     rivals = ("majority", "tfidf", "embeddings", "untrained", "random-blocks")
     assert methods == {"fine-tuned": 2, **dict.fromkeys(rivals, 1)}
     assert "random-blocks" in (tmp_path / "report/report.md").read_text(encoding="utf-8")
+    path.write_text("no grid", encoding="utf-8")
+    done = subprocess.run(words, check=False, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, "a mistake ends it at once"
