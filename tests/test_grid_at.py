@@ -46,6 +46,10 @@ def test_only_the_named_cells_search(tmp_path: Path):
             {"cells": [{"keep": 6, "mode": "lm"}, {"keep": 2, "mode": "cls"}]},
             "toy cls tiny-gpt2 keep 2",
         ),
+        (
+            {"cells": [{"keep": 6}, {"keep": 2, "lr": [1e-3, 1e-1]}]},
+            "toy cls tiny-gpt2 keep 2 lr 0.001 seed 3 has other lr than toy cls tiny-gpt2 keep 6",
+        ),
     ],
 )
 def test_what_cannot_be_searched_is_said(tmp_path: Path, settings: Any, message: str):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,7 +188,8 @@ def _grid(name: str, content: dict[str, Any], given: dict[str, Any]) -> Grid:
     runs = {repr(run): run for run in (_run(c, varying) for c in kept)}
     cells = (Cell(run, label(dataclasses.asdict(run), varying)) for run in runs.values())
     made = Grid(name, tuple(cells), search)
-    made.groups()  # says now what the search lacks
+    if search:
+        _check_candidates(search, made.groups())
     return made
 
 
@@ -256,7 +258,11 @@ def _search(content: Any) -> Search:
             raise UserError.unknown("key of choose", str(key), known)
     over, budget = content["over"], content.get("budget")
     over = [over] if isinstance(over, str) else over or []
+    if not isinstance(over, list):
+        raise UserError(f"choose: over: {over}: a list of settings, as in '[lr, epochs]'")
     over = tuple(str(name).replace("-", "_") for name in over)
+    if len(set(over)) < len(over):
+        raise UserError(f"choose: over: {', '.join(over)}: names a setting twice")
     by = content.get("by", "validation_accuracy")
     if by not in get_args(By):
         raise UserError.unknown("choose: by", str(by), get_args(By), "never by test data")
@@ -278,7 +284,7 @@ def _at(content: Any) -> Combination | None:
 
 
 def _check_search(search: Search, blocks: list[dict[str, list[Any]]]) -> None:
-    """Each searched setting is an axis, and every block searches as much as the others."""
+    """Each searched setting is an axis of every block."""
     for name in search.over:
         if name == "seed":
             raise UserError("choose: over: seed: seeds are repeats, never chosen")
@@ -286,14 +292,37 @@ def _check_search(search: Search, blocks: list[dict[str, list[Any]]]) -> None:
             raise UserError.unknown("setting in choose", name, set.intersection(*map(set, blocks)))
         if any(name not in block for block in blocks):
             raise UserError(f"choose: over: {name}: needs a list of values, as in '{name}: [A, B]'")
-    counts = {len(_candidates(block, search)) for block in blocks}
+
+
+def _check_candidates(search: Search, groups: Sequence[Group]) -> None:
+    """Every group searches as much as the others, whatever blocks its candidates come from."""
+    counts = {count for group in groups for count in _counts(group)}
     if len(counts) > 1:
         raise UserError(
             f"choose: cells search {' and '.join(map(str, sorted(counts)))} candidates: "
             "every group must have the same number, or budget must bring it down to one"
         )
-    if counts == {1}:
+    (count,) = counts
+    if count == 1:
         raise UserError(f"choose: one candidate only: give {', '.join(search.over)} more values")
+    if search.budget is not None and count > search.budget:
+        raise UserError(
+            f"choose: budget {search.budget}: several blocks of cells give one group {count} "
+            "candidates; give them in one block"
+        )
+    for group in groups:
+        guide = group.guide
+        if guide and not all(group.of(guide.settings(cell)) for cell in guide.candidates):
+            raise UserError(
+                f"choose: at: {group.cells[0].label} has other {', '.join(search.over)} than "
+                f"{guide.cells[0].label}, which chooses for it"
+            )
+
+
+def _counts(group: Group) -> list[int]:
+    """Different searched settings of a group: over all seeds, and with each."""
+    seeds = Counter(cell.run.seed for cell in group.cells)
+    return [len({repr(group.settings(cell)) for cell in group.cells}), *seeds.values()]
 
 
 def _candidates(block: dict[str, list[Any]], search: Search) -> list[tuple[Any, ...]]:

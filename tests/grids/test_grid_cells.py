@@ -200,6 +200,35 @@ WRONG = {
         },
         "search 2 and 3 candidates",
     ),
+    "unequal searches of blocks that add up": (
+        {
+            "choose": {"over": ["lr"]},
+            "cells": [
+                {"keep": 1, "lr": [1e-3, 1e-2]}, {"keep": 1, "lr": [1e-4, 1e-2]},
+                {"keep": 2, "lr": [1e-3, 1e-2]},
+            ],
+        },
+        "search 2 and 3 candidates",
+    ),
+    "blocks past the budget": (
+        {
+            "choose": {"over": ["lr"], "budget": 2},
+            "cells": [{"lr": [1e-3, 1e-2]}, {"lr": [1e-4, 1e-2]}],
+        },
+        "budget 2: several blocks of cells give one group 3 candidates",
+    ),
+    "candidates without every seed": (
+        {
+            "choose": {"over": ["lr"]},
+            "cells": [{"lr": [1e-3, 1e-2], "seed": [0, 1]}, {"lr": [1e-4, 1e-2], "seed": 1}],
+        },
+        "search 2 and 3 candidates",
+    ),
+    "choose a number": ({"choose": {"over": 5}, "lr": [1e-3, 1e-2]}, "over: 5: a list of settings"),
+    "choose a setting twice": (
+        {"choose": {"over": ["lr", "lr"], "budget": 2}, "lr": [1e-3, 1e-2]},
+        "over: lr, lr: names a setting twice",
+    ),
 }  # fmt: skip
 
 
