@@ -14,6 +14,10 @@ Word = Literal[
 ]  # fmt: skip
 
 
+#: Baselines that need no fine-tuned language model: what a cut has to beat to be worth its name.
+CHEAP = ("majority", "tfidf", "embeddings")
+
+
 @dataclass(frozen=True)
 class Cut:
     """One depth of a family, compared on the same seeds and items."""

@@ -11,7 +11,7 @@ import pandas as pd
 from slimcls.reporting import evidence, selections
 from slimcls.reporting.evidence import Evidence
 from slimcls.statistics import Estimate, SeedItems, mean_accuracy, paired_difference
-from slimcls.verdicts import Cut, Family, Verdict, judge
+from slimcls.verdicts import CHEAP, Cut, Family, Verdict, judge
 
 #: A family's cuts by one rule: (task, line).
 Key = tuple[str, str]
@@ -68,20 +68,15 @@ def _items(rows: pd.DataFrame, items: Mapping[str, SeedItems]) -> list[SeedItems
 
 
 def _rivals(baselines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """The baselines measured on the items of these runs, whatever model they have."""
-    if baselines.empty:
-        return baselines
-    alike = pd.Series(True, index=baselines.index)
-    for name, value in zip(evidence.ITEMS, evidence.items_of(rows), strict=True):
-        alike &= baselines[name].isna() if value is None else baselines[name] == value
-    return baselines[alike & baselines.method.isin(CHEAP)]
+    """The cheap baselines measured on the items of these runs, whatever model they have."""
+    alike = baselines.method.isin(CHEAP)
+    for name in evidence.ITEMS:
+        alike &= baselines[name] == rows[name].iloc[0]
+    return baselines[alike]
 
 
 #: Costs of a run that are averaged over seeds.
 COSTS = ("train_seconds", "peak_memory_mb", "latency_ms")
-
-#: Baselines that need no fine-tuned language model: what a cut has to beat to be worth its name.
-CHEAP = ("majority", "tfidf", "embeddings")
 
 
 def _over(
@@ -116,7 +111,7 @@ def _cuts(
 
 def _cells(runs: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.DataFrame:
     """A row a cell: its mean accuracy with interval, its size, and its mean costs over seeds."""
-    keys = ["task", "line", "family", "select", "keep", "cut", "depth", "model", "mode"]
+    keys = ["task", "line", "family", "select", "keep", "cut", "depth", "mode"]
     rows = []
     for key, cell in runs.groupby(keys, sort=True):
         known = _items(cell, items)
@@ -124,6 +119,7 @@ def _cells(runs: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.DataFrame:
         rows.append(
             dict(zip(keys, key, strict=True))
             | {
+                "model": cell.model.iloc[0],
                 "seeds": len(cell),
                 "seed_list": ", ".join(map(str, sorted(cell.seed))),
                 "accuracy": cell.test_accuracy.mean(),
@@ -136,10 +132,7 @@ def _cells(runs: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.DataFrame:
                 "weights_mb": cell.params_kept.iloc[0] * 4 / 1e6,
                 "threads": ", ".join(map(str, sorted(set(cell.threads)))),
             }
-            | {
-                name: cell[name].mean()
-                for name in ("train_seconds", "peak_memory_mb", "latency_ms")
-            }
+            | {name: cell[name].mean() for name in COSTS}
         )
     return pd.DataFrame(rows).sort_values(["task", "line", "keep"]).reset_index(drop=True)
 

@@ -2,14 +2,15 @@
 
 A *family* is one task, model and mode with everything else alike; its *cells* differ in which
 layers were kept, and each has a run a seed. Where a cell was run with several optimiser settings,
-the setting is chosen on validation data, before any test figure is looked at.
+the setting is chosen on validation data, before any test figure is looked at. Names are given so
+that a task and a family's name stand for one family.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pandas as pd
 
 from slimcls.errors import UserError
 from slimcls.grids.choices import Candidate, Choice, choose
+from slimcls.verdicts import CHEAP
 
 #: Settings that a search may vary: of several in a cell the one best on validation is reported.
 SEARCHED = (
@@ -24,18 +26,23 @@ SEARCHED = (
     "patience", "monitor",
 )  # fmt: skip
 
-#: What two runs must share for their difference to be the cut's.
+#: What runs and baselines must share to have been measured on the same items.
+ITEMS = ("task", "shots", "demos", "split", "validation_size", "test_size")
+
+#: What two runs of a task, model and mode must share for their difference to be the cut's.
 SHARED = (
-    "dataset", "data_fingerprint", "model", "source_fingerprint", "mode", "lm_loss", "tune",
-    "lora_rank", "lora_alpha", "shots", "demos", "split", "validation_size", "test_size",
-    "max_text_tokens", "class_weights", "precision",
+    "lm_loss", "tune", "lora_rank", "lora_alpha", *ITEMS[1:], "max_text_tokens", "class_weights",
+    "precision",
 )  # fmt: skip
 
-#: What runs and baselines must share to have been measured on the same items.
-ITEMS = ("dataset", "data_fingerprint", "shots", "demos", "split", "validation_size", "test_size")
+#: Baselines that read words and no model.
+WITHOUT_MODEL = ("majority", "tfidf")
 
 #: Which layers were kept.
 CUT = ("select", "keep", "cut")
+
+#: Runs alike in these differ in their seed, and in settings that change nothing that matters.
+CELL = ("method", "task", "family", *CUT)
 
 
 @dataclass(frozen=True)
@@ -43,14 +50,19 @@ class Evidence:
     """The runs of a folder that stand for something, a row a run.
 
     ``runs`` are fine-tuned cuts with the setting chosen for their cell; ``baselines`` the honest
-    rivals; ``choices`` has a row a cell where several settings were tried; ``missing`` says in
-    sentences what a complete comparison lacks.
+    rivals; ``choices`` has a row a cell where several settings were tried; ``left_out`` says in
+    sentences which runs stand for nothing, and why.
     """
 
     runs: pd.DataFrame
     baselines: pd.DataFrame
     choices: pd.DataFrame
-    missing: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What a complete comparison lacks, in sentences."""
+        return (*self.left_out, *_lacking(self.runs))
 
 
 def gather(frame: pd.DataFrame) -> Evidence:
@@ -63,20 +75,29 @@ def gather(frame: pd.DataFrame) -> Evidence:
     if tuned.empty:
         raise UserError("nothing to report: no fine-tuned run is finished in this folder")
     runs, choices = _choose(tuned)
-    baselines = frame[frame.method != "fine-tuned"]
-    return Evidence(runs, baselines, choices, tuple(_lacking(runs)))
+    return _one_a_seed(Evidence(runs, frame[frame.method != "fine-tuned"], choices))
 
 
-def family_keys(frame: pd.DataFrame) -> list[str]:
-    """The columns that tell families apart, in a fixed order."""
-    return [name for name in SHARED if name in frame]
+def _one_a_seed(found: Evidence) -> Evidence:
+    """With the first run of each cell and seed: others differ in nothing that is compared."""
+    keys = [*CELL, "seed"]
+    twice = [rows[rows.duplicated(keys)] for rows in (found.runs, found.baselines)]
+    said = [
+        f"{run}: left out, its cell has another run of its seed" for run in pd.concat(twice).run
+    ]
+    return replace(
+        found,
+        runs=found.runs.drop_duplicates(keys),
+        baselines=found.baselines.drop_duplicates(keys),
+        left_out=(*found.left_out, *said),
+    )
 
 
 def families(runs: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
-    """Each family's runs under its (task, line), in the order of their names."""
+    """Each family's runs under its (task, family), in the order of their names."""
     ordered = runs.sort_values(["task", "line", "keep", "seed"])
-    for _, rows in ordered.groupby(family_keys(runs), dropna=False, sort=False):
-        yield (rows.task.iloc[0], rows.family.iloc[0]), rows
+    groups: Any = ordered.groupby(["task", "family"], sort=False)
+    yield from groups
 
 
 def full_depth(runs: pd.DataFrame) -> pd.DataFrame:
@@ -84,32 +105,19 @@ def full_depth(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs.keep == runs.depth]
 
 
-def items_of(rows: pd.DataFrame) -> tuple[Any, ...]:
-    """What the rows' items depend on but the seed."""
-    return tuple(_plain(rows[name].iloc[0]) for name in ITEMS)
-
-
-def _plain(value: Any) -> Any:
-    return None if pd.isna(value) else value
-
-
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
-    """With the columns ``task``, ``family``, ``rule``, ``line`` and ``cut`` that people read."""
+    """With the columns that people read: task, backbone, family, rule, line and cut.
+
+    ``select`` of an uncut model is ``first``: whatever the rule, it has all layers.
+    """
     frame = frame.copy()
-    frame["task"] = [Path(name).stem for name in frame.dataset]
+    frame["task"] = _told_apart([Path(name).stem for name in frame.dataset], frame.data_fingerprint)
+    names = [Path(name).name for name in frame.model]
+    frame["backbone"] = _told_apart(names, frame.source_fingerprint)
+    frame["select"] = frame["select"].where(frame.keep < frame.depth, "first")
     frame["cut"] = _cuts(frame)
-    short = pd.Series([Path(name).name for name in frame.model], index=frame.index)
-    frame["family"] = frame["mode"]
+    frame["family"] = _families(frame)
     tuned = frame[frame.method == "fine-tuned"]
-    if short[tuned.index].nunique() > 1:
-        frame["family"] = frame["family"] + ", " + short
-    for name in SHARED[5:]:
-        if name in frame and tuned[name].nunique(dropna=True) > 1:
-            values = frame[name].astype("string").fillna("all" if name == "shots" else "")
-            frame["family"] = [
-                f"{family}, {name.replace('_', ' ')} {value}" if value else family
-                for family, value in zip(frame["family"], values, strict=True)
-            ]
     frame["rule"] = _rules(frame)
     frame["line"] = frame["family"]
     cut = frame.loc[tuned.index][tuned.keep < tuned.depth]
@@ -120,6 +128,39 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
             frame["family"] + ", " + (frame["rule"] if (named > 1).any() else frame["select"])
         )
     return frame
+
+
+def _told_apart(names: list[str], fingerprints: pd.Series) -> pd.Series:
+    """The names, with the fingerprint's first digits where one name stands for several contents."""
+    named = pd.Series(names, index=fingerprints.index)
+    several = fingerprints.groupby(named).transform("nunique") > 1
+    digits = fingerprints.str.rpartition(":")[2].str[:7]
+    return named.mask(several, named + " (" + digits + ")")
+
+
+def _families(frame: pd.DataFrame) -> list[str]:
+    """Mode, model where there are several, and each setting that runs of a family must share.
+
+    A setting is named where it differs. Baselines without layers have no mode, and of the settings
+    those that decide items; of them embeddings alone have a model.
+    """
+    cheap, wordy = frame.method.isin(CHEAP), frame.method.isin(WITHOUT_MODEL)
+    words = [frame["mode"].mask(cheap, "")]
+    if frame.backbone[~wordy].nunique() > 1:
+        words.append(frame.backbone.mask(wordy, ""))
+    tuned = frame[frame.method == "fine-tuned"]
+    for name in SHARED:
+        if _differs(frame if name in ITEMS else tuned, name):
+            values = frame[name].astype("string").fillna("")
+            silent = (values == "") | (cheap & (name not in ITEMS))
+            words.append((name.replace("_", " ") + " " + values).mask(silent, ""))
+    return [", ".join(filter(None, row)) for row in zip(*words, strict=True)]
+
+
+def _differs(frame: pd.DataFrame, name: str) -> bool:
+    """Whether a setting has several values; that a mode does without it is no difference."""
+    within = frame.groupby("mode")[name].nunique(dropna=False)
+    return bool(frame[name].nunique() > 1 or (within > 1).any())
 
 
 def _rules(frame: pd.DataFrame) -> list[str]:
@@ -138,7 +179,7 @@ def _cuts(frame: pd.DataFrame) -> pd.Series:
     """The kept layers by name; a rule that keeps others for each seed stands for them all."""
     names = [_cut(*pair) for pair in zip(frame.layers, frame.depth, strict=True)]
     named = pd.Series(names, index=frame.index)
-    rules = ["dataset", "model", "mode", "select", "keep"]
+    rules = ["task", "backbone", "mode", "select", "keep"]
     changing = named.groupby([frame[name] for name in rules]).transform("nunique") > 1
     return named.mask(changing & (frame["select"] != "first"), frame["select"])
 
@@ -155,11 +196,10 @@ def _cut(layers: Any, depth: int) -> str:
 
 def _choose(tuned: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """One setting a cell, by mean validation accuracy over the seeds that all its settings have."""
-    keys = [*family_keys(tuned), "select", "keep", "cut"]
     searched = [name for name in SEARCHED if name in tuned]
     chosen: list[pd.DataFrame] = []
     rows: list[dict[str, Any]] = []
-    for _, cell in tuned.groupby(keys, dropna=False, sort=False):
+    for _, cell in tuned.groupby(list(CELL), sort=False):
         settings = {
             str(alike.run.iloc[0]): alike for _, alike in cell.groupby(searched, dropna=False)
         }

@@ -23,6 +23,7 @@ def add_run(
     Two runs of a seed so differ in as few items as their accuracies allow.
     """
     layers = settings.pop("layers", list(range(keep)))
+    data, source = settings.pop("data", "sha256:b"), settings.pop("source", "sha256:a")
     validation = settings.pop("validation", right)
     known = {"dataset": "sst2", "model": "made", "lr": 1e-3, "precision": "32"}
     config = RunConfig(**(known | {"keep": keep, "layers": layers, "seed": seed} | settings))
@@ -31,14 +32,16 @@ def add_run(
     truth = random.integers(0, 2, ITEMS)
     wrong = np.zeros(ITEMS, bool)
     wrong[order[: round((1 - right) * ITEMS)]] = True
-    name = runs.run_name(config, {"source": "a", "data": "b", "method": method})
+    name = runs.run_name(
+        config, {"source": source, "data": data}, method if method != "fine-tuned" else None
+    )
     values = {key: _EMPTY[hint] for key, hint in get_type_hints(Outcome).items()}
     measured = {
         "run": name, "schema_version": runs.SCHEMA_VERSION, "method": method, "depth": DEPTH,
         "params_full": 1000 + 1000 * DEPTH, "params_kept": 1000 + 1000 * keep,
         "params_saved": 1 - (1 + keep) / (1 + DEPTH), "test_items": ITEMS, "test_accuracy": right,
         "validation_accuracy": validation, "latency_ms": 1.0 + keep, "train_seconds": 10.0 * keep,
-        "peak_memory_mb": 100.0 + keep, "data_fingerprint": "b", "source_fingerprint": "a",
+        "peak_memory_mb": 100.0 + keep, "data_fingerprint": data, "source_fingerprint": source,
         "device": "cpu", "threads": 1, "source_note": "made up", "per_class": "[]",
     }  # fmt: skip
     folder = out / name

@@ -111,6 +111,48 @@ def test_no_reference_no_verdict(tmp_path: Path) -> None:
     assert "agnews, p-cls: no run at full depth (6 layers)" in found.compared.missing
 
 
+def test_a_cell_has_one_run_a_seed_and_says_which_it_left_out(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for keep in (6, 1):
+            add_run(tmp_path, right=0.8, keep=keep, seed=seed)
+            add_run(tmp_path, right=0.8, keep=keep, seed=seed, method="tfidf")
+    twins = [
+        [add_run(tmp_path, right=0.8, keep=1, seed=0, save_model="none"), "p-cls-made-k1-s0"],
+        [add_run(tmp_path, right=0.8, keep=6, seed=1, select="even"), "p-cls-made-k6-s1"],
+        [
+            add_run(tmp_path, right=0.8, keep=1, seed=1, method="tfidf", eval_batch_size=8),
+            "tfidf-made-s1",
+        ],
+    ]
+    for name in ("one", "two"):
+        text = report(ReportConfig(folder=str(tmp_path), out=str(tmp_path / name))).read_text()
+        left_out = re.findall(r"(\S+): left out, its cell has another run of its seed", text)
+        assert len(left_out) == 3
+        for (twin, like), gone in zip(twins, left_out, strict=True):
+            pair = sorted(path.name for path in tmp_path.glob(f"sst2-{like}-*"))
+            assert twin.name in pair
+            assert pair.index(gone) == 1, "the first by name stays"
+
+
+def test_what_shares_a_name_alone_is_told_apart(tmp_path: Path) -> None:
+    """A data file that was edited, and two models in folders of one name."""
+    for data, right in (("sha256:1234567890", 0.8), ("sha256:abcdefghij", 0.7)):
+        for keep in (6, 1):
+            add_run(tmp_path, right=right, keep=keep, seed=0, data=data, dataset="x/my.csv")
+    for source in ("1" * 40, "2" * 40):
+        for keep in (6, 1):
+            add_run(tmp_path, right=0.9, keep=keep, seed=0, source=source)
+    compared = study.read(tmp_path).compared
+    tasks = set(zip(compared.differences.task, compared.differences.line, strict=True))
+    assert tasks == {
+        ("my (1234567)", "p-cls, made (a)"),
+        ("my (abcdefg)", "p-cls, made (a)"),
+        ("sst2", "p-cls, made (1111111)"),
+        ("sst2", "p-cls, made (2222222)"),
+    }
+    assert len(compared.cells) == 8
+
+
 def test_missing_seeds_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     for seed, keep in [(0, 6), (1, 6), (0, 1)]:
         add_run(tmp_path, right=0.8, keep=keep, seed=seed)
