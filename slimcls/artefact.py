@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,35 +39,18 @@ def save(
     spec: DatasetSpec,
 ) -> None:
     """Write ``model/`` of a run whole or not at all. Raises UserError where the disk is full."""
-    from safetensors import SafetensorError
-
-    from slimcls.backbones.quiet import no_bars
+    from slimcls import model_folder
     from slimcls.card import card
     from slimcls.data.prompts import TextEncoder
 
-    folder = result.folder / "model"
-    temporary = result.folder / ".model.tmp"
     description = describe(classifier, result, demonstrations, spec)
     if isinstance(classifier.encoder, TextEncoder):
         # So that plain ``tokenizer(text, truncation=True)`` cuts where training did.
         classifier.tokenizer.model_max_length = classifier.encoder.max_length
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        with no_bars():
-            classifier.model.save_pretrained(temporary)
-        classifier.tokenizer.save_pretrained(temporary)
-        (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False))
-        (temporary / "README.md").write_text(card(result, description))
-        # safetensors lets the owner alone read what it writes.
-        mode = (temporary / "README.md").stat().st_mode
-        for path in temporary.glob("*.safetensors"):
-            path.chmod(mode)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{folder}: cannot be written ({error}); see --out") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with model_folder.replacing(result.folder / "model") as folder:
+        model_folder.save(classifier.model, classifier.tokenizer, folder)
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False))
+        (folder / "README.md").write_text(card(result, description))
 
 
 def describe(

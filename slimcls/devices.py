@@ -23,6 +23,16 @@ def accelerator_for(wanted: Accelerator) -> Accelerator:
     return "cpu"
 
 
+def exact_device(wanted: Accelerator) -> str:
+    """Where sums in float64 are taken, as torch calls it: in place of mps, which has none, cpu.
+
+    Raises:
+        UserError: as :func:`accelerator_for`.
+    """
+    accelerator = accelerator_for(wanted)
+    return "cpu" if accelerator == "mps" else torch_device(accelerator)
+
+
 def torch_device(accelerator: Accelerator) -> str:
     """What torch calls an accelerator that is no longer ``auto``."""
     return {"gpu": "cuda"}.get(accelerator, accelerator)

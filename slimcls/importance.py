@@ -3,9 +3,9 @@
 In all of them x_i is the residual stream that enters block i and x_{i+1} what leaves it, before the
 final norm, for real tokens alone; a block's own part is f_i = x_{i+1} - x_i, whatever happens
 inside. So parallel residuals (GPT-NeoX: attention and MLP both read x_i) need nothing special. A
-post-norm block (opt-350m) gives x_{i+1} = norm(norm(x_i + attention) + MLP): it rescales the stream
-itself, so f_i holds the effect of its norms too, and a block whose attention and MLP add nothing
-scores near 0, but not 0.
+post-norm block (opt-350m) gives x_{i+1} = norm(norm(x_i + attention) + MLP): f_i holds the effect
+of its norms too, and a block whose attention and MLP add nothing scores what its two norms alone
+do, near 0 only where their gains are nearly equal.
 
 To add a criterion that looks at one block at a time, write its value for each token and a row of
 CRITERIA::
@@ -48,7 +48,8 @@ class Criterion:
     value: Callable[[Passage], Tensor] | None = None
     """A number for each token a block has worked on; a layer's score is its mean over tokens."""
     last_only: bool = False
-    """Whether ``value`` is taken of each text's last token alone: the one that decides."""
+    """Whether ``value`` is taken of each text's last token alone: the one that mode cls decides
+    by."""
     search: Search | None = None
     """Anything else that looks at texts."""
     pick: Pick | None = None
@@ -57,6 +58,8 @@ class Criterion:
     """What a score is, in a few words."""
     samples: int = 256
     """Texts it is measured on where nobody says how many."""
+    needs_gradient: bool = False
+    """Whether it looks at gradients, which quantised weights do not have."""
     each_depth: bool = False
     """Whether it works its way down, so that fewer layers to stay cost more."""
 
@@ -174,7 +177,13 @@ CRITERIA: dict[str, Criterion] = {
             samples=32,
             each_depth=True,
         ),
-        Criterion("taylor", search=taylor, axis="sum of |weight x gradient|", samples=64),
+        Criterion(
+            "taylor",
+            search=taylor,
+            axis="sum of |weight x gradient|",
+            samples=64,
+            needs_gradient=True,
+        ),
         Criterion("first", pick=selectors.first),
         Criterion("sequential", pick=selectors.sequential),
         Criterion("even", pick=selectors.even),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from slimcls.backbones.sources import Source
     from slimcls.layers.calibration import Sample, Texts
+    from slimcls.layers.layer_scores import Scores
     from slimcls.pruning.bits import Subject
     from slimcls.pruning.evaluation import Known, Labelled
     from slimcls.pruning.folder import Pruned
@@ -32,23 +33,39 @@ def prune(config: PruneConfig) -> Pruned:
     """
     parts = _parts(config)
     source = _source(config)
+    from slimcls.layers.scoring import check_memory
     from slimcls.pruning import folder
 
-    layers, scores = _chosen(config, source, parts)
+    scores = _scores(config, source, parts)
+    layers = scores.kept_layers(config.keep or 0) if scores else tuple(config.layers or ())
+    text = scores.text if scores else ""
     about = folder.describe(
         source,
         layers,
-        select="layers" if config.layers else config.rule,
-        scores=scores,
-        text=parts.scoring.name if parts and scores else "",
+        select=config.rule if scores else "layers",
+        scores=scores.fingerprint if scores and text else "",
+        text=text,
     )
+    check_memory(source, layers, _device(config), config.force)
     model = folder.open_pruned(source, layers)
     if config.heal:
         assert parts is not None
+        _say_if_scored_on(config, text, parts)
         model, about = _healed(config, source, parts, model, about)
     folder.write(model, source, about, Path(config.out))
-    shutil.rmtree(_healing_folder(config), ignore_errors=True)
+    if config.heal:
+        shutil.rmtree(_healing_folder(config), ignore_errors=True)
     return about
+
+
+def _say_if_scored_on(config: PruneConfig, text: str, parts: Parts) -> None:
+    """The scores of a file may have looked at any text of their source."""
+    if config.scores and text == parts.held_out.name:
+        print(
+            f"note: the scores were measured on texts of {text}, of which some may be healed on or "
+            "held out here",
+            file=sys.stderr,
+        )
 
 
 def _healed(
@@ -67,7 +84,8 @@ def _healed(
     named = [about.source, about.kept_layers, sample.fingerprint, config.heal, config.seed]
     checkpoint = _healing_folder(config) / "last.ckpt"
     work = Healing(sample, config.heal, config.seed, json.dumps(named), checkpoint)
-    model = heal(model, work)
+    # As the files will have it.
+    model = heal(model, work).to(dtype).float()
     after = evaluation.measure(model, held_out).perplexity
     healed = dataclasses.replace(
         about,
@@ -93,16 +111,16 @@ def evaluate(config: PruneConfig) -> pd.DataFrame:
     parts = _parts(config)
     assert parts is not None
     source = _source(config)
-    from slimcls.backbones.truncate import depth_of, open_cut, read_config
+    from slimcls.backbones.truncate import depth_of, read_config
+    from slimcls.layers.scoring import open_whole
     from slimcls.pruning import evaluation
 
     depth = depth_of(read_config(source))
     most = min(config.most or depth // 2, depth - 1)
     held_out = _sample(config, parts.held_out.drawn(config.held_out, config.seed), source)
     labelled = _labelled(config, source) if config.dataset else None
-    known, keep_known = _known(config, source, held_out)
-    opened: Any = open_cut(source, range(depth), head="lm")
-    model = opened.to(_device(config))
+    known, keep_known = _known(config, [source.fingerprint, *_asked(config, held_out, labelled)])
+    model = open_whole(source, _device(config), config.force)
     if config.parts:
         cuts = evaluation.by_part(model)
     else:
@@ -130,25 +148,26 @@ def quantise(config: PruneConfig) -> pd.DataFrame:
 def _model(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
     """A language model, measured by perplexity and, with --dataset, label words."""
     source = _source(config)
-    from slimcls.backbones.truncate import depth_of, open_cut, read_config
+    from slimcls.layers.scoring import open_whole
     from slimcls.pruning import evaluation
     from slimcls.pruning.bits import Subject
 
-    depth = depth_of(read_config(source))
     held_out = _sample(config, parts.held_out.drawn(config.held_out, config.seed), source)
     labelled = _labelled(config, source) if config.dataset else None
     sample = _scoring_sample(config, parts.scoring, source, [config.rule])
     subject = Subject(
-        lambda: open_cut(source, range(depth), head="lm"),
+        lambda: open_whole(source, force=config.force),
         lambda model: _choice(config, model, sample),
         lambda model: evaluation.measure(model, held_out, labelled),
     )
-    return subject, [source.fingerprint, held_out.fingerprint, config.dataset, sample.fingerprint]
+    about = [source.fingerprint, *_asked(config, held_out, labelled), sample.fingerprint]
+    return subject, about
 
 
 def _classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
     """A finished run, measured on its own test items."""
     from slimcls import artefact
+    from slimcls.backbones.cache import content_hash
     from slimcls.backbones.families import blocks_of
     from slimcls.backbones.selectors import check_keep
     from slimcls.layers.calibration import encode
@@ -156,7 +175,8 @@ def _classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
     from slimcls.pruning.bits import Subject
 
     assert config.classifier is not None
-    items = trained.test_items(Path(config.classifier), config.data_dir)
+    folder = Path(config.classifier)
+    items = trained.test_items(folder, config.data_dir)
     opened = artefact.load(config.classifier)
     assert config.keep is not None
     check_keep(len(blocks_of(opened.model)), config.keep, config.rule)
@@ -168,7 +188,8 @@ def _classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
         lambda model: _choice(config, model, sample),
         lambda model: trained.measure(opened, model, items),
     )
-    return subject, [items.fingerprint, sample.fingerprint]
+    model = content_hash(path for path in (folder / "model").iterdir() if path.is_file())
+    return subject, [model, items.fingerprint, sample.fingerprint]
 
 
 def _choice(config: PruneConfig, model: Any, sample: Sample) -> tuple[int, ...]:
@@ -208,26 +229,24 @@ def _check(folder: Path, config: PruneConfig) -> None:
         check_keep(depth, config.keep, config.rule)
 
 
-def _chosen(
-    config: PruneConfig, source: Source, parts: Parts | None
-) -> tuple[tuple[int, ...], str]:
-    """The layers that stay, and the fingerprint of the scores that chose them."""
+def _scores(config: PruneConfig, source: Source, parts: Parts | None) -> Scores | None:
+    """What chooses the layers that stay; None where they are named."""
     from slimcls.layers import layer_scores, scoring
 
     assert config.model is not None
     if config.layers:
-        return tuple(config.layers), ""
+        return None
     assert config.keep is not None
     row = importance.find(config.rule)
     if config.scores is not None:
         scores = layer_scores.read(Path(config.scores))
         scores.check(config.rule, source.fingerprint, config.model, f"--scores {config.scores}")
-        return scores.kept_layers(config.keep), scores.fingerprint
+        return scores
     sample = None
     if row.needs_text:
         assert parts is not None
         sample = _scoring_sample(config, parts.scoring, source, [config.rule])
-    scores = scoring.measure(
+    return scoring.measure(
         row,
         source,
         sample,
@@ -236,7 +255,6 @@ def _chosen(
         device=_device(config),
         force=config.force,
     )
-    return scores.kept_layers(config.keep), scores.fingerprint if sample else ""
 
 
 def _scoring_sample(
@@ -257,7 +275,7 @@ def _sample(config: PruneConfig, texts: Texts, source: Source) -> Sample:
 def _device(config: PruneConfig) -> str:
     from slimcls import devices
 
-    return devices.torch_device(devices.accelerator_for(config.accelerator))
+    return devices.exact_device(config.accelerator)
 
 
 def _labelled(config: PruneConfig, source: Source) -> Labelled:
@@ -286,17 +304,19 @@ def _labelled(config: PruneConfig, source: Source) -> Labelled:
     data = tables.load(catalog.find(config.dataset), folder)
     tokenizer = open_tokenizer(source, never_empty=False)
     inputs = make_inputs(run, data, tokenizer, Log(quiet=True))
-    return Labelled(inputs, tokenizer, list(data.spec.labels))
+    return Labelled(inputs, tokenizer, list(data.spec.labels), data.fingerprint)
 
 
-def _known(config: PruneConfig, source: Source, held_out: Sample) -> tuple[Known, Any]:
+def _asked(config: PruneConfig, held_out: Sample, labelled: Labelled | None) -> list[Any]:
+    """What decides the figures of a model."""
+    items = [config.demos, config.test_size, config.max_text_tokens, config.seed]
+    return [held_out.fingerprint, *([labelled.fingerprint, *items] if labelled else [])]
+
+
+def _known(config: PruneConfig, about: list[Any]) -> tuple[Known, Any]:
     """Figures that an earlier start has found, and what keeps new ones."""
     from slimcls.pruning.evaluation import Figures
 
-    about = [
-        source.fingerprint, held_out.fingerprint, config.dataset, config.demos, config.test_size,
-        config.max_text_tokens, config.seed,
-    ]  # fmt: skip
     kept, write = _kept_file(Path(config.out) / "known.json", about)
     known = {name: Figures(**figures) for name, figures in kept.items()}
 
@@ -311,12 +331,17 @@ def _kept_file(path: Path, about: list[Any]) -> tuple[dict[str, Any], Callable[[
     """What a file holds of an earlier start with the same settings, and what writes it."""
     from slimcls.runs import write_text
 
-    content = json.loads(path.read_text()) if path.is_file() else {}
-    if content.get("about", about) != about:
-        raise UserError(
-            f"--out {path.parent}: holds figures of other settings; name another folder"
-        )
-    kept: dict[str, Any] = content.get("figures", {})
+    kept: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            other, kept = content["about"] != about, content["figures"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f"{path}: cannot be read; delete it, or name another --out") from None
+        if other:
+            raise UserError(
+                f"--out {path.parent}: holds figures of other settings; name another folder"
+            )
 
     def write() -> None:
         write_text(path, json.dumps({"about": about, "figures": kept}, indent=1))

@@ -108,7 +108,7 @@ def score(config: ScoreConfig) -> Scores:
         _sample(config, texts, source) if texts else None,
         keep=config.keep if criterion.each_depth else 1,
         seed=config.seed,
-        device=devices.torch_device(devices.accelerator_for(config.accelerator)),
+        device=devices.exact_device(config.accelerator),
         force=config.force,
     )
 

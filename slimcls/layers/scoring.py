@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ def measure(
         sample: Token ids of texts; None for a rule.
         keep: Smallest depth that will be asked about.
         seed: Draws the bootstrap, or the layers themselves (random).
-        device: Where the model runs: cpu or cuda; in place of mps, which has no float64, cpu.
+        device: Where the model runs: cpu or cuda.
         force: Open the model although it seems too big for the memory there is.
 
     Raises:
@@ -49,7 +50,7 @@ def measure(
         findings = _of_rule(criterion, depth, keep, seed)
     else:
         assert sample is not None
-        model = _open(source, depth, "cpu" if device == "mps" else device, force)
+        model = open_whole(source, device, force)
         findings = criterion.measure(model, sample, keep, seed)
     return _scores(criterion, source, depth, sample, seed, findings)
 
@@ -65,17 +66,27 @@ def _of_rule(criterion: Criterion, depth: int, keep: int, seed: int) -> Findings
     return Findings(kept, removal_order=order if nested else None)
 
 
-def _open(source: Source, depth: int, device: str, force: bool) -> Any:
+def open_whole(source: Source, device: str = "cpu", force: bool = False) -> Any:
+    """The causal language model with all its layers, in float32.
+
+    Raises UserError where it does not fit into the memory there is, unless ``force``.
+    """
+    layers = range(depth_of(read_config(source)))
+    check_memory(source, layers, device, force)
+    model: Any = open_cut(source, layers, head="lm", dtype=torch.float32)
+    return model.to(device)
+
+
+def check_memory(source: Source, layers: Sequence[int], device: str, force: bool) -> None:
+    """Raise UserError where a language model with these layers does not fit, unless ``force``."""
     config = read_config(source)
-    full = sizes.count(config, range(depth)).params_full + sizes.lm_head_params(config)
-    needed, free = full * sizes.WEIGHT, sizes.available_memory(device)
+    count = sizes.count(config, tuple(layers)).params_kept + sizes.lm_head_params(config)
+    needed, free = count * sizes.WEIGHT, sizes.available_memory(device)
     if needed > free and not force:
         raise UserError(
-            f"{source.name}: all its layers take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are "
-            "free: layers are scored on the whole model; --force tries all the same"
+            f"{source.name}: {len(layers)} layers take {needed / 1e9:.1f} GB, "
+            f"{free / 1e9:.1f} GB are free; --force tries all the same"
         )
-    model: Any = open_cut(source, range(depth), head="lm", dtype=torch.float32)
-    return model.to(device)
 
 
 def _scores(

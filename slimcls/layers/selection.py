@@ -112,7 +112,7 @@ def _measure(
         sample,
         keep=keep,
         seed=config.seed,
-        device=devices.torch_device(devices.accelerator_for(config.accelerator)),
+        device=devices.exact_device(config.accelerator),
         force=config.force,
     )
     layer_scores.write(scores, into / layer_scores.NAME)

@@ -31,6 +31,8 @@ class Labelled:
     tokenizer: Any
     labels: Sequence[str]
     """Names of the classes."""
+    fingerprint: str
+    """Of the data they are from."""
 
     def accuracy(self, model: Any) -> float:
         """Share of the test items whose label word is the likeliest."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,12 @@ from typing import Any
 
 import torch
 
-from slimcls import __version__
+from slimcls import __version__, model_folder
 from slimcls.backbones import sizes
-from slimcls.backbones.quiet import no_bars, silence
+from slimcls.backbones.quiet import silence
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
-from slimcls.errors import UserError
-
-DESCRIPTION = "pruned.json"
+from slimcls.pruning.settings import DESCRIPTION
 
 
 @dataclass(frozen=True)
@@ -83,29 +80,17 @@ def write(model: Any, source: Source, about: Pruned, out: Path) -> None:
 
     Raises UserError where the folder cannot be written.
     """
-    from safetensors import SafetensorError
     from transformers import AutoTokenizer
 
-    temporary = out.with_name(f".{out.name}.tmp")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        model.config.slimcls_kept_layers = about.kept_layers
-        model.generation_config = _generation(source, model)
-        with silence():
-            tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
-        with no_bars():
-            model.save_pretrained(temporary)
-        tokenizer.save_pretrained(temporary)
-        text = json.dumps(dataclasses.asdict(about), indent=1, ensure_ascii=False)
-        (temporary / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-        (temporary / "README.md").write_text(card(about), encoding="utf-8")
-        shutil.rmtree(out, ignore_errors=True)
-        temporary.rename(out)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{out}: cannot be written ({error}); see --out") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    model.config.slimcls_kept_layers = about.kept_layers
+    model.generation_config = _generation(source, model)
+    with silence():
+        tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
+    text = json.dumps(dataclasses.asdict(about), indent=1, ensure_ascii=False)
+    with model_folder.replacing(out) as folder:
+        model_folder.save(model, tokenizer, folder)
+        (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
+        (folder / "README.md").write_text(card(about), encoding="utf-8")
 
 
 def _generation(source: Source, model: Any) -> Any:

@@ -9,6 +9,8 @@ from slimcls.data import near_duplicates, texts
 from slimcls.errors import UserError
 from slimcls.layers.calibration import Texts
 
+#: With fewer a part would be empty.
+LEAST = 4
 #: Of ten groups of near-duplicate texts, how many go to each part.
 SHARES = {"scoring": 3, "healing": 5, "held out": 2}
 
@@ -27,8 +29,8 @@ class Parts:
 def split(found: Texts, seed: int = 0) -> Parts:
     """Deal the texts to the three parts; near-duplicates of a text are left out.
 
-    Which part a text goes to hangs on nothing but the text and the seed. Raises UserError where a
-    part would be empty.
+    The same texts in any order, with the same seed, are dealt the same way. Raises UserError where
+    a part would be empty.
     """
     groups = near_duplicates.groups(found.texts)
     first = [place for place, group in enumerate(groups) if place == group]
@@ -43,6 +45,6 @@ def split(found: Texts, seed: int = 0) -> Parts:
         if not len(part):
             raise UserError(
                 f"{found.name}: {len(order)} different texts are too few to score, heal and "
-                f"measure on (none is left for the {name} part); give at least 10"
+                f"measure on (none is left for the {name} part); give at least {LEAST}"
             )
     return parts

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from slimcls import importance
 from slimcls.config import Accelerator
 from slimcls.errors import UserError
 
+#: Stands in the folder of a pruned model and says what was cut.
+DESCRIPTION = "pruned.json"
 #: Criteria that --evaluate compares where none are named.
 COMPARED = "bi,relative-magnitude,angular,taylor,greedy-loss,first,sequential,even,random"
 
@@ -103,7 +105,8 @@ class PruneConfig:
     """Replace a pruned model that is there already."""
 
     def __post_init__(self) -> None:
-        for check in (_check_model, _check_ranges, _check_cut, _check_evaluate, _check_out):
+        checks = (_check_model, _check_ranges, _check_cut, _check_evaluate, _check_read, _check_out)
+        for check in checks:
             check(self)
 
     @property
@@ -113,8 +116,52 @@ class PruneConfig:
 
     @property
     def compared(self) -> list[str]:
-        """The criteria to compare, by name."""
-        return [name.strip() for name in self.criteria.split(",") if name.strip()]
+        """The criteria to compare, by name, each once."""
+        names = (name.strip() for name in self.criteria.split(","))
+        return list(dict.fromkeys(name for name in names if name))
+
+    @property
+    def task(self) -> str:
+        """What is asked for: a row of READS."""
+        if not self.evaluate:
+            return "a pruned model"
+        if self.quantise:
+            return "--quantise" + " of a --classifier" * (self.classifier is not None)
+        return "--evaluate" + " --parts" * self.parts
+
+
+#: What every task reads.
+_COMMON = {
+    "model", "out", "text", "text_column", "max_text_tokens", "data_dir", "seed", "accelerator",
+    "force",
+}  # fmt: skip
+_MEASURED = {"revision", "held_out", "dataset", "demos", "test_size", "evaluate"}
+#: Settings that a task reads beside the common ones.
+READS = {
+    "a pruned model": {
+        "revision", "select", "keep", "layers", "scores", "samples", "heal", "held_out",
+        "overwrite",
+    },
+    "--evaluate": {*_MEASURED, "criteria", "most", "samples"},
+    "--evaluate --parts": {*_MEASURED, "parts"},
+    "--quantise": {*_MEASURED, "quantise", "select", "keep", "samples"},
+    "--quantise of a --classifier": {
+        "evaluate", "quantise", "classifier", "select", "keep", "samples",
+    },
+}  # fmt: skip
+
+
+def _check_read(config: PruneConfig) -> None:
+    """No setting is given that what is asked for makes no use of."""
+    given = {f.name for f in fields(config) if getattr(config, f.name) != f.default}
+    unread = given - _COMMON - READS[config.task]
+    if not config.dataset:
+        unread |= given & {"demos", "test_size"}
+    if not config.evaluate and not config.heal:
+        unread |= given & {"held_out"}
+    for name in sorted(unread):
+        flag = f"--{name.replace('_', '-')}"
+        raise UserError(f"{flag}: {config.task} makes no use of it; leave it out")
 
 
 _AT_LEAST = {
@@ -160,24 +207,38 @@ def _check_evaluate(config: PruneConfig) -> None:
         return
     for name in config.compared:
         importance.find(name, "--criteria")
+    if not config.compared:
+        raise UserError(f"--criteria: names none (known: {', '.join(importance.CRITERIA)})")
     if config.text is None:
         raise UserError("--text: perplexity needs texts; name a dataset or a file")
     if config.quantise and (config.parts or config.keep is None):
         raise UserError("--quantise: give --keep, the layers that stay after removal, not --parts")
     if config.layers is not None or config.heal or (config.keep and not config.quantise):
         raise UserError("--evaluate writes no model: leave out --keep, --layers and --heal")
-    if config.quantise and not importance.find(config.rule).value and not _is_rule(config):
-        raise UserError(f"--select {config.rule}: not on quantised weights; bi or bi-last are")
+    if config.quantise:
+        _check_quantise(config)
+
+
+def _check_quantise(config: PruneConfig) -> None:
+    if importance.find(config.rule).needs_gradient:
+        raise UserError(f"--select {config.rule}: quantised weights have no gradient; take another")
+    if config.accelerator not in ("auto", "cpu"):
+        raise UserError("--accelerator: --quantise measures on the CPU; leave it out")
 
 
 def _check_out(config: PruneConfig) -> None:
     out = Path(config.out)
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; name a folder")
-    if config.evaluate or config.overwrite or not out.exists() or not any(out.iterdir()):
+    if config.evaluate:
         return
-    raise UserError(f"--out {out}: is there already; --overwrite replaces a pruned model")
-
-
-def _is_rule(config: PruneConfig) -> bool:
-    return not importance.find(config.rule).needs_text
+    if out.resolve() == Path.cwd():
+        raise UserError(f"--out {out}: is the folder you are in; name another")
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not config.overwrite:
+        raise UserError(f"--out {out}: is there already; --overwrite replaces a pruned model")
+    if not (out / DESCRIPTION).is_file():
+        raise UserError(f"--out {out}: holds no pruned model to replace; name another folder")
+    if config.model and Path(config.model).resolve() == out.resolve():
+        raise UserError(f"--out {out}: is the model that is to be pruned; name another folder")

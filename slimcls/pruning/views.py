@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from typing import Any, Literal
@@ -65,7 +65,3 @@ def without_part(model: Any, layer: int, part: Part) -> Iterator[None]:
 
 def _zeros(module: nn.Module, args: Any, output: Tensor) -> Tensor:
     return torch.zeros_like(output)
-
-
-#: Opens a view of a model for as long as it is entered.
-View = Callable[[Any], Any]

@@ -86,6 +86,9 @@ def test_a_post_norm_block_that_adds_nothing_only_norms_again():
     found = profiles(whole, sample(), NAMES)
     assert found["bi"].scores[3] < 1e-9
     assert 0 < found["relative-magnitude"].scores[3] < 1e-4
+    with torch.no_grad():
+        blocks_of(whole)[3].final_layer_norm.weight[::2] *= 3.0
+    assert profiles(whole, sample(), NAMES)["bi"].scores[3] > 0.01, "its norms alone"
 
 
 def test_the_scale_of_the_stream_does_not_matter():

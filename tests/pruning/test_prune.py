@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,13 +19,18 @@ from pruning.texts import TINY, damaged, write_texts
 
 from slimcls import prune as verb
 from slimcls.backbones import sources
+from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
+from slimcls.config import RunConfig
+from slimcls.data import catalog, tables
 from slimcls.data import texts as keys
 from slimcls.errors import UserError
+from slimcls.inputs import make_inputs
 from slimcls.layers.calibration import read
 from slimcls.pruning import evaluation
 from slimcls.pruning.parts import split
 from slimcls.pruning.settings import PruneConfig
+from slimcls.runs import Log
 
 PLAIN = """
 import sys, json, torch
@@ -179,11 +186,37 @@ def test_a_stopped_comparison_goes_on(
 
 
 def test_label_words_are_scored_untrained(texts: Path, tmp_path: Path, toy: Path) -> None:
-    config = settings(
-        texts, tmp_path, evaluate=True, criteria="first", most=2, held_out=4, dataset=str(toy)
-    )
+    toy = shutil.copytree(toy, tmp_path / "toy")
+    known = {"criteria": "first", "most": 2, "held_out": 4, "dataset": str(toy)}
+    config = settings(texts, tmp_path / "out", evaluate=True, **known)
     table = verb.evaluate(config)
-    assert table.accuracy.between(0, 1).all()
+    assert table.accuracy.tolist() == [plain_accuracy(toy, keep) for keep in (6, 5, 4)]
+    for more in ({"demos": 2}, {"test_size": 5}, {"max_text_tokens": 8}):
+        with pytest.raises(UserError, match="figures of other settings"):
+            verb.evaluate(dataclasses.replace(config, **more))
+    pd.read_csv(toy / "test.csv").iloc[:-1].to_csv(toy / "test.csv", index=False)
+    with pytest.raises(UserError, match="figures of other settings"):
+        verb.evaluate(config)
+
+
+def plain_accuracy(toy: Path, keep: int) -> float:
+    """The same items, each prompt on its own, by the logits of plain transformers."""
+    run = RunConfig(
+        dataset=str(toy), model="tiny-gpt2", mode="lm", shots=1, validation_size=1, test_size=500
+    )
+    source = sources.find("tiny-gpt2", None)
+    data = tables.load(catalog.find(str(toy)), None)
+    tokenizer = open_tokenizer(source, never_empty=False)
+    inputs = make_inputs(run, data, tokenizer, Log(quiet=True))
+    model: Any = open_cut(source, range(keep), head="lm").eval()
+    words = [ids[0] for ids in inputs.mode.word_ids]
+    with torch.inference_mode():
+        logits = [model(torch.tensor([ids])).logits[0, -1, words] for ids in inputs.test]
+    right = [
+        int(scores.argmax()) == item.label
+        for scores, item in zip(logits, inputs.splits.test, strict=True)
+    ]
+    return sum(right) / len(right)
 
 
 def test_the_command_writes_tables_and_figures(
@@ -225,9 +258,16 @@ def test_the_command_writes_tables_and_figures(
         (["--evaluate"], "--text: perplexity needs texts"),
         (["--evaluate", "--text", "x.txt", "--keep", "2"], "--evaluate writes no model"),
         (["--evaluate", "--text", "x.txt", "--criteria", "bi,firts"], "did you mean 'first'"),
+        (["--evaluate", "--text", "x.txt", "--criteria", ","], "--criteria: names none (known: bi"),
+        (["--evaluate", "--text", "x.txt", "--scores", "s.json"], "--scores: --evaluate makes no"),
+        (["--evaluate", "--text", "x.txt", "--demos", "2"], "--demos: --evaluate makes no use"),
+        (["--evaluate", "--parts", "--text", "x.txt", "--most", "2"], "--most: --evaluate --parts"),
+        (["--layers", "0,1", "--held-out", "5"], "--held-out: a pruned model makes no use of it"),
+        (["--layers", "0,1", "--criteria", "bi"], "--criteria: a pruned model makes no use of it"),
+        (["--layers", "0,1", "--out", "."], "--out .: is the folder you are in"),
         (["--keep", "2", "--text", "nowhere.txt"], "nowhere.txt"),
         (["--keep", "2", "--text", "empty.txt"], "empty.txt: the file is empty"),
-        (["--keep", "2", "--text", "few.txt"], "few.txt: 2 different texts are too few"),
+        (["--keep", "2", "--text", "few.txt"], "few.txt: 3 different texts are too few"),
         (["--keep", "2", "--text", "short.txt"], "has fewer than 2 tokens; leave it out"),
         (["--evaluate", "--text", "short.txt"], "has fewer than 2 tokens; leave it out"),
     ],
@@ -238,7 +278,7 @@ def test_what_the_user_got_wrong_is_one_line(
     monkeypatch.chdir(tmp_path)
     for name, lines in (
         ("empty", []),
-        ("few", ["some words", "others"]),
+        ("few", ["some words", "others", "one more"]),
         ("short", "abcdefghijkl"),
     ):
         Path(f"{name}.txt").write_text("\n".join(lines))
@@ -263,13 +303,13 @@ def test_scores_of_another_model_or_criterion_are_refused(texts: Path, tmp_path:
 
 def test_nan_is_one_line_and_nothing_is_written(texts: Path, tmp_path: Path) -> None:
     folder = damaged(tmp_path)
-    words = ["--model", str(folder), "--text", str(texts), "--samples", "4", "--held-out", "4"]
+    words = ["--model", str(folder), "--text", str(texts)]
     for more in (
-        ["--evaluate", "--criteria", "first"],
-        ["--evaluate", "--criteria", "greedy-loss"],
-        ["--evaluate", "--parts"],
-        ["--keep", "2"],
-        ["--keep", "5", "--select", "first", "--heal", "2"],
+        ["--evaluate", "--criteria", "first", "--held-out", "4"],
+        ["--evaluate", "--criteria", "greedy-loss", "--samples", "4", "--held-out", "4"],
+        ["--evaluate", "--parts", "--held-out", "4"],
+        ["--keep", "2", "--samples", "4"],
+        ["--keep", "5", "--select", "first", "--heal", "2", "--held-out", "4"],
     ):
         message = r"activations are NaN or infinite from layer 4 on, for .*texts\.txt line \d+"
         with pytest.raises(UserError, match=message):
@@ -284,3 +324,61 @@ def test_a_model_that_is_there_is_not_replaced_unasked(texts: Path, tmp_path: Pa
     again = settings(texts, tmp_path / "a", layers=[0], overwrite=True)
     assert verb.prune(again).kept_layers == [0]
     assert json.loads((tmp_path / "a" / "config.json").read_text())["n_layer"] == 1
+    with pytest.raises(UserError, match="is the model that is to be pruned"):
+        settings(texts, tmp_path / "a", model=str(tmp_path / "a"), layers=[0], overwrite=True)
+
+
+def test_nothing_but_a_pruned_model_is_replaced(texts: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "kept" / "sub" / "notes.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("mine")
+    with pytest.raises(UserError, match="holds no pruned model to replace"):
+        settings(texts, tmp_path / "kept", layers=[0], overwrite=True)
+    healing = tmp_path / "a.healing"
+    healing.mkdir()
+    verb.prune(settings(texts, tmp_path / "a", layers=[0]))
+    assert healing.is_dir(), "the checkpoint of a healing that was stopped"
+    modes = {path.stat().st_mode for path in (tmp_path / "a").iterdir()}
+    assert len(modes) == 1, "who may read the card may read the weights"
+
+
+def test_a_damaged_file_of_figures_is_one_line(texts: Path, tmp_path: Path) -> None:
+    config = settings(texts, tmp_path, evaluate=True, criteria="first", most=1, held_out=4)
+    for content in ("{", "[]", '{"about": 1}', '{"about": 1, "figures": {}}'):
+        (tmp_path / "known.json").write_text(content)
+        with pytest.raises(UserError, match=r"known\.json: cannot be read|other settings"):
+            verb.evaluate(config)
+
+
+def test_criteria_named_twice_count_once(texts: Path, tmp_path: Path) -> None:
+    config = settings(texts, tmp_path, evaluate=True, criteria="first, first", most=1, held_out=4)
+    assert verb.evaluate(config).removed.tolist() == [0, 1]
+
+
+def test_scores_from_a_file_say_what_they_looked_at(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from slimcls import score
+
+    other, path = write_texts(tmp_path / "other.txt"), tmp_path / "scores.json"
+    words = ["--model", "tiny-gpt2", "--text", str(other), "--samples", "4", "--out", str(path)]
+    assert score.main(words) == 0
+    known = {"keep": 3, "scores": str(path), "samples": None}
+    about = verb.prune(settings(texts, tmp_path / "a", **known))
+    assert about.text == "other.txt"
+    assert "on texts of other.txt" in (tmp_path / "a" / "README.md").read_text(encoding="utf-8")
+    healed = {"heal": 1, "held_out": 4, "text": str(other)}
+    verb.prune(settings(texts, tmp_path / "b", **known, **healed))
+    assert "some may be healed on or held out here" in capsys.readouterr().err
+
+
+def test_a_model_too_big_for_the_memory_is_one_line(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slimcls.backbones.sizes.available_memory", lambda device: 1000)
+    for more in ({"layers": [0]}, {"keep": 2}, {"evaluate": True, "criteria": "first"}):
+        one = settings(texts, tmp_path / "a", **more)
+        do = verb.evaluate if one.evaluate else verb.prune
+        with pytest.raises(UserError, match=r"layers? take .* are free; --force tries"):
+            do(one)
+    verb.prune(settings(texts, tmp_path / "a", layers=[0], samples=None, force=True))

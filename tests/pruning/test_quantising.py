@@ -16,7 +16,8 @@ from slimcls.backbones import sources
 from slimcls.backbones.truncate import open_cut
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
-from slimcls.pruning import quantising
+from slimcls.pruning import bits, quantising
+from slimcls.pruning.evaluation import Figures
 from slimcls.pruning.settings import PruneConfig
 from slimcls.train import train
 
@@ -109,14 +110,48 @@ def test_both_orders_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert table.memory_mb["removal, then 4 bits"] == table.memory_mb["4 bits, then removal"]
 
 
+def test_layers_are_chosen_on_the_model_as_it_stands() -> None:
+    looked: list[bool] = []
+
+    def choose(model: Any) -> tuple[int, ...]:
+        looked.append(any("bitsandbytes" in type(m).__module__ for m in model.modules()))
+        return (0, 1)
+
+    source, nothing = sources.find("tiny-gpt2", None), float("nan")
+    figures = Figures(nothing, nothing, nothing, nothing)
+    subject = bits.Subject(
+        lambda: open_cut(source, range(6), head="lm"), choose, lambda model: figures
+    )
+    known: dict[str, Any] = {}
+    bits.compare(subject, known, lambda: None)
+    steps = [name for name in known if "removal" in name]
+    assert looked == [name.endswith("bits, then removal") for name in steps]
+    assert sum(looked) == 2
+
+
+@pytest.mark.parametrize("criterion", ["greedy-loss", "angular"])
+def test_criteria_without_gradients_look_at_quantised_weights(
+    criterion: str, tmp_path: Path
+) -> None:
+    texts = write_texts(tmp_path / "texts.txt")
+    known = {"model": "tiny-llama", "text": str(texts), "out": str(tmp_path / "q"), "keep": 4}
+    more = {"samples": 4, "held_out": 4, "evaluate": True, "quantise": True}
+    table = verb.quantise(PruneConfig(**known, **more, select=criterion)).set_index("step")
+    assert table.layers["4 bits, then removal"] == 4
+
+
 def test_a_fine_tuned_classifier_is_measured_on_its_own_items(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known: dict[str, Any] = {"dataset": str(toy), "model": "tiny-llama", "mode": "cls"}
+    trained: dict[str, Any] = {"dataset": str(toy), "model": "tiny-llama", "mode": "cls"}
     out = str(tmp_path / "runs")
-    run = train(RunConfig(**known, keep=4, shots=8, epochs=2, out=out))
+    run = train(RunConfig(**trained, keep=4, shots=8, epochs=2, out=out))
     texts = write_texts(tmp_path / "texts.txt")
-    known = {"classifier": str(run.folder), "text": str(texts), "out": str(tmp_path / "q")}
+    known: dict[str, Any] = {
+        "classifier": str(run.folder),
+        "text": str(texts),
+        "out": str(tmp_path / "q"),
+    }
     wanted = {"evaluate": True, "quantise": True, "keep": 3, "samples": 8, "select": "bi-last"}
     config = PruneConfig(**known, **wanted)
     table = verb.quantise(config).set_index("step")
@@ -124,6 +159,10 @@ def test_a_fine_tuned_classifier_is_measured_on_its_own_items(
     assert table.perplexity.isna().all()
     monkeypatch.setattr(quantising, "quantise", lambda *args: pytest.fail("measured again"))
     assert verb.quantise(config).set_index("step").equals(table)
+    monkeypatch.undo()
+    other = train(RunConfig(**trained, keep=5, shots=8, epochs=1, out=out))
+    with pytest.raises(UserError, match="figures of other settings"):
+        verb.quantise(PruneConfig(**(known | wanted | {"classifier": str(other.folder)})))
     known |= wanted | {"keep": 4, "out": str(tmp_path / "r")}
     with pytest.raises(UserError, match="--select bi-last has nothing to choose"):
         verb.quantise(PruneConfig(**known))
@@ -136,7 +175,11 @@ def test_a_fine_tuned_classifier_is_measured_on_its_own_items(
         ({"evaluate": True, "quantise": True}, "--quantise: give --keep"),
         ({"keep": 2, "quantise": True}, "go with --evaluate"),
         ({"keep": 2, "classifier": "x"}, "--classifier goes with"),
-        ({"evaluate": True, "quantise": True, "keep": 2, "select": "taylor"}, "--select taylor"),
+        ({"evaluate": True, "quantise": True, "keep": 2, "select": "taylor"}, "have no gradient"),
+        (
+            {"evaluate": True, "quantise": True, "keep": 2, "accelerator": "gpu"},
+            "--quantise measures on the CPU",
+        ),
     ],
 )
 def test_what_does_not_go_together_is_one_line(more: dict[str, Any], message: str) -> None:
