@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,6 +16,7 @@ from slimcls.grids import cells, choices
 
 if TYPE_CHECKING:
     from slimcls.config import RunConfig
+    from slimcls.grids.attempts import Ended
     from slimcls.grids.board import Board
     from slimcls.grids.cells import Cell, Grid
     from slimcls.grids.engines import Engine
@@ -136,8 +137,10 @@ def _work_off(ledger: Ledger, engine: Engine, config: GridConfig) -> None:
     retry_failed = config.retry_failed
     try:
         while todo := ledger.to_do(retry_failed=retry_failed):
+            jobs = [(cell, ledger.forecast(cell)) for cell in todo]
+            ends = engine.attempts(jobs, shown.started, retry_failed=retry_failed)
             retry_failed = False
-            busy = _round(ledger, engine, todo, shown, lost, config.retries)
+            busy = _round(ledger, ends, shown, lost, config.retries)
             _keep_choices(ledger)
             if busy == len(todo):
                 time.sleep(PAUSE)
@@ -154,15 +157,14 @@ def _keep_choices(ledger: Ledger) -> None:
 
 def _round(
     ledger: Ledger,
-    engine: Engine,
-    todo: Sequence[Cell],
+    ends: Iterable[tuple[Cell, Ended]],
     shown: Board,
     lost: dict[Cell, int],
     retries: int,
 ) -> int:
-    """Try each cell once; how many were in another process's hands."""
+    """Take in how each attempt ended; how many cells were in another process's hands."""
     busy = 0
-    for cell, ended in engine.attempts([(c, ledger.forecast(c)) for c in todo], shown.started):
+    for cell, ended in ends:
         if ended.status == "busy":
             busy += 1
             shown.waiting(cell)

@@ -171,6 +171,32 @@ def test_a_failing_cell_stops_no_other(toy: Path, tmp_path: Path, capsys, monkey
     assert before.items() <= stamps(tmp_path / "out").items()
 
 
+def test_what_failed_for_another_grid_meanwhile_is_left(
+    toy: Path, tmp_path: Path, capsys, monkeypatch
+):
+    """Its list is older than the other's failure: the cell's hours are not spent twice."""
+    path = write_grid(tmp_path / "g.yaml", toy, seed=[0, 1])
+    assert run(path, tmp_path / "before") == 0
+    other = tmp_path / "out" / max(stamps(tmp_path / "before"))
+    attempted = []
+
+    def meanwhile(config: RunConfig, shared: object) -> object:
+        attempted.append(config.seed)
+        if len(attempted) == 1:
+            attempts.record(other, attempts.Failure("after two hours"))
+        return train(config)
+
+    monkeypatch.setattr(grid, "run_cell", meanwhile)
+    assert run(path, tmp_path / "out") == 1
+    printed = capsys.readouterr()
+    assert "2 cells: 1 done, 1 failed, 0 left" in printed.out
+    assert "seed 1: failed: after two hours" in printed.err
+    assert attempted == [0]
+    assert run(path, tmp_path / "out", "--retry-failed") == 0
+    assert attempted == [0, 1]
+    assert not list(tmp_path.glob("out/*/failed.json"))
+
+
 def test_a_choice_waits_for_a_candidate_that_failed(toy: Path, tmp_path: Path, capsys, monkeypatch):
     search = SEARCH | {"keep": 1}
     path = write_grid(tmp_path / "g.yaml", toy, **search, choose={"over": ["lr"]})

@@ -57,17 +57,17 @@ def shared() -> Shared:
     return Shared()
 
 
-def attempt(run: RunConfig, runner: Runner) -> Ended:
+def attempt(run: RunConfig, runner: Runner, *, retry: bool = False) -> Ended:
     """Run a cell; what goes wrong is recorded in its directory and returned, never raised.
 
-    What the run prints is left to its log. Interrupted and KeyboardInterrupt pass.
+    Without ``retry`` a failure that is recorded there, by whomever, is the answer. What the run
+    prints is left to its log. Interrupted and KeyboardInterrupt pass.
     """
     folder = None
     try:
         folder = shared().place(run).folder
-        if _held(folder):
-            return Ended("busy", folder)
-        (folder / FAILED).unlink(missing_ok=True)
+        if found := _settled(folder, retry):
+            return Ended("failed", folder, found.error, found.diverged)
         _forget_peak()
         with contextlib.redirect_stderr(io.StringIO()):
             runner(run, shared())
@@ -105,17 +105,20 @@ def failure(folder: Path) -> Failure | None:
         return Failure(f"{folder / FAILED}: cannot be read ({error})")
 
 
-def _held(folder: Path) -> bool:
-    """Whether another process holds the run: asked before work that would be for nothing."""
+def _settled(folder: Path, retry: bool) -> Failure | None:
+    """The failure of a run that is not to be tried again; one that is, is forgotten.
+
+    Raises Busy where another process holds the run: before work that would be for nothing.
+    """
     from slimcls import runs
 
     if not folder.is_dir():
-        return False
-    try:
-        with runs.locked(folder):
-            return False
-    except Busy:
-        return True
+        return None
+    with runs.locked(folder):
+        if not retry:
+            return failure(folder)
+        (folder / FAILED).unlink(missing_ok=True)
+        return None
 
 
 def _forget_peak() -> None:

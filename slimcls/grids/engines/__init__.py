@@ -22,8 +22,13 @@ class Engine(Protocol):
     def forecast(self, runs: Sequence[RunConfig]) -> list[Forecast]:
         """What each run will take, as a machine that would work on it sees it."""
 
-    def attempts(self, jobs: Sequence[Job], started: Started) -> Iterator[tuple[Cell, Ended]]:
+    def attempts(
+        self, jobs: Sequence[Job], started: Started, *, retry_failed: bool
+    ) -> Iterator[tuple[Cell, Ended]]:
         """Try each cell once; tell how each attempt ended, in the order in which they end.
+
+        A failure that another grid has recorded by then is how it ended, unless failed cells are to
+        be tried again.
 
         Raises Interrupted or KeyboardInterrupt when asked to stop; what was begun can go on.
         """

@@ -21,11 +21,13 @@ class Local:
         """Here, with what later runs will use too."""
         return forecast(runs, shared())
 
-    def attempts(self, jobs: Sequence[Job], started: Started) -> Iterator[tuple[Cell, Ended]]:
+    def attempts(
+        self, jobs: Sequence[Job], started: Started, *, retry_failed: bool
+    ) -> Iterator[tuple[Cell, Ended]]:
         """In order."""
         for cell, known in jobs:
             started(cell)
-            yield cell, attempt(known.run, self.runner)
+            yield cell, attempt(known.run, self.runner, retry=retry_failed)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -60,9 +60,11 @@ class OnRay:
         task = self.ray.remote(_forecast).options(**self.options | {"max_retries": 3})
         return self._get(task.remote(str(Path.cwd()), _carried(), list(runs)))
 
-    def attempts(self, jobs: Sequence[Job], started: Started) -> Iterator[tuple[Cell, Ended]]:
+    def attempts(
+        self, jobs: Sequence[Job], started: Started, *, retry_failed: bool
+    ) -> Iterator[tuple[Cell, Ended]]:
         """All at once, as far as the cluster has room."""
-        tasks = {self._submit(known): cell for cell, known in jobs}
+        tasks = {self._submit(known, retry_failed): cell for cell, known in jobs}
         try:
             waiting = list(tasks)
             while waiting:
@@ -93,11 +95,12 @@ class OnRay:
         ended: tuple[list[Any], list[Any]] = self.ray.wait(tasks, num_returns=1, timeout=1.0)
         return ended
 
-    def _submit(self, known: Forecast) -> Any:
+    def _submit(self, known: Forecast, retry: bool) -> Any:
         # Ray starts no more cells on a machine than its memory holds.
         memory = {} if self.options["num_gpus"] else {"memory": min(known.memory, self._memory)}
         task = self.ray.remote(_attempt).options(**self.options, **memory)
-        return task.remote(str(Path.cwd()), _carried(), self.threads, known.run, self.runner)
+        here = str(Path.cwd()), _carried()
+        return task.remote(*here, self.threads, known.run, self.runner, retry)
 
     def _ended(self, task: Any) -> Ended:
         errors = self.ray.exceptions
@@ -264,13 +267,18 @@ def _forecast(folder: str, environment: dict[str, str], runs: list[RunConfig]) -
 
 
 def _attempt(
-    folder: str, environment: dict[str, str], threads: int, run: RunConfig, runner: Runner
+    folder: str,
+    environment: dict[str, str],
+    threads: int,
+    run: RunConfig,
+    runner: Runner,
+    retry: bool,
 ) -> Ended:
     _settle(folder, environment)
     import torch
 
     torch.set_num_threads(threads)
     try:
-        return attempt(run, runner)
+        return attempt(run, runner, retry=retry)
     except (Interrupted, KeyboardInterrupt):
         return Ended("stopped")
