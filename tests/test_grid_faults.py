@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from grids import assert_same_table, finish, sessions, stamps, start, write_grid
 
+from slimcls.grids.cells import read
+from slimcls.shared import Shared
+
 KILLS = int(os.environ.get("SLIMCLS_FAULTS", "3"))
 GRID = {
     "mode": "p-cls", "keep": [1, 2], "seed": [0, 1], "lr": [1e-3, 1e-2], "epochs": 6,
@@ -50,10 +53,9 @@ def test_kill_9_at_random_moments(toy: Path, tmp_path: Path, undisturbed: tuple[
     out = tmp_path / "out"
     path = write_grid(tmp_path / "g.yaml", toy, **GRID)
     chance, finished = random.Random(KILLS), {}
-    for _ in range(KILLS):
+    for kills in range(KILLS):
         process = start(path, out)
-        if not wait_for_a_run(process, out):
-            break
+        assert wait_for_a_run(process, out), f"it ended after {kills} of {KILLS} kills"
         time.sleep(chance.uniform(0, seconds / KILLS))
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -70,10 +72,16 @@ def test_kill_9_at_random_moments(toy: Path, tmp_path: Path, undisturbed: tuple[
 def test_two_grids_at_once_run_no_cell_twice(
     toy: Path, tmp_path: Path, undisturbed: tuple[Path, float]
 ):
-    path = write_grid(tmp_path / "g.yaml", toy, **GRID)
+    blocks = [{"keep": 3}, {"keep": GRID["keep"]}]
+    path = write_grid(tmp_path / "g.yaml", toy, **GRID | {"keep": None, "cells": blocks})
     out = tmp_path / "out"
+    broken = read(str(path), out=str(out)).groups()[0].candidates
+    for cell in broken:
+        (folder := Shared().place(cell.run).folder).mkdir(parents=True)
+        (folder / "checkpoints").touch()  # a file where the run's folder would be
     processes = [start(path, out), start(path, out)]
-    tables = {finish(process)[0] for process in processes}
+    tables = {finish(process, code=1)[0] for process in processes}
     assert len(tables) == 1, "both wait for all cells and say the same"
     assert_same_table(out, undisturbed[0])
-    assert set(sessions(out).values()) == {1}
+    assert set(sessions(out).values()) == {1}, "no failed one either"
+    assert len(list(out.glob("*/failed.json"))) == len(broken) == 2
