@@ -66,7 +66,7 @@ def accuracy_against_layers(cells: pd.DataFrame, baselines: pd.DataFrame) -> Fig
 
     Full depth is filled and has a thin level line. ``cells`` has a row for each task, line and
     depth (columns task, line, keep, depth, accuracy, low, high); ``baselines`` one for each task
-    and baseline without depth (task, baseline, accuracy).
+    and baseline without depth (task, baseline, mode, accuracy), ``mode`` empty if one has its name.
     """
     tasks = list(dict.fromkeys(cells.task))
     figure, panels = _panels(len(tasks))
@@ -318,9 +318,9 @@ def _line(style: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def _levels(axes: Axes, baselines: pd.DataFrame) -> None:
-    levels = zip(baselines.accuracy, baselines.baseline, cycle(_LEVELS), strict=False)
-    for accuracy, name, dash in levels:
-        axes.axhline(accuracy, color="0.45", lw=1, ls=dash, label=name)
+    for row, dash in zip(baselines.to_dict("records"), cycle(_LEVELS), strict=False):
+        name = ", ".join(filter(None, (row["baseline"], row["mode"])))
+        axes.axhline(row["accuracy"], color="0.45", lw=1, ls=dash, label=name)
 
 
 def _depth_axis(axes: Axes, keeps: pd.Series) -> None:

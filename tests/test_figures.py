@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from slimcls import figures
 
-BASELINES = pd.DataFrame(columns=["task", "baseline", "accuracy"])
+BASELINES = pd.DataFrame(columns=["task", "baseline", "mode", "accuracy"])
 
 
 def cells(keeps: list[int]) -> pd.DataFrame:
@@ -46,6 +46,17 @@ def test_one_depth_is_seen_as_one() -> None:
     assert axes.get_xlim() == (1, 4)
     drawn = [x for line in axes.lines if line.get_marker() in ("o", "s") for x in line.get_xdata()]
     assert 1.9 < min(drawn) < max(drawn) < 2.1
+
+
+def test_baselines_of_one_name_are_told_apart() -> None:
+    rows = [
+        ("trec", "tfidf", "", 0.6),
+        ("trec", "embeddings", "a", 0.5),
+        ("trec", "embeddings", "b", 0.4),
+    ]
+    levels = pd.DataFrame(rows, columns=BASELINES.columns)
+    (axes,) = figures.accuracy_against_layers(cells([2, 30]), levels).axes
+    assert {"tfidf", "embeddings, a", "embeddings, b"} <= {line.get_label() for line in axes.lines}
 
 
 def test_costs_have_units() -> None:

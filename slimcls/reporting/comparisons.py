@@ -64,15 +64,16 @@ def compare(found: Evidence, items: Mapping[str, SeedItems], margin: float = 0.0
 
 
 def _items(rows: pd.DataFrame, items: Mapping[str, SeedItems]) -> list[SeedItems]:
-    return [items[run] for run in rows.run if run in items]
+    return [items[run] for run in rows.run]
 
 
 def _rivals(baselines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """The cheap baselines measured on the items of these runs, whatever model they have."""
+    """The cheap baselines measured on the items of these runs, and on their model if on any."""
     alike = baselines.method.isin(CHEAP)
     for name in evidence.ITEMS:
         alike &= baselines[name] == rows[name].iloc[0]
-    return baselines[alike]
+    wordy = baselines.method.isin(evidence.WITHOUT_MODEL)
+    return baselines[alike & (wordy | (baselines.backbone == rows.backbone.iloc[0]))]
 
 
 #: Costs of a run that are averaged over seeds.
@@ -85,7 +86,7 @@ def _over(
     """The paired difference to each baseline that has seeds in common with these runs."""
     over = {}
     for method, rows in rivals.groupby("method", sort=True):
-        theirs = _items(rows.drop_duplicates("seed"), items)
+        theirs = _items(rows, items)
         if {one.seed for one in mine} & {one.seed for one in theirs}:
             over[str(method)] = paired_difference(mine, theirs)
     return over
@@ -114,8 +115,7 @@ def _cells(runs: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.DataFrame:
     keys = ["task", "line", "family", "select", "keep", "cut", "depth", "mode"]
     rows = []
     for key, cell in runs.groupby(keys, sort=True):
-        known = _items(cell, items)
-        mean = mean_accuracy(known) if known else None
+        mean = mean_accuracy(_items(cell, items))
         rows.append(
             dict(zip(keys, key, strict=True))
             | {
@@ -124,8 +124,8 @@ def _cells(runs: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.DataFrame:
                 "seed_list": ", ".join(map(str, sorted(cell.seed))),
                 "accuracy": cell.test_accuracy.mean(),
                 "sd": cell.test_accuracy.std(ddof=1),
-                "low": mean.low if mean else float("nan"),
-                "high": mean.high if mean else float("nan"),
+                "low": mean.low,
+                "high": mean.high,
                 "macro_f1": cell.test_macro_f1.mean(),
                 "params_kept": int(cell.params_kept.iloc[0]),
                 "params_saved": cell.params_saved.iloc[0],
@@ -174,23 +174,23 @@ def _differences(
 
 
 def _baselines(baselines: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.DataFrame:
-    """A row a baseline (and depth, where it has one): mean accuracy with interval over seeds."""
+    """A row a baseline: mean accuracy with interval over seeds.
+
+    ``mode`` tells apart what has one name: the family, or the model and items without a depth.
+    """
+    names = {"task": "task", "method": "baseline", "family": "mode", "keep": "keep", "cut": "cut"}
     rows = []
-    if not baselines.empty:
-        named = baselines.assign(keep=baselines.keep.where(~baselines.method.isin(CHEAP), 0))
-        named = named.assign(mode=named["mode"].where(~named.method.isin(CHEAP), ""))
-        for key, cell in named.groupby(["task", "method", "mode", "keep"], sort=True):
-            known = _items(cell.drop_duplicates("seed"), items)
-            mean = mean_accuracy(known) if known else None
-            rows.append(
-                dict(zip(("task", "baseline", "mode", "keep"), key, strict=True))
-                | {
-                    "seeds": ", ".join(map(str, sorted(set(cell.seed)))),
-                    "accuracy": cell.test_accuracy.mean(),
-                    "sd": cell.test_accuracy.std(ddof=1),
-                    "low": mean.low if mean else float("nan"),
-                    "high": mean.high if mean else float("nan"),
-                }
-            )
-    columns = ["task", "baseline", "mode", "keep", "seeds", "accuracy", "sd", "low", "high"]
+    for key, cell in baselines.groupby(list(names), sort=True):
+        mean = mean_accuracy(_items(cell, items))
+        rows.append(
+            dict(zip(names.values(), key, strict=True))
+            | {
+                "seeds": ", ".join(map(str, sorted(cell.seed))),
+                "accuracy": cell.test_accuracy.mean(),
+                "sd": cell.test_accuracy.std(ddof=1),
+                "low": mean.low,
+                "high": mean.high,
+            }
+        )
+    columns = [*names.values(), "seeds", "accuracy", "sd", "low", "high"]
     return pd.DataFrame(rows, columns=columns)

@@ -9,7 +9,7 @@ that a task and a family's name stand for one family.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,22 +75,24 @@ def gather(frame: pd.DataFrame) -> Evidence:
     if tuned.empty:
         raise UserError("nothing to report: no fine-tuned run is finished in this folder")
     runs, choices = _choose(tuned)
-    return _one_a_seed(Evidence(runs, frame[frame.method != "fine-tuned"], choices))
+    return Evidence(runs, frame[frame.method != "fine-tuned"], choices)
 
 
-def _one_a_seed(found: Evidence) -> Evidence:
-    """With the first run of each cell and seed: others differ in nothing that is compared."""
+def one_a_seed(found: Evidence, predicted: Collection[str]) -> Evidence:
+    """What can be compared: of the runs in ``predicted`` the first of each cell and seed.
+
+    Others of a cell and seed differ in nothing that is compared. Raises UserError where no
+    fine-tuned run is left.
+    """
+    kept = [rows[rows.run.isin(predicted)] for rows in (found.runs, found.baselines)]
+    if kept[0].empty:
+        raise UserError("nothing to report: no fine-tuned run of this folder has its predictions")
     keys = [*CELL, "seed"]
-    twice = [rows[rows.duplicated(keys)] for rows in (found.runs, found.baselines)]
-    said = [
-        f"{run}: left out, its cell has another run of its seed" for run in pd.concat(twice).run
-    ]
-    return replace(
-        found,
-        runs=found.runs.drop_duplicates(keys),
-        baselines=found.baselines.drop_duplicates(keys),
-        left_out=(*found.left_out, *said),
-    )
+    twice = pd.concat([rows[rows.duplicated(keys)] for rows in kept])
+    said = [f"{run}: left out, its cell has another run of its seed" for run in twice.run]
+    runs, baselines = (rows.drop_duplicates(keys) for rows in kept)
+    left_out = (*found.left_out, *said)
+    return replace(found, runs=runs, baselines=baselines, left_out=left_out)
 
 
 def families(runs: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:

@@ -63,4 +63,4 @@ def _pairs(alike: pd.DataFrame) -> list[tuple[Any, pd.DataFrame, pd.DataFrame]]:
 
 
 def _items(rows: pd.DataFrame, items: Mapping[str, SeedItems]) -> list[SeedItems]:
-    return [items[run] for run in rows.run if run in items]
+    return [items[run] for run in rows.run]

@@ -27,27 +27,30 @@ class Study:
     predictions: pd.DataFrame
     """A row a run and test item: run, id, label, prediction, probabilities, tokens."""
     unread: tuple[str, ...]
-    """Files of the folder that are no results, and why."""
+    """Files of the folder that cannot be used, and why."""
 
 
 def read(folder: str | Path, margin: float = 0.02) -> Study:
     """Read the runs of a folder, choose settings on validation data and compare the rest.
 
-    Raises UserError where the folder holds no fine-tuned run.
+    Runs whose predictions are missing or broken are left out, and named in ``unread``. Raises
+    UserError where the folder holds no fine-tuned run.
     """
     folder = Path(folder)
     unread: list[str] = []
     frame = runs.load(folder, unread.append)
     found = evidence.gather(frame)
-    wanted = pd.concat([found.runs, found.baselines])
-    predictions = runs.predictions(wanted)
-    compared = compare(found, _right(wanted, predictions), margin)
+    predictions = runs.predictions(pd.concat([found.runs, found.baselines]), unread.append)
+    found = evidence.one_a_seed(found, set(predictions.run))
+    used = pd.concat([found.runs, found.baselines])
+    predictions = predictions[predictions.run.isin(used.run)]
+    compared = compare(found, _right(used, predictions), margin)
     return Study(folder, margin, found, compared, predictions, tuple(unread))
 
 
-def _right(wanted: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, SeedItems]:
+def _right(used: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, SeedItems]:
     """What each run got right, by its name."""
-    seeds = dict(zip(wanted.run, wanted.seed, strict=True))
+    seeds = dict(zip(used.run, used.seed, strict=True))
     right = predictions.label == predictions.prediction
     return {
         str(run): SeedItems(int(seeds[run]), rows.id.to_numpy(), right[rows.index].to_numpy())

@@ -131,6 +131,7 @@ def rivals(compared: Comparisons) -> pd.DataFrame:
             "baseline": row.baseline,
             "mode": row.mode,
             "kept": "" if row.keep == 0 else row.keep,
+            "layers": row.cut,
             "accuracy": f"{row.accuracy:.3f} ({row.low:.3f} to {row.high:.3f})",
             "seeds": row.seeds,
         }

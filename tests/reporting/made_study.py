@@ -10,6 +10,7 @@ import numpy as np
 from slimcls import runs
 from slimcls.config import RunConfig
 from slimcls.runs import Outcome, RunResult
+from slimcls.verdicts import CHEAP
 
 DEPTH, ITEMS, LABELS = 6, 400, ("neg", "pos")
 _EMPTY: dict[Any, Any] = {str: "", int: 0, float: 0.0}
@@ -23,10 +24,11 @@ def add_run(
     Two runs of a seed so differ in as few items as their accuracies allow.
     """
     layers = settings.pop("layers", list(range(keep)))
+    cut = {"keep": "all", "layers": None} if method in CHEAP else {"keep": keep, "layers": layers}
     data, source = settings.pop("data", "sha256:b"), settings.pop("source", "sha256:a")
     validation = settings.pop("validation", right)
     known = {"dataset": "sst2", "model": "made", "lr": 1e-3, "precision": "32"}
-    config = RunConfig(**(known | {"keep": keep, "layers": layers, "seed": seed} | settings))
+    config = RunConfig(**(known | cut | {"seed": seed} | settings))
     random = np.random.default_rng(seed)
     order = random.permutation(ITEMS)
     truth = random.integers(0, 2, ITEMS)

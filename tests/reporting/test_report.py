@@ -115,7 +115,7 @@ def test_a_cell_has_one_run_a_seed_and_says_which_it_left_out(tmp_path: Path) ->
     for seed in (0, 1):
         for keep in (6, 1):
             add_run(tmp_path, right=0.8, keep=keep, seed=seed)
-            add_run(tmp_path, right=0.8, keep=keep, seed=seed, method="tfidf")
+        add_run(tmp_path, right=0.8, keep=6, seed=seed, method="tfidf")
     twins = [
         [add_run(tmp_path, right=0.8, keep=1, seed=0, save_model="none"), "p-cls-made-k1-s0"],
         [add_run(tmp_path, right=0.8, keep=6, seed=1, select="even"), "p-cls-made-k6-s1"],
@@ -179,6 +179,65 @@ def test_broken_and_foreign_files_are_named(tmp_path: Path) -> None:
     found = study.read(tmp_path)
     assert len(found.unread) == 1
     assert "odd" in found.unread[0]
+
+
+def test_a_run_without_predictions_is_in_no_figure(tmp_path: Path) -> None:
+    """Accuracy and interval are of the same seeds."""
+    out = tmp_path / "runs"
+    for seed in (0, 1, 2):
+        for keep in (6, 1):
+            add_run(out, right=0.8 + 0.05 * seed, keep=keep, seed=seed)
+        add_run(out, right=0.6, keep=6, seed=seed, method="tfidf")
+    lost = [*out.glob("*-k1-s2-*"), *out.glob("*tfidf*-s1-*")]
+    for folder in lost:
+        (folder / runs.PREDICTIONS).unlink()
+    text = report(ReportConfig(folder=str(out), out=str(tmp_path / "r"))).read_text()
+    found = study.read(out)
+    assert len(found.unread) == len(lost) == 2
+    for folder in lost:
+        assert any(str(folder) in line for line in found.unread)
+        assert str(folder) in text
+    assert "sst2, p-cls, keep 1 (0): no run with seed 2" in found.compared.missing
+    cells = found.compared.cells.set_index("keep")
+    assert cells.accuracy[1] == pytest.approx(0.825)
+    assert cells.seeds[1] == 2
+    assert found.compared.baselines.seeds.tolist() == ["0, 2"]
+
+
+def test_baselines_of_other_models_and_items_are_rows_of_their_own(tmp_path: Path) -> None:
+    """Each model is held against its own embeddings, on its own items."""
+    for seed in (0, 1, 2):
+        for model, right in (("poor", 0.5), ("rich", 0.85)):
+            for keep in (6, 2):
+                add_run(tmp_path, right=0.8, keep=keep, seed=seed, model=model, source=model)
+            more = {"keep": 6, "seed": seed, "model": model, "source": model}
+            add_run(tmp_path, right=right, method="embeddings", **more)
+            add_run(tmp_path, right=right, method="random-blocks", **more)
+            add_run(tmp_path, right=0.1, method="embeddings", shots=5, **more)
+        add_run(tmp_path, right=0.6, keep=6, seed=seed, method="tfidf", model="")
+    compared = study.read(tmp_path).compared
+    levels = compared.baselines.set_index(["baseline", "mode"])
+    assert levels.accuracy.to_dict() == pytest.approx(
+        {
+            ("embeddings", "poor, shots 5"): 0.1,
+            ("embeddings", "rich, shots 5"): 0.1,
+            ("embeddings", "poor, shots 200"): 0.5,
+            ("embeddings", "rich, shots 200"): 0.85,
+            ("random-blocks", "p-cls, poor, shots 200"): 0.5,
+            ("random-blocks", "p-cls, rich, shots 200"): 0.85,
+            ("tfidf", "shots 200"): 0.6,
+        }
+    )
+    assert ((levels.low < levels.accuracy) & (levels.accuracy < levels.high)).all()
+    reasons = compared.differences.set_index("line").reason
+    assert "embeddings" not in reasons["p-cls, poor, shots 200"]
+    assert "full depth was not shown to beat embeddings" in reasons["p-cls, rich, shots 200"]
+
+
+def test_without_any_predictions_there_is_nothing_to_report(tmp_path: Path) -> None:
+    (add_run(tmp_path, right=0.8, keep=6, seed=0) / runs.PREDICTIONS).write_bytes(b"broken")
+    with pytest.raises(UserError, match="no fine-tuned run of this folder has its predictions"):
+        study.read(tmp_path)
 
 
 def test_rules_that_keep_other_layers_for_each_seed_are_one_cell(tmp_path: Path) -> None:
