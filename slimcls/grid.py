@@ -236,7 +236,7 @@ def plan(ledger: Ledger) -> list[str]:
             ]
         )
     lines = board.columns(["cell", "state", "parameters", "memory", "time"], rows)
-    waiting = [(group, later) for group, later in ledger.waiting() if later]
+    waiting = [(g, later) for g, later in ledger.waiting() if later and not ledger.hopeless(g)]
     if waiting:
         over, later = ", ".join(waiting[0][0].over), sum(later for _, later in waiting)
         lines.append(
@@ -262,10 +262,21 @@ def ending(ledger: Ledger) -> list[str]:
             folder = ledger.forecast(cell).folder
             where = f" ({folder / attempts.FAILED})" if folder else ""
             lines.append(f"failed: {cell.label}: {failure.error}{where}")
-    held = [group for group, _ in ledger.waiting()]
-    if held and not ledger.to_do():
-        lines.append(f"{len(held)} choices wait for candidates that failed; --retry-failed")
-    return [*lines, board.tally(ledger.count())]
+    return [*lines, *_without_choice(ledger), board.tally(ledger.count())]
+
+
+def _without_choice(ledger: Ledger) -> list[str]:
+    """Why some settings are not chosen, where no more work leads to it."""
+    searches = dict.fromkeys(group.guide or group for group, _ in ledger.waiting())
+    hopeless = [group for group in searches if ledger.hopeless(group)]
+    lines = []
+    if count := len(hopeless):
+        of = f"{count} choice{'s' if count > 1 else ''}"
+        lines.append(f"no candidate of {of} came to numbers; search other settings")
+    if (count := len(searches) - len(hopeless)) and not ledger.to_do():
+        wait = "choices wait" if count > 1 else "choice waits"
+        lines.append(f"{count} {wait} for candidates that failed; --retry-failed")
+    return lines
 
 
 if __name__ == "__main__":

@@ -140,6 +140,33 @@ def test_a_candidate_that_diverges_loses(toy: Path, tmp_path: Path, capsys, monk
     assert len(attempted) == 3, "another attempt would diverge too"
 
 
+def test_where_all_candidates_diverge_it_says_so_and_repeats_none(
+    toy: Path, tmp_path: Path, capsys, monkeypatch
+):
+    search = SEARCH | {"keep": [1, 2, 3], "lr": [0.4, 0.5], "choose": {"over": ["lr"]}}
+    attempted = []
+
+    def diverges(config: RunConfig, shared: object) -> object:
+        attempted.append(config.keep)
+        if config.keep != 1:
+            raise Diverged("the loss became nan at step 3")
+        return train(config)
+
+    monkeypatch.setattr(grid, "run_cell", diverges)
+    path = write_grid(tmp_path / "g.yaml", toy, **search)
+    for more in ([], ["--retry-failed"]):
+        assert run(path, tmp_path / "out", *more) == 1
+        printed = capsys.readouterr().out
+        assert "no candidate of 2 choices came to numbers; search other settings" in printed
+        assert "retry-failed" not in printed
+        assert "9 cells: 7 done, 0 failed, 2 left" in printed
+    assert sorted(attempted) == [1, 1, 1, 2, 2, 3, 3], "another attempt would diverge too"
+    assert run(path, tmp_path / "out", "--dry-run") == 0
+    printed = capsys.readouterr().out
+    assert "then " not in printed, "none of them can come"
+    assert "unknown time" not in printed
+
+
 def test_a_failing_cell_stops_no_other(toy: Path, tmp_path: Path, capsys, monkeypatch):
     path = write_grid(tmp_path / "g.yaml", toy, keep=[1, 2], seed=[0, 1])
     broken = {(1, 1): UserError("no such luck"), (2, 0): RuntimeError("a bug\nin two lines")}
@@ -211,7 +238,7 @@ def test_a_choice_waits_for_a_candidate_that_failed(toy: Path, tmp_path: Path, c
         assert run(path, tmp_path / "out") == 1
     printed = capsys.readouterr().out
     assert "4 cells: 2 done, 1 failed, 1 left" in printed
-    assert "1 choices wait for candidates that failed; --retry-failed" in printed
+    assert "1 choice waits for candidates that failed; --retry-failed" in printed
     assert choices.read(tmp_path / "out") == []
     assert run(path, tmp_path / "out", "--retry-failed") == 0
     assert len(choices.read(tmp_path / "out")) == 1

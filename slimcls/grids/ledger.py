@@ -133,12 +133,18 @@ class Ledger:
                 one = group.of(group.settings(group.cells[0]))
                 yield group, len(one) - group.searches
 
+    def hopeless(self, group: Group) -> bool:
+        """Whether no candidate of a group's search came to numbers, so that none is ever chosen."""
+        candidates = (group.guide or group).candidates
+        return len(candidates) > 1 and all(map(self.diverged, candidates))
+
     def to_do(self, *, retry_failed: bool = False) -> list[Cell]:
-        """What can be worked on now."""
+        """What can be worked on now; what diverged would do so again."""
         return [
             cell
             for cell in self.due()
-            if not self.result(cell) and (retry_failed or not self._failure(cell))
+            if not self.result(cell) and not self.diverged(cell)
+            if retry_failed or not self.failure(cell)
         ]
 
     def count(self) -> Count:
@@ -161,6 +167,8 @@ class Ledger:
         known = self.seconds()
         each = [known[cell] for cell in self.to_do(retry_failed=True)]
         for group, cells in self.waiting():
+            if self.hopeless(group):
+                continue
             like = group.candidates or group.cells
             some = [value for cell in like if (value := known[cell])]
             each += [median(some) if some else None] * cells
