@@ -9,7 +9,7 @@ that a task and a family's name stand for one family.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from slimcls.errors import UserError
+from slimcls.grids.cells import CUT_SETTINGS
 from slimcls.grids.choices import Candidate, Choice, choose
 from slimcls.verdicts import CHEAP
 
@@ -65,17 +66,69 @@ class Evidence:
         return (*self.left_out, *_lacking(self.runs))
 
 
-def gather(frame: pd.DataFrame) -> Evidence:
+def gather(frame: pd.DataFrame, made: Sequence[Choice] = ()) -> Evidence:
     """Sort the rows of :func:`slimcls.runs.load`.
 
-    Raises UserError where no row is a fine-tuned run.
+    ``made`` are the choices of the grids that wrote them; what those do not decide is chosen here,
+    by mean validation accuracy. Raises UserError where no row is a fine-tuned run.
     """
-    frame = _named(frame)
+    searched = dict.fromkeys((*SEARCHED, *(name for one in made for name in one.settings)))
+    over = [name for name in searched if name in frame and name not in CUT_SETTINGS]
+    frame, left_out = _as_chosen(_named(frame, over), made, over)
     tuned = frame[frame.method == "fine-tuned"]
     if tuned.empty:
         raise UserError("nothing to report: no fine-tuned run is finished in this folder")
-    runs, choices = _choose(tuned)
-    return Evidence(runs, frame[frame.method != "fine-tuned"], choices)
+    runs, rows = _choose(tuned, over)
+    # The same winner of a larger search of the same settings: that alone is told.
+    told = {(one.run, *one.settings): one for one in sorted(made, key=_size)}
+    for one in told.values():
+        cell = runs[runs.run == one.run]
+        rows += [_choice(cell, one, set(cell.seed))] if len(cell) else []
+    baselines = frame[frame.method != "fine-tuned"]
+    return Evidence(runs, baselines, _in_order(rows), tuple(left_out))
+
+
+def _as_chosen(
+    frame: pd.DataFrame, made: Sequence[Choice], searched: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """The runs that grids' choices leave, and in sentences those that no grid tried.
+
+    Of two choices for one cell the one with more candidates stands.
+    """
+    said: list[str] = []
+    for choice in sorted(made, key=_size, reverse=True):
+        if choice.run not in set(frame.run):
+            continue
+        best = frame[frame.run == choice.run].to_dict("records")[0]
+        names = [name for name in choice.settings if name in searched]
+        rest = [name for name in (*CELL, *searched) if name not in names]
+        other = _alike(frame, best, rest) & ~_alike(frame, best, names)
+        untried = set(frame.run[other]) - choice.rejected
+        said += [f"{run}: left out, the grid chose {_said(choice)}" for run in sorted(untried)]
+        frame = frame[~other & ~frame.run.isin(choice.rejected)]
+    return frame, said
+
+
+def _alike(frame: pd.DataFrame, one: dict[Any, Any], names: Sequence[str]) -> pd.Series:
+    """Which rows have the values of this one in these columns; null is like null."""
+    alike = pd.Series(True, index=frame.index)
+    for name in names:
+        same = frame[name].isna() if pd.isna(one[name]) else frame[name] == one[name]
+        alike &= same.fillna(False).astype(bool)
+    return alike
+
+
+def _size(choice: Choice) -> int:
+    return len(choice.candidates)
+
+
+def _said(choice: Choice) -> str:
+    return ", ".join(f"{name} {_short(value)}" for name, value in choice.settings.items())
+
+
+def _in_order(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    ordered = sorted(rows, key=lambda row: (row["task"], row["line"], row["keep"]))
+    return pd.DataFrame(ordered)
 
 
 def one_a_seed(found: Evidence, predicted: Collection[str]) -> Evidence:
@@ -107,9 +160,10 @@ def full_depth(runs: pd.DataFrame) -> pd.DataFrame:
     return runs[runs.keep == runs.depth]
 
 
-def _named(frame: pd.DataFrame) -> pd.DataFrame:
+def _named(frame: pd.DataFrame, searched: Sequence[str]) -> pd.DataFrame:
     """With the columns that people read: task, backbone, family, rule, line and cut.
 
+    ``searched`` are settings whose values are chosen for each cell: they make no family another.
     ``select`` of an uncut model is ``first``: whatever the rule, it has all layers.
     """
     frame = frame.copy()
@@ -118,7 +172,7 @@ def _named(frame: pd.DataFrame) -> pd.DataFrame:
     frame["backbone"] = _told_apart(names, frame.source_fingerprint)
     frame["select"] = frame["select"].where(frame.keep < frame.depth, "first")
     frame["cut"] = _cuts(frame)
-    frame["family"] = _families(frame)
+    frame["family"] = _families(frame, searched)
     tuned = frame[frame.method == "fine-tuned"]
     frame["rule"] = _rules(frame)
     frame["line"] = frame["family"]
@@ -140,7 +194,7 @@ def _told_apart(names: list[str], fingerprints: pd.Series) -> pd.Series:
     return named.mask(several, named + " (" + digits + ")")
 
 
-def _families(frame: pd.DataFrame) -> list[str]:
+def _families(frame: pd.DataFrame, searched: Sequence[str]) -> list[str]:
     """Mode, model where there are several, and each setting that runs of a family must share.
 
     A setting is named where it differs. Baselines without layers have no mode, and of the settings
@@ -151,7 +205,7 @@ def _families(frame: pd.DataFrame) -> list[str]:
     if frame.backbone[~wordy].nunique() > 1:
         words.append(frame.backbone.mask(wordy, ""))
     tuned = frame[frame.method == "fine-tuned"]
-    for name in SHARED:
+    for name in (name for name in SHARED if name not in searched):
         if _differs(frame if name in ITEMS else tuned, name):
             values = frame[name].astype("string").fillna("")
             silent = (values == "") | (cheap & (name not in ITEMS))
@@ -196,28 +250,29 @@ def _cut(layers: Any, depth: int) -> str:
     return ",".join(map(str, ids))
 
 
-def _choose(tuned: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def _choose(
+    tuned: pd.DataFrame, searched: Sequence[str]
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     """One setting a cell, by mean validation accuracy over the seeds that all its settings have."""
-    searched = [name for name in SEARCHED if name in tuned]
     chosen: list[pd.DataFrame] = []
     rows: list[dict[str, Any]] = []
     for _, cell in tuned.groupby(list(CELL), sort=False):
         settings = {
-            str(alike.run.iloc[0]): alike for _, alike in cell.groupby(searched, dropna=False)
+            str(alike.run.iloc[0]): alike for _, alike in cell.groupby(list(searched), dropna=False)
         }
+        varied = [name for name in searched if cell[name].nunique(dropna=False) > 1]
         common = set.intersection(*(set(alike.seed) for alike in settings.values()))
-        candidates = [_candidate(run, alike, common, cell) for run, alike in settings.items()]
+        candidates = [_candidate(run, alike, common, varied) for run, alike in settings.items()]
         choice = choose(candidates, "validation_accuracy")
         best = choice.run if choice else next(iter(settings))
         chosen.append(settings[best])
         if choice and len(settings) > 1:
             rows.append(_choice(cell, choice, common))
-    return pd.concat(chosen), pd.DataFrame(rows)
+    return pd.concat(chosen), rows
 
 
-def _candidate(run: str, alike: pd.DataFrame, common: set[int], cell: pd.DataFrame) -> Candidate:
+def _candidate(run: str, alike: pd.DataFrame, common: set[int], varied: list[str]) -> Candidate:
     """A setting, by the name of one of its runs; without common seeds by all that it has."""
-    varied = [name for name in SEARCHED if name in cell and cell[name].nunique(dropna=False) > 1]
     seen = alike[alike.seed.isin(common)] if common else alike
     score = float(seen.validation_accuracy.mean())
     settings = {name: alike[name].tolist()[0] for name in varied}
@@ -229,9 +284,10 @@ def _choice(cell: pd.DataFrame, choice: Choice, common: set[int]) -> dict[str, A
     row = {name: cell[name].iloc[0] for name in ("task", "line", "keep", "cut")}
     for name, value in choice.settings.items():
         row[name] = value
-        tried = dict.fromkeys(one.settings[name] for one in choice.candidates)
-        row[f"{name} tried"] = ", ".join(_short(value) for value in sorted(tried, key=_order))
+        tried = {_short(v): v for one in choice.candidates for v in [one.settings[name]]}
+        row[f"{name} tried"] = ", ".join(sorted(tried, key=lambda word: _order(tried[word])))
     return row | {
+        "by": choice.by.replace("_", " "),
         "settings": len(choice.candidates),
         "compared on seeds": ", ".join(map(str, sorted(common))) or "different seeds",
         "at the edge": ", ".join(choice.edge),

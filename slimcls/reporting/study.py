@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from slimcls import runs
+from slimcls.grids import choices
+from slimcls.grids.choices import Choice
 from slimcls.reporting import evidence
 from slimcls.reporting.comparisons import Comparisons, compare
 from slimcls.reporting.evidence import Evidence
@@ -31,21 +33,27 @@ class Study:
 
 
 def read(folder: str | Path, margin: float = 0.02) -> Study:
-    """Read the runs of a folder, choose settings on validation data and compare the rest.
+    """Read the runs of a folder with what grids have chosen, choose the rest, and compare.
 
     Runs whose predictions are missing or broken are left out, and named in ``unread``. Raises
-    UserError where the folder holds no fine-tuned run.
+    UserError where the folder holds no fine-tuned run, or a damaged file of choices.
     """
     folder = Path(folder)
     unread: list[str] = []
     frame = runs.load(folder, unread.append)
-    found = evidence.gather(frame)
+    found = evidence.gather(frame, _choices(folder))
     predictions = runs.predictions(pd.concat([found.runs, found.baselines]), unread.append)
     found = evidence.one_a_seed(found, set(predictions.run))
     used = pd.concat([found.runs, found.baselines])
     predictions = predictions[predictions.run.isin(used.run)]
     compared = compare(found, _right(used, predictions), margin)
     return Study(folder, margin, found, compared, predictions, tuple(unread))
+
+
+def _choices(folder: Path) -> list[Choice]:
+    """What grids have chosen, here and in the folders that are read along with this one."""
+    places = [folder, *(place.parent for place in sorted(folder.glob(f"*/{choices.FOLDER}")))]
+    return [choice for place in places for choice in choices.read(place)]
 
 
 def _right(used: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, SeedItems]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -13,6 +15,8 @@ from reporting.made_study import ITEMS, add_run, make_study
 
 from slimcls import runs
 from slimcls.errors import UserError
+from slimcls.grids import choices
+from slimcls.grids.choices import Candidate, Choice
 from slimcls.report import ReportConfig, main, report
 from slimcls.reporting import evidence, study, tables
 
@@ -49,6 +53,67 @@ def test_the_setting_is_chosen_on_validation_data(read: study.Study) -> None:
     assert set(read.found.choices["at the edge"]) == {"lr"}
     assert len(read.found.choices) == 6
     assert read.compared.cells.accuracy.max() < 0.92
+
+
+def tried(folder: Path, score: float | None, **settings: Any) -> Candidate:
+    return Candidate(folder.name, settings, score)
+
+
+def test_the_report_takes_what_the_grid_chose(tmp_path: Path) -> None:
+    """Of equal candidates the grid took the first, and ran that alone with the other seeds."""
+    short, long = {"epochs": 2, "lr": 1e-3}, {"epochs": 9, "lr": 1e-4}
+    made = []
+    for keep in (6, 2):
+        first, second = (
+            add_run(tmp_path, right=0.8, keep=keep, seed=0, validation=0.7, **settings)
+            for settings in (short, long)
+        )
+        add_run(tmp_path, right=0.8, keep=keep, seed=1, **long)
+        both = (tried(first, 0.7, **short), tried(second, 0.7, **long), Candidate("x", short, None))
+        made.append(Choice(second.name, long, "validation_macro_f1", ("epochs",), both))
+    hand = add_run(tmp_path, right=0.9, keep=2, seed=0, epochs=5, lr=1e-3, validation=0.9)
+    choices.write(tmp_path, "g", made)
+    choices.write(tmp_path, "before", [replace(one, candidates=one.candidates[:2]) for one in made])
+    found = study.read(tmp_path).found
+    assert len(found.choices) == 2
+    assert set(found.runs.epochs) == {9}
+    assert len(found.runs) == 4
+    row = found.choices.set_index("keep").loc[2]
+    assert row["epochs tried"] == "2, 9"
+    assert row["by"] == "validation macro f1"
+    assert row["at the edge"] == "epochs"
+    assert row["settings"] == 3
+    assert row["compared on seeds"] == "0"
+    assert found.left_out == (f"{hand.name}: left out, the grid chose epochs 9, lr 0.0001",)
+
+
+def test_any_setting_that_a_grid_searched_makes_no_other_line(tmp_path: Path) -> None:
+    """Full depth and the cut may have chosen different ranks; their difference is the cut's."""
+    made = []
+    for keep, best in ((6, 4), (2, 8)):
+        ranks = {
+            rank: add_run(tmp_path, right=0.8, keep=keep, seed=0, tune="lora", lora_rank=rank)
+            for rank in (4, 8)
+        }
+        both = tuple(tried(folder, 0.5, lora_rank=rank) for rank, folder in ranks.items())
+        chosen = {"lora_rank": best}
+        made.append(Choice(ranks[best].name, chosen, "validation_accuracy", (), both))
+    choices.write(tmp_path, "g", made)
+    read = study.read(tmp_path)
+    assert read.found.runs.lora_rank.tolist() == [8, 4]
+    assert read.compared.differences.line.tolist() == ["p-cls"]
+    assert read.found.choices.lora_rank.tolist() == [8, 4]
+
+
+def test_a_choice_of_runs_that_are_gone_decides_nothing(tmp_path: Path) -> None:
+    made = Choice("gone", {"lr": 1e-4}, "validation_accuracy", (), (Candidate("gone", {}, 0.9),))
+    choices.write(tmp_path / "part", "g", [made])
+    for lr, validation in ((1e-3, 0.6), (1e-4, 0.5)):
+        add_run(tmp_path / "part", right=0.8, keep=6, seed=0, lr=lr, validation=validation)
+    assert study.read(tmp_path).found.runs.lr.tolist() == [1e-3]
+    (tmp_path / "part" / "choices" / "g.json").write_text("[{}]")
+    with pytest.raises(UserError, match=r"g\.json: cannot be read"):
+        study.read(tmp_path)
 
 
 def test_means_and_deviations_are_those_of_the_files(read: study.Study, made: Path) -> None:
