@@ -83,9 +83,9 @@ def main(argv: list[str] | None = None) -> int:
             held.close()
             print("\n".join(plan(ledger)))
         _check(ledger)
+        _notes(ledger)
         if config.dry_run:
             return 0
-        _notes(ledger)
         try:
             _work_off(ledger, engine, config)
         finally:

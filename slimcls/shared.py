@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimcls import importance
 from slimcls.backbones import sources
+from slimcls.backbones.cache import cache_dir
 from slimcls.backbones.sources import Source
 from slimcls.config import RunConfig, hashed
 from slimcls.data import catalog, tables
@@ -89,13 +91,13 @@ class Shared:
     def place(self, config: RunConfig, *, fetch: bool = True) -> Place:
         """Where a run will work, with every setting resolved.
 
-        No weight is read, unless layers are chosen by scores that were never measured before.
+        Weights are read where layers are chosen by scores that were never measured before: not
+        without ``fetch``, then (see :meth:`chooses_later`).
 
         Raises UserError for what the settings, the data or the model do not allow.
         """
         sources.check_name(config.model, config.revision)  # before data is read
         selection.check(config)
-        fetch = fetch or selection.measures(config)
         data, source = self.tables(config), self.source(config, fetch=fetch)
         # From here on torch and transformers are needed.
         from slimcls import resolve, runs
@@ -107,6 +109,16 @@ class Shared:
             fingerprints["scores"] = scores.fingerprint
         name = runs.run_name(settled, fingerprints)
         return Place(settled, source, data, Path(settled.out) / name, scores)
+
+    def chooses_later(self, config: RunConfig) -> bool:
+        """Whether a run measures which layers it keeps when it starts: nobody has done it yet.
+
+        No weight is read. Raises UserError as :meth:`place` does.
+        """
+        if not selection.measures(config):
+            return False
+        source = self.source(config, fetch=False)
+        return not source.weights or not _scores(config, source, self.tables(config)).is_dir()
 
     def inputs(self, config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> Inputs:
         """As :func:`slimcls.inputs.make_inputs`; the items of the last few draws are remembered."""
@@ -136,6 +148,15 @@ class _Notes(Log):
     def say(self, text: str) -> None:
         """Say nothing yet."""
         self.said.append(text)
+
+
+def _scores(config: RunConfig, source: Source, data: Tables) -> Path:
+    """Where :func:`slimcls.layers.selection.scores_for` keeps what it has measured for a run."""
+    criterion = importance.find(config.select)
+    sample = selection.training_sample(config, criterion, source, data)
+    keep = config.keep if criterion.each_depth and isinstance(config.keep, int) else 1
+    key = selection._key(criterion, source, sample, keep, config.seed)
+    return cache_dir() / "scores" / key
 
 
 def _what_goes_in(config: RunConfig) -> dict[str, Any]:

@@ -90,6 +90,35 @@ def test_a_dry_run_says_and_does_nothing(toy: Path, tmp_path: Path, capsys):
     assert f"{result['params_kept'][0] / 1e6:.1f} M" in done
 
 
+def test_layers_that_scores_choose_are_chosen_when_a_cell_starts(
+    toy: Path, tmp_path: Path, capsys, monkeypatch
+):
+    """Planning reads no weight; what goes wrong then is that cell's failure."""
+    monkeypatch.setenv("SLIMCLS_CACHE", str(tmp_path / "cache"))
+    path = write_grid(tmp_path / "g.yaml", toy, keep=2, select=["first", "bi", "greedy-loss"])
+    with monkeypatch.context() as patch:
+        patch.setattr("slimcls.backbones.weights.Weights.__init__", unreadable)
+        assert run(path, tmp_path / "out", "--dry-run") == 0
+        printed = capsys.readouterr()
+        assert "3 cells: 0 done, 0 failed, 3 left" in printed.out
+        assert len({line.split("left")[1] for line in printed.out.splitlines()[1:4]}) == 1
+        assert "not known before it starts: layers, which --select bi chooses then" in printed.err
+        assert run(path, tmp_path / "out") == 1
+        assert "3 cells: 0 done, 3 failed, 0 left" in capsys.readouterr().out
+    assert run(path, tmp_path / "out", "--retry-failed") == 0
+    assert "3 cells: 3 done, 0 failed, 0 left" in capsys.readouterr().out
+    assert run(path, tmp_path / "out", "--dry-run") == 0
+    printed = capsys.readouterr()
+    assert "3 cells: 3 done, 0 failed, 0 left" in printed.out
+    assert "not known" not in printed.err
+    deep = write_grid(tmp_path / "deep.yaml", toy, keep=6, select="bi")
+    assert "--select bi has nothing to choose" in refused(deep, tmp_path / "out", "--dry-run")
+
+
+def unreadable(*_: object) -> None:
+    raise OSError("the disk went away")
+
+
 SEARCH = {"keep": [1, 2], "seed": [0, 1], "lr": [1e-4, 3e-3, 1e-2], "epochs": 2}
 
 

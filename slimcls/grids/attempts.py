@@ -65,11 +65,11 @@ def attempt(run: RunConfig, runner: Runner, *, retry: bool = False) -> Ended:
     """
     folder = None
     try:
-        folder = shared().place(run).folder
-        if found := _settled(folder, retry):
-            return Ended("failed", folder, found.error, found.diverged)
-        _forget_peak()
         with contextlib.redirect_stderr(io.StringIO()):
+            folder = shared().place(run).folder
+            if found := _settled(folder, retry):
+                return Ended("failed", folder, found.error, found.diverged)
+            _forget_peak()
             runner(run, shared())
     except Busy:
         return Ended("busy", folder)

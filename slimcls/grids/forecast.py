@@ -64,17 +64,27 @@ class _Planner:
         self._missing: dict[object, str] = {}
 
     def forecast(self, run: RunConfig) -> Forecast:
+        from slimcls.backbones.truncate import depth_of, read_config
+        from slimcls.layers import selection
+
         try:
             missing = self._what_is_missing(run)
             if missing:
                 return Forecast(run=run, note=missing)
-            place = self.shared.place(run, fetch=False)
-            plan = self._plan(place, run)
+            later = self.shared.chooses_later(run)
+            # As many of the first layers take as much.
+            known = dataclasses.replace(run, select="first") if later else run
+            place = self.shared.place(known, fetch=False)
+            selection.check_layers(run, depth_of(read_config(place.source)))
+            plan = self._plan(place, known)
         except UserError as error:
             return Forecast(run=run, problem=str(error))
         settled = dataclasses.replace(
             run, accelerator=place.config.accelerator, precision=place.config.precision
         )
+        if later:
+            note = f"layers, which --select {run.select} chooses then"
+            return dataclasses.replace(plan, run=settled, note=note)
         return dataclasses.replace(plan, run=settled, folder=place.folder)
 
     def _plan(self, place: Place, run: RunConfig) -> Forecast:
