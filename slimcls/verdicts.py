@@ -58,7 +58,7 @@ class Verdict:
     reason: str
     """One sentence for the reader of a report; points are percentage points of accuracy."""
     p: float
-    """p-value of "good enough", adjusted over depths and families."""
+    """p-value of "good enough", baselines included, adjusted over depths and families."""
     level: float
     """The one-sided level that the family was left with."""
     smallest_margin: float
@@ -101,6 +101,9 @@ def judge(
 ) -> dict[Key, list[Verdict]]:
     """A verdict for each cut of each family, from deep to shallow.
 
+    "Good enough" says that less than the margin is lost, and that full depth and the cut each beat
+    every baseline, with those of ``CHEAP`` among them, on ``ENOUGH_SEEDS`` seeds.
+
     Args:
         families: by any key, such as (task, mode). What counts as one set of claims, over which
             ``level`` holds, is what is given together.
@@ -112,7 +115,7 @@ def judge(
     """
     cuts = {key: _ordered(family.cuts) for key, family in families.items()}
     p_values = {
-        key: [_p_value(families[key], cut, margin, level) for cut in ordered]
+        key: [_p_value(families[key], cut, margin) for cut in ordered]
         for key, ordered in cuts.items()
     }
     steps = sequences(p_values, level)
@@ -134,48 +137,53 @@ def _ordered(cuts: Sequence[Cut]) -> list[Cut]:
     return sorted(cuts, key=lambda cut: -cut.keep)
 
 
-def smallest_good_enough(verdicts: Sequence[Verdict]) -> int | None:
-    """The least depth of a family that is good enough."""
-    return min((one.keep for one in verdicts if one.word == "good enough"), default=None)
-
-
 def unbeaten(over: Mapping[str, Estimate], level: float = 0.05) -> str | None:
     """The baseline with most against being beaten, at a one-sided ``level``; None if all are."""
     left = {name: p for name, one in over.items() if (p := one.p_above(0.0)) > level}
     return max(left, key=left.__getitem__) if left else None
 
 
-def _p_value(family: Family, cut: Cut, margin: float, level: float) -> float:
-    """What enters the procedure: 1 where there is nothing to be shown, whatever the loss."""
+def _p_value(family: Family, cut: Cut, margin: float) -> float:
+    """What enters the procedure: that of a claim whose parts must all hold, its largest p-value.
+
+    The parts are that less than the margin is lost, and that full depth and the cut each beat every
+    cheap baseline. 1 where a part rests on nothing, or on too few seeds.
+    """
     gates = (family.baselines, cut.baselines)
-    if len(cut.loss.seeds) < ENOUGH_SEEDS or any(
-        not gate or unbeaten(gate, level) for gate in gates
-    ):
+    if len(cut.loss.seeds) < ENOUGH_SEEDS or any(_absent(gate) or _thin(gate) for gate in gates):
         return 1.0
-    return cut.loss.p_noninferior(margin)
+    beaten = [one.p_above(0.0) for gate in gates for one in gate.values()]
+    return max(cut.loss.p_noninferior(margin), *beaten)
+
+
+def _absent(over: Mapping[str, Estimate]) -> list[str]:
+    return [name for name in CHEAP if name not in over]
+
+
+def _thin(over: Mapping[str, Estimate]) -> list[str]:
+    return [name for name, one in over.items() if len(one.seeds) < ENOUGH_SEEDS]
 
 
 def _word(
     family: Family, cut: Cut, step: Step, margin: float, level: float, stop: int
 ) -> tuple[Word, str]:
     """``stop``: the deepest cut of the family that was not shown to be good enough; 0: none."""
+    if lack := _lack(family, cut, level):
+        return lack
     loss, points = cut.loss, f"{100 * margin:g} points"
-    if reason := _not_beaten("full depth", family.baselines, level):
-        return "no reference", reason
-    if reason := _not_beaten(f"keep {cut.keep}", cut.baselines, level):
-        return "no better than a baseline", reason
-    if (seeds := len(loss.seeds)) < ENOUGH_SEEDS:
-        return "cannot tell", f"a verdict needs {ENOUGH_SEEDS} seeds, and has {seeds}"
     if step.rejected:
-        p = loss.p_noninferior(margin)
-        return (
-            "good enough",
-            f"a loss of {points} is ruled out (p = {p:.2g}, {step.adjusted:.2g} adjusted)",
-        )
+        shown = f"a loss of {points} is ruled out and every baseline beaten"
+        entered = _p_value(family, cut, margin)
+        return "good enough", f"{shown} (p = {entered:.2g}, {step.adjusted:.2g} adjusted)"
     if (p := loss.p_below(-margin)) <= level:
         return "worse", f"a loss of more than {points} is shown (p = {p:.2g})"
+    # The family's share of the level may be less than all of it, at which both were beaten above.
+    if reason := _not_beaten("full depth", family.baselines, step.level):
+        return "no reference", reason
     if cut.keep < stop:
         return "cannot tell", f"not tested: the deeper keep {stop} was not shown to be good enough"
+    if reason := _not_beaten(f"keep {cut.keep}", cut.baselines, step.level):
+        return "no better than a baseline", reason
     least = 100 * loss.smallest_margin(step.level)
     limit = loss.limit(step.level)
     return (
@@ -184,11 +192,31 @@ def _word(
     )
 
 
+def _lack(family: Family, cut: Cut, level: float) -> tuple[Word, str] | None:
+    """What keeps a cut from being judged at all."""
+    gates: list[tuple[str, Mapping[str, Estimate], Word]] = [
+        ("full depth", family.baselines, "no reference"),
+        (f"keep {cut.keep}", cut.baselines, "no better than a baseline"),
+    ]
+    for what, over, word in gates:
+        if absent := _absent(over):
+            return "no reference", f"{what} was not compared with {', '.join(absent)}"
+        if reason := _not_beaten(what, over, level):
+            return word, reason
+    if (seeds := len(cut.loss.seeds)) < ENOUGH_SEEDS:
+        return "cannot tell", f"a verdict needs {ENOUGH_SEEDS} seeds, and has {seeds}"
+    for what, over, _ in gates:
+        if thin := ", ".join(_thin(over)):
+            reason = f"{what} was compared with {thin} on fewer than {ENOUGH_SEEDS} seeds"
+            return "no reference", reason
+    return None
+
+
 def _not_beaten(what: str, over: Mapping[str, Estimate], level: float) -> str | None:
-    if not over:
-        return f"{what} was compared with no baseline"
-    name = unbeaten(over, level)
-    return name and f"{what} was not shown to beat {name} (p = {over[name].p_above(0.0):.2g})"
+    if not (name := unbeaten(over, level)):
+        return None
+    p = over[name].p_above(0.0)
+    return f"{what} was not shown to beat {name} (p = {p:.2g}, level {level:.2g})"
 
 
 def _verdict(cut: Cut, step: Step, word: Word, reason: str) -> Verdict:

@@ -39,6 +39,7 @@ def compare(found: Evidence, items: Mapping[str, SeedItems], margin: float = 0.0
     families: dict[Key, Family] = {}
     cuts: dict[Key, dict[tuple[int, str], Cut]] = {}
     lacking: list[str] = []
+    absent: dict[str, dict[str, set[int]]] = {}
     for (task, _), rows in evidence.families(found.runs):
         full = evidence.full_depth(rows)
         rivals = _rivals(found.baselines, rows)
@@ -52,6 +53,8 @@ def compare(found: Evidence, items: Mapping[str, SeedItems], margin: float = 0.0
                 cuts[key] = judged
                 over = _over(_items(full, items), rivals, items)
                 families[key] = Family(list(judged.values()), over)
+                for name, seeds in _absent(rivals, rows, found.runs.backbone.nunique()).items():
+                    absent.setdefault(task, {}).setdefault(name, set()).update(seeds)
     verdicts = judge(families, margin) if families else {}
     against, faults = selections.against_first(found.runs, items)
     return Comparisons(
@@ -59,7 +62,7 @@ def compare(found: Evidence, items: Mapping[str, SeedItems], margin: float = 0.0
         _differences(found.runs, cuts, verdicts),
         _baselines(found.baselines, items),
         against,
-        (*found.missing, *lacking, *faults),
+        (*found.missing, *lacking, *faults, *(_unmeasured(*one) for one in absent.items())),
     )
 
 
@@ -78,6 +81,25 @@ def _rivals(baselines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 #: Costs of a run that are averaged over seeds.
 COSTS = ("train_seconds", "peak_memory_mb", "latency_ms")
+
+
+def _absent(rivals: pd.DataFrame, rows: pd.DataFrame, models: int) -> dict[str, set[int]]:
+    """The seeds of these runs that a cheap baseline lacks, by its name; those alone that do."""
+    found = {}
+    for method in CHEAP:
+        lack = set(rows.seed) - set(rivals.seed[rivals.method == method])
+        of_model = models > 1 and method not in evidence.WITHOUT_MODEL
+        found[f"{method} of {rows.backbone.iloc[0]}" if of_model else method] = lack
+    return {name: lack for name, lack in found.items() if lack}
+
+
+def _unmeasured(task: str, absent: Mapping[str, set[int]]) -> str:
+    """A line for what is missing: baselines with the same seeds together."""
+    alike: dict[str, list[str]] = {}
+    for name, seeds in absent.items():
+        alike.setdefault(", ".join(map(str, sorted(seeds))), []).append(name)
+    said = [f"{', '.join(names)} (seed {seeds})" for seeds, names in alike.items()]
+    return f"{task}: baselines not measured on these items: {'; '.join(said)}"
 
 
 def _over(

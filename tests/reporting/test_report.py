@@ -123,7 +123,7 @@ def test_means_and_deviations_are_those_of_the_files(read: study.Study, made: Pa
     assert cell.low < 0.805 < cell.high
     paper = tables.as_paper(read.compared.cells).set_index("mode")
     assert paper.loc["p-cls", 1] == "0.805 ± 0.005"
-    assert read.compared.baselines.accuracy.tolist() == pytest.approx([0.6])
+    assert read.compared.baselines.accuracy.tolist() == pytest.approx([0.55, 0.5, 0.6])
 
 
 def test_confusion_counts_every_item_of_every_seed(read: study.Study) -> None:
@@ -222,7 +222,10 @@ def test_missing_seeds_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     for seed, keep in [(0, 6), (1, 6), (0, 1)]:
         add_run(tmp_path, right=0.8, keep=keep, seed=seed)
     found = study.read(tmp_path)
-    assert found.compared.missing == ("sst2, p-cls, keep 1 (0): no run with seed 1",)
+    assert found.compared.missing == (
+        "sst2, p-cls, keep 1 (0): no run with seed 1",
+        "sst2: baselines not measured on these items: majority, tfidf, embeddings (seed 0, 1)",
+    )
     assert found.compared.differences.seeds.tolist() == ["0"]
 
 
@@ -279,7 +282,8 @@ def test_baselines_of_other_models_and_items_are_rows_of_their_own(tmp_path: Pat
             add_run(tmp_path, right=right, method="embeddings", **more)
             add_run(tmp_path, right=right, method="random-blocks", **more)
             add_run(tmp_path, right=0.1, method="embeddings", shots=5, **more)
-        add_run(tmp_path, right=0.6, keep=6, seed=seed, method="tfidf", model="")
+        for method in ("majority", "tfidf"):
+            add_run(tmp_path, right=0.6, keep=6, seed=seed, method=method, model="")
     compared = study.read(tmp_path).compared
     levels = compared.baselines.set_index(["baseline", "mode"])
     assert levels.accuracy.to_dict() == pytest.approx(
@@ -290,13 +294,28 @@ def test_baselines_of_other_models_and_items_are_rows_of_their_own(tmp_path: Pat
             ("embeddings", "rich, shots 200"): 0.85,
             ("random-blocks", "p-cls, poor, shots 200"): 0.5,
             ("random-blocks", "p-cls, rich, shots 200"): 0.85,
+            ("majority", "shots 200"): 0.6,
             ("tfidf", "shots 200"): 0.6,
         }
     )
     assert ((levels.low < levels.accuracy) & (levels.accuracy < levels.high)).all()
     reasons = compared.differences.set_index("line").reason
-    assert "embeddings" not in reasons["p-cls, poor, shots 200"]
+    assert reasons["p-cls, poor, shots 200"].startswith("a loss of 2 points is ruled out")
     assert "full depth was not shown to beat embeddings" in reasons["p-cls, rich, shots 200"]
+    assert compared.missing == ()
+
+
+def test_one_baseline_with_one_seed_is_no_reference(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        for keep in (6, 2):
+            add_run(tmp_path, right=0.9, keep=keep, seed=seed)
+        add_run(tmp_path, right=0.5, keep=6, seed=seed, method="majority")
+    add_run(tmp_path, right=0.6, keep=6, seed=0, method="tfidf")
+    compared = study.read(tmp_path).compared
+    assert compared.differences.verdict.tolist() == ["no reference"]
+    assert compared.missing == (
+        "sst2: baselines not measured on these items: tfidf (seed 1, 2); embeddings (seed 0, 1, 2)",
+    )
 
 
 def test_without_any_predictions_there_is_nothing_to_report(tmp_path: Path) -> None:
