@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,14 +134,21 @@ def _work_off(ledger: Ledger, engine: Engine, config: GridConfig) -> None:
     from slimcls.grids.board import Board
 
     shown = Board(ledger)
-    lost: dict[Cell, int] = {}
+    lost: Counter[Cell] = Counter()
+
+    def again(cell: Cell, ended: Ended) -> bool:
+        lost[cell] += 1
+        if lost[cell] <= config.retries:
+            shown.say(f"{cell.label}: lost ({ended.error}); started again")
+        return lost[cell] <= config.retries
+
     retry_failed = config.retry_failed
     try:
         while todo := ledger.to_do(retry_failed=retry_failed):
             jobs = [(cell, ledger.forecast(cell)) for cell in todo]
-            ends = engine.attempts(jobs, shown.started, retry_failed=retry_failed)
+            ends = engine.attempts(jobs, shown.started, again, retry_failed=retry_failed)
             retry_failed = False
-            busy = _round(ledger, ends, shown, lost, config.retries)
+            busy = _round(ledger, ends, shown)
             _keep_choices(ledger)
             if busy == len(todo):
                 time.sleep(PAUSE)
@@ -155,13 +163,7 @@ def _keep_choices(ledger: Ledger) -> None:
         choices.write(out, ledger.grid.name, made)
 
 
-def _round(
-    ledger: Ledger,
-    ends: Iterable[tuple[Cell, Ended]],
-    shown: Board,
-    lost: dict[Cell, int],
-    retries: int,
-) -> int:
+def _round(ledger: Ledger, ends: Iterable[tuple[Cell, Ended]], shown: Board) -> int:
     """Take in how each attempt ended; how many cells were in another process's hands."""
     busy = 0
     for cell, ended in ends:
@@ -169,20 +171,18 @@ def _round(
             busy += 1
             shown.waiting(cell)
             continue
-        lost[cell] = lost.get(cell, 0) + (ended.status == "lost")
-        if ended.status == "lost" and lost[cell] <= retries:
-            shown.say(f"{cell.label}: lost ({ended.error}); started again")
-            continue
         ledger.note(cell, ended)
         shown.ended(cell, ended)
     return busy
 
 
 def _check_folder(out: Path) -> None:
-    """Refuse a folder whose results this slimcls would not read. Raises UserError."""
+    """Refuse what is no folder, or one whose results are not read here. Raises UserError."""
     from slimcls.results import version_of
     from slimcls.schema import RESULT, SCHEMA_VERSION
 
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; give a folder")
     for path in sorted(out.glob(f"*/{RESULT}")):
         if (version := version_of(path)) not in (None, SCHEMA_VERSION):
             raise UserError(

@@ -356,6 +356,11 @@ class TestRefused:
         assert f"{result.parent.name} has results of schema version 0, this slimcls writes" in line
         assert "give another folder" in line
 
+    def test_a_file_for_a_folder(self, toy: Path, tmp_path: Path):
+        (tmp_path / "out").touch()
+        line = refused(write_grid(tmp_path / "g.yaml", toy), tmp_path / "out")
+        assert line.endswith("out: is a file; give a folder")
+
     def test_no_file(self, tmp_path: Path):
         assert "no such file" in refused(tmp_path / "no.yaml", tmp_path / "out")
         with pytest.raises(UserError, match="--config: is required"):

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,11 @@ import pytest
 from conftest import ROOT
 from grids import assert_same_table, finish, sessions, start, table, write_grid
 
+from slimcls import grid
+from slimcls.config import RunConfig
 from slimcls.errors import UserError
+from slimcls.grids.forecast import forecast
+from slimcls.shared import Shared
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'slimcls[grid]'")
 QUICK = ROOT / "configs" / "grid" / "quick.yaml"
@@ -101,6 +106,72 @@ def test_a_killed_worker_and_a_lost_machine_lose_nothing(toy: Path, tmp_path: Pa
     assert sessions(out).keys() == sessions(whole).keys()
     for log in out.glob("*/log.txt"):
         assert "going on from" in log.read_text(encoding="utf-8"), "from its checkpoint"
+
+
+class LostError(Exception):
+    """What Ray raises for a task whose process is gone."""
+
+
+def engine(get: Callable[[Any], Any]) -> Any:
+    """OnRay on a Ray that keeps tasks as calls, and takes those that were submitted last first."""
+    from slimcls.grids.engines.on_ray import OnRay
+
+    def remote(function: Any) -> Any:
+        task = SimpleNamespace(remote=lambda *words: partial(function, *words))
+        return SimpleNamespace(options=lambda **_: task)
+
+    made: Any = object.__new__(OnRay)
+    made.ray = SimpleNamespace(
+        exceptions=SimpleNamespace(RayTaskError=AssertionError, RayError=LostError),
+        remote=remote, get=get, wait=lambda tasks, **_: (tasks[-1:], tasks[:-1]),
+        cancel=lambda task, force: None,
+    )  # fmt: skip
+    made.runner, made.threads, made.asked_to_stop, made._memory = grid.run_cell, 1, False, 0
+    made.options = {"num_cpus": 1, "num_gpus": 0}
+    return made
+
+
+def test_a_lost_cell_is_started_again_at_once_until_its_retries_are_used_up(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    attempted = []
+
+    def get(task: Any) -> Any:
+        attempted.append(seed := task.args[3].seed)
+        if seed == 1:
+            raise LostError
+        return task()
+
+    on_ray = engine(get)
+    monkeypatch.setattr(on_ray, "forecast", lambda runs: forecast(runs, Shared()))
+    monkeypatch.setattr(on_ray, "close", lambda: None)
+    monkeypatch.setattr("slimcls.grids.engines.on_ray.OnRay", lambda *_: on_ray)
+    path = write_grid(tmp_path / "g.yaml", toy, seed=[0, 1])
+    words = ["--config", str(path), "--out", str(tmp_path / "out"), "--engine", "ray"]
+    assert grid.main([*words, "--retries", "2"]) == 1
+    printed = capsys.readouterr()
+    assert attempted == [1, 1, 1, 0], "others that still run hold nobody up"
+    assert printed.err.count("lost (its process or machine was lost (LostError)); started") == 2
+    assert "2 cells: 1 done, 1 failed, 0 left" in printed.out
+    (failed,) = tmp_path.glob("out/*/failed.json")
+    assert "was lost" in failed.read_text(encoding="utf-8")
+
+
+def test_a_machine_that_joins_without_the_folder_loses_its_cells(toy: Path, tmp_path: Path):
+    from slimcls.grids.engines import on_ray
+
+    run = RunConfig(dataset=str(toy))
+    words: Any = (str(tmp_path / "nowhere"), {}, 1, run, grid.run_cell, False)
+    ended = on_ray._attempt(*words)
+    assert ended.status == "lost"
+    assert "has no " in ended.error
+    assert "nowhere (No such file or directory)" in ended.error
+
+
+def test_an_output_folder_that_cannot_be(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"--out .*file/out: cannot be written \(Not a directory\)"):
+        engine(lambda task: None)._check_machines(tmp_path / "file" / "out")
 
 
 def knock(address: str) -> str:

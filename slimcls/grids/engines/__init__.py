@@ -14,6 +14,8 @@ from slimcls.grids.forecast import Forecast
 Job = tuple[Cell, Forecast]
 #: Told the cell that work begins on.
 Started = Callable[[Cell], None]
+#: Told the cell whose process or machine was lost, and how; whether it is to be started again.
+Again = Callable[[Cell, Ended], bool]
 
 
 class Engine(Protocol):
@@ -23,9 +25,9 @@ class Engine(Protocol):
         """What each run will take, as a machine that would work on it sees it."""
 
     def attempts(
-        self, jobs: Sequence[Job], started: Started, *, retry_failed: bool
+        self, jobs: Sequence[Job], started: Started, again: Again, *, retry_failed: bool
     ) -> Iterator[tuple[Cell, Ended]]:
-        """Try each cell once; tell how each attempt ended, in the order in which they end.
+        """Try each cell, one that is lost ``again``; tell how each ended, in that order.
 
         A failure that another grid has recorded by then is how it ended, unless failed cells are to
         be tried again.

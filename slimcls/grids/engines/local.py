@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from slimcls.config import RunConfig
 from slimcls.grids.attempts import Ended, Runner, attempt, shared
 from slimcls.grids.cells import Cell
-from slimcls.grids.engines import Job, Started
+from slimcls.grids.engines import Again, Job, Started
 from slimcls.grids.forecast import Forecast, forecast
 
 
@@ -22,9 +22,9 @@ class Local:
         return forecast(runs, shared())
 
     def attempts(
-        self, jobs: Sequence[Job], started: Started, *, retry_failed: bool
+        self, jobs: Sequence[Job], started: Started, again: Again, *, retry_failed: bool
     ) -> Iterator[tuple[Cell, Ended]]:
-        """In order."""
+        """In order; none is lost without this process."""
         for cell, known in jobs:
             started(cell)
             yield cell, attempt(known.run, self.runner, retry=retry_failed)

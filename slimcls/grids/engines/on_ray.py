@@ -20,7 +20,7 @@ from slimcls.config import RunConfig
 from slimcls.errors import Interrupted, UserError
 from slimcls.grids.attempts import Ended, Runner, attempt, shared
 from slimcls.grids.cells import Cell
-from slimcls.grids.engines import Job, Started
+from slimcls.grids.engines import Again, Job, Started
 from slimcls.grids.forecast import Forecast, forecast
 
 #: Seconds in which a Ray address must answer.
@@ -38,7 +38,7 @@ class OnRay:
     """The engine of a cluster.
 
     Each cell is a Ray task without retries of its own: what is lost comes back as lost, and the
-    grid starts it again from its checkpoint.
+    grid says whether it is started again, from its checkpoint.
     """
 
     def __init__(self, runner: Runner, address: str, cpus: float, gpus: float) -> None:
@@ -61,16 +61,23 @@ class OnRay:
         return self._get(task.remote(str(Path.cwd()), _carried(), list(runs)))
 
     def attempts(
-        self, jobs: Sequence[Job], started: Started, *, retry_failed: bool
+        self, jobs: Sequence[Job], started: Started, again: Again, *, retry_failed: bool
     ) -> Iterator[tuple[Cell, Ended]]:
         """All at once, as far as the cluster has room."""
-        tasks = {self._submit(known, retry_failed): cell for cell, known in jobs}
+        tasks = {self._submit(job[1], retry_failed): job for job in jobs}
         try:
             waiting = list(tasks)
             while waiting:
                 ready, waiting = self._wait(waiting)
                 for task in ready:
-                    yield tasks[task], self._ended(task)
+                    cell, known = tasks.pop(task)
+                    ended = self._ended(task)
+                    if ended.status == "lost" and again(cell, ended):
+                        another = self._submit(known, retry_failed)
+                        tasks[another] = cell, known
+                        waiting.append(another)
+                    else:
+                        yield cell, ended
         finally:
             self._stop(waiting)
 
@@ -138,9 +145,12 @@ class OnRay:
         """Whether every machine has this slimcls and sees the same files. Raises UserError."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        out.mkdir(parents=True, exist_ok=True)
         marker = out / f".shared-{uuid.uuid4().hex}"
-        marker.touch()
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+        except OSError as error:
+            raise UserError(f"--out {out}: cannot be written ({error.strerror})") from None
         looks = []
         for node in self.ray.nodes():
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
@@ -274,7 +284,10 @@ def _attempt(
     runner: Runner,
     retry: bool,
 ) -> Ended:
-    _settle(folder, environment)
+    try:
+        _settle(folder, environment)
+    except OSError as error:  # a machine that has joined since
+        return Ended("lost", error=f"{socket.gethostname()} has no {folder} ({error.strerror})")
     import torch
 
     torch.set_num_threads(threads)
