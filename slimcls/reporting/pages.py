@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 
 from slimcls import figures
 from slimcls.reporting import tables
-from slimcls.reporting.study import Study, confusion
+from slimcls.reporting.study import Study, classes, confusion
 from slimcls.runs import write_text
 
 _STYLE = (
@@ -65,14 +65,15 @@ def confusions(study: Study) -> Iterator[tuple[str, Any]]:
     """A figure a task: each line at full depth and at its smallest depth that was compared."""
     cells = study.compared.cells
     for task in dict.fromkeys(cells.task):
+        labels = classes(study, task)
+        if len(labels) > MOST_CLASSES:
+            continue
         shown: dict[str, Any] = {}
-        labels: list[str] = []
         for line, rows in cells[cells.task == task].groupby("line", sort=True):
             for keep in sorted({rows.keep.min(), rows.keep.max()}, reverse=True):
-                counts, labels = confusion(study, task, str(line), int(keep))
+                counts = confusion(study, task, str(line), int(keep), labels)
                 shown[f"{task}, {line}, {keep} of {rows.depth.iloc[0]} layers"] = counts
-        if len(labels) <= MOST_CLASSES:
-            yield task, figures.confusion(shown, labels)
+        yield task, figures.confusion(shown, labels)
 
 
 #: A confusion matrix of more classes cannot be read at page width.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from slimcls import runs
 from slimcls.grids import choices
@@ -66,10 +67,18 @@ def _right(used: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, SeedItems
     }
 
 
-def confusion(study: Study, task: str, line: str, keep: int) -> tuple[np.ndarray, list[str]]:
-    """Counts (true class, predicted class) of a cell, all its seeds together, and the classes."""
+def classes(study: Study, task: str) -> list[str]:
+    """The classes of a task's test items, and what was predicted of them, sorted."""
+    of_task = study.found.runs[study.found.runs.task == task]
+    rows = study.predictions[study.predictions.run.isin(of_task.run)]
+    return sorted(set(rows.label) | set(rows.prediction))
+
+
+def confusion(
+    study: Study, task: str, line: str, keep: int, labels: list[str]
+) -> NDArray[np.int64]:
+    """Counts (true class, predicted class) of a cell, all its seeds together; classes as given."""
     cell = study.found.runs.query("task == @task and line == @line and keep == @keep")
     rows = study.predictions[study.predictions.run.isin(cell.run)]
-    labels = sorted(set(rows.label) | set(rows.prediction))
     counts = pd.crosstab(rows.label, rows.prediction)
-    return counts.reindex(index=labels, columns=labels, fill_value=0).to_numpy(), labels
+    return counts.reindex(index=labels, columns=labels, fill_value=0).to_numpy()

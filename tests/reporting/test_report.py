@@ -18,7 +18,7 @@ from slimcls.errors import UserError
 from slimcls.grids import choices
 from slimcls.grids.choices import Candidate, Choice
 from slimcls.report import ReportConfig, main, report
-from slimcls.reporting import evidence, study, tables
+from slimcls.reporting import evidence, pages, study, tables
 
 
 @pytest.fixture(scope="module")
@@ -127,10 +127,25 @@ def test_means_and_deviations_are_those_of_the_files(read: study.Study, made: Pa
 
 
 def test_confusion_counts_every_item_of_every_seed(read: study.Study) -> None:
-    counts, labels = study.confusion(read, "sst2", "p-cls", 1)
+    labels = study.classes(read, "sst2")
     assert labels == ["neg", "pos"]
+    counts = study.confusion(read, "sst2", "p-cls", 1, labels)
     assert counts.sum() == 3 * ITEMS
     assert counts.trace() == round(0.805 * 3 * ITEMS)
+
+
+def test_every_confusion_matrix_has_every_class_of_its_task(tmp_path: Path) -> None:
+    """A class that one cell alone was asked for, as with two sets of test items."""
+    deep = add_run(tmp_path, right=0.8, keep=6, seed=0)
+    add_run(tmp_path, right=0.7, keep=2, seed=0)
+    rows = pd.read_parquet(deep / runs.PREDICTIONS)
+    rows.loc[0, "label"] = "at odds"
+    rows.to_parquet(deep / runs.PREDICTIONS)
+    ((task, figure),) = pages.confusions(study.read(tmp_path))
+    assert task == "sst2"
+    for axes in figure.axes:
+        assert [label.get_text() for label in axes.get_xticklabels()] == ["at odds", "neg", "pos"]
+        assert axes.images[0].get_array().shape == (3, 3)
 
 
 def test_the_same_files_give_the_same_bytes(made: Path, tmp_path: Path) -> None:
