@@ -43,7 +43,7 @@ def report(config: ReportConfig) -> Path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command: write the report and print its summary. Returns the exit code."""
+    """The command: write the report and print the path of its page. Returns the exit code."""
     words = sys.argv[1:] if argv is None else argv
     config = cli.parse(ReportConfig, words, prog="slimcls.report", positional=("folder",))
     page = report(config)

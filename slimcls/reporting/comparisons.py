@@ -19,7 +19,10 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Comparisons:
-    """What the runs show, as tables; see the functions that make them for the columns."""
+    """What the runs show, as tables; see the functions that make them for the columns.
+
+    Beside each interval, ``caveat`` says what few seeds leave out of it; empty if nothing.
+    """
 
     cells: pd.DataFrame
     differences: pd.DataFrame
@@ -148,6 +151,7 @@ def _cells(runs: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.DataFrame:
                 "sd": cell.test_accuracy.std(ddof=1),
                 "low": mean.low,
                 "high": mean.high,
+                "caveat": mean.caveat,
                 "macro_f1": cell.test_macro_f1.mean(),
                 "params_kept": int(cell.params_kept.iloc[0]),
                 "params_saved": cell.params_saved.iloc[0],
@@ -181,6 +185,7 @@ def _differences(
                     "difference": loss.mean,
                     "low": loss.low,
                     "high": loss.high,
+                    "caveat": loss.caveat,
                     "seed_sd": loss.seed_sd,
                     "seeds": ", ".join(map(str, loss.seeds)),
                     "items": loss.items,
@@ -212,7 +217,8 @@ def _baselines(baselines: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.Da
                 "sd": cell.test_accuracy.std(ddof=1),
                 "low": mean.low,
                 "high": mean.high,
+                "caveat": mean.caveat,
             }
         )
-    columns = [*names.values(), "seeds", "accuracy", "sd", "low", "high"]
+    columns = [*names.values(), "seeds", "accuracy", "sd", "low", "high", "caveat"]
     return pd.DataFrame(rows, columns=columns)

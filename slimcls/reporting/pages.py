@@ -96,6 +96,7 @@ def _markdown(study: Study, title: str, named: dict[str, str]) -> str:
         if len(compared.differences)
         else 0,
         notes=_notes(study),
+        caveats=tables.caveats(compared),
         figures=named,
         confusions=[
             (n.removeprefix("confusion-"), p) for n, p in named.items() if "confusion" in n

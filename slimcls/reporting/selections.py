@@ -15,7 +15,7 @@ REFERENCE = "first"
 
 COLUMNS = (
     "task", "family", "keep", "rule", "cut", "difference", "low", "high", "seed_sd", "seeds",
-    "items",
+    "items", "caveat",
 )  # fmt: skip
 
 
@@ -44,7 +44,7 @@ def against_first(
                 faults.append(f"{task}, {family}, keep {keep}, {rule} against first: {error}")
                 continue
             seeds = ", ".join(map(str, one.seeds))
-            values = (one.mean, one.low, one.high, one.seed_sd, seeds, one.items)
+            values = (one.mean, one.low, one.high, one.seed_sd, seeds, one.items, one.caveat)
             rows.append(dict(zip(COLUMNS, (task, family, keep, rule, cut, *values), strict=True)))
     return pd.DataFrame(rows, columns=list(COLUMNS)), faults
 

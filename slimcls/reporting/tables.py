@@ -86,6 +86,18 @@ def interval(row: Any) -> str:
     return f"{100 * row.difference:+.1f} ({100 * row.low:+.1f} to {100 * row.high:+.1f})"
 
 
+def _seeds(row: Any) -> str:
+    """The seeds, with a star where the interval needs a word: see :func:`caveats`."""
+    return f"{row.seeds} *" if row.caveat else str(row.seeds)
+
+
+def caveats(compared: Comparisons) -> list[str]:
+    """What has to be said of intervals that rest on few seeds, each once."""
+    tables = (compared.cells, compared.differences, compared.baselines, compared.selections)
+    found = {text for table in tables if len(table) for text in table.caveat}
+    return sorted(found - {""})
+
+
 def differences(compared: Comparisons) -> pd.DataFrame:
     """Every cut against full depth: difference in points with interval, verdict, reason."""
     keys = ["task", "line", "keep"]
@@ -97,7 +109,7 @@ def differences(compared: Comparisons) -> pd.DataFrame:
             "kept": row.keep,
             "layers": row.cut,
             "difference (points)": interval(row),
-            "seeds": row.seeds,
+            "seeds": _seeds(row),
             "verdict": row.verdict,
             "why": row.reason,
         }
@@ -116,7 +128,7 @@ def selections(compared: Comparisons) -> pd.DataFrame:
             "layers chosen by": row.rule,
             "layers": row.cut,
             "difference to the first (points)": interval(row),
-            "seeds": row.seeds,
+            "seeds": _seeds(row),
         }
         for row in _rows(compared.selections)
     ]
@@ -133,7 +145,7 @@ def rivals(compared: Comparisons) -> pd.DataFrame:
             "kept": "" if row.keep == 0 else row.keep,
             "layers": row.cut,
             "accuracy": f"{row.accuracy:.3f} ({row.low:.3f} to {row.high:.3f})",
-            "seeds": row.seeds,
+            "seeds": _seeds(row),
         }
         for row in _rows(compared.baselines)
     ]

@@ -233,6 +233,21 @@ def test_what_shares_a_name_alone_is_told_apart(tmp_path: Path) -> None:
     assert len(compared.cells) == 8
 
 
+def test_an_interval_of_few_seeds_says_what_it_does_not_hold(made: Path, tmp_path: Path) -> None:
+    for keep in (6, 2):
+        add_run(tmp_path / "runs", right=0.8, keep=keep, seed=0)
+    for seed in (0, 1):
+        add_run(tmp_path / "runs", right=0.6, keep=6, seed=seed, method="tfidf")
+    text = report(ReportConfig(folder=str(tmp_path / "runs"), out=str(tmp_path / "r"))).read_text()
+    assert "one seed: the interval is over test items and says nothing about other seeds;" in text
+    assert "two seeds: the interval is too narrow where seeds differ." in text
+    assert "| 0 * | no reference |" in text
+    assert "| 0, 1 * |" in text
+    text = report(ReportConfig(folder=str(made), out=str(tmp_path / "m"))).read_text()
+    assert "between test items.\n" in text
+    assert " * |" not in text
+
+
 def test_missing_seeds_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     for seed, keep in [(0, 6), (1, 6), (0, 1)]:
         add_run(tmp_path, right=0.8, keep=keep, seed=seed)
