@@ -38,12 +38,6 @@ for text in bbcnews agnews sst2 trec; do
   done
 done
 
-# What greedy removal leaves, for the tasks of that grid: it takes minutes, so it is done once a task.
-for text in sst2 trec; do
-  step "scores/greedy-loss-$text.json" score --criterion greedy-loss --text "$text" \
-    --max-text-tokens 128 --out "$out/scores/greedy-loss-$text.json"
-done
-
 # Perplexity against removed layers by every criterion. Greedy removal is by far the slowest: 8 texts.
 step removal/removal.csv removed --out "$out/removal" --most "$most" --samples 64 \
   --criteria bi,bi-last,relative-magnitude,angular,taylor,first,sequential,even,random
