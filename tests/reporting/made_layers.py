@@ -22,14 +22,15 @@ def make_evidence(folder: Path) -> Path:
             out = folder / "scores" / f"{criterion}-{text}.json"
             words = ["--criterion", criterion, "--text", str(texts), "--samples", "12"]
             score.main(["--model", MODEL, *words, "--out", str(out)])
-    few = ["--samples", "8", "--held-out", "4", "--text", str(texts), "--model", MODEL]
+    unscored = ["--held-out", "4", "--text", str(texts), "--model", MODEL]
+    few = [*unscored, "--samples", "8"]
 
     def removed(name: str, *words: str) -> None:
         prune.main([*few, "--evaluate", "--out", str(folder / name), *words])
 
     removed("removal", "--criteria", "bi,first", "--most", "3")
     removed("removal-greedy", "--criteria", "greedy-loss", "--most", "3")
-    removed("parts", "--parts")
+    prune.main([*unscored, "--evaluate", "--parts", "--out", str(folder / "parts")])
     removed("bits", "--quantise", "--keep", "4")
     healed = folder / "healed"
     prune.main([*few, "--keep", "4", "--heal", "2", "--out", str(healed)])
