@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimcls import importance
 from slimcls.backbones import sources
-from slimcls.backbones.cache import cache_dir
 from slimcls.backbones.sources import Source
 from slimcls.config import RunConfig, hashed
 from slimcls.data import catalog, tables
@@ -118,7 +116,10 @@ class Shared:
         if not selection.measures(config):
             return False
         source = self.source(config, fetch=False)
-        return not source.weights or not _scores(config, source, self.tables(config)).is_dir()
+        if not source.weights:
+            return True
+        folder, _ = selection.measured_in(config, source, self.tables(config))
+        return not folder.is_dir()
 
     def inputs(self, config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> Inputs:
         """As :func:`slimcls.inputs.make_inputs`; the items of the last few draws are remembered."""
@@ -148,15 +149,6 @@ class _Notes(Log):
     def say(self, text: str) -> None:
         """Say nothing yet."""
         self.said.append(text)
-
-
-def _scores(config: RunConfig, source: Source, data: Tables) -> Path:
-    """Where :func:`slimcls.layers.selection.scores_for` keeps what it has measured for a run."""
-    criterion = importance.find(config.select)
-    sample = selection.training_sample(config, criterion, source, data)
-    keep = config.keep if criterion.each_depth and isinstance(config.keep, int) else 1
-    key = selection._key(criterion, source, sample, keep, config.seed)
-    return cache_dir() / "scores" / key
 
 
 def _what_goes_in(config: RunConfig) -> dict[str, Any]:

@@ -83,8 +83,9 @@ def check_memory(source: Source, layers: Sequence[int], device: str, force: bool
     count = sizes.count(config, tuple(layers)).params_kept + sizes.lm_head_params(config)
     needed, free = count * sizes.WEIGHT, sizes.available_memory(device)
     if needed > free and not force:
+        what = "all its" if len(layers) == depth_of(config) else str(len(layers))
         raise UserError(
-            f"{source.name}: {len(layers)} layers take {needed / 1e9:.1f} GB, "
+            f"{source.name}: {what} layers take {needed / 1e9:.1f} GB, "
             f"{free / 1e9:.1f} GB are free; --force tries all the same"
         )
 

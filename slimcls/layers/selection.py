@@ -57,13 +57,16 @@ def scores_for(config: RunConfig, source: Source, data: Tables) -> Scores | None
         return scores
     if not measures(config):
         return None
-    criterion = importance.find(config.select)
-    assert config.keep is not None
-    sample = training_sample(config, criterion, source, data)
-    keep = config.keep if criterion.each_depth else 1
-    folder = cache_dir() / "scores" / _key(criterion, source, sample, keep, config.seed)
-    build_once(folder, lambda target: _measure(config, criterion, source, sample, keep, target))
+    folder, sample = measured_in(config, source, data)
+    build_once(folder, lambda target: _measure(config, source, sample, target))
     return layer_scores.read(folder / layer_scores.NAME)
+
+
+def measured_in(config: RunConfig, source: Source, data: Tables) -> tuple[Path, Sample]:
+    """Where the cache has a run's own scores once they are measured, and the texts they are of."""
+    criterion = importance.find(config.select)
+    sample = training_sample(config, criterion, source, data)
+    return cache_dir() / "scores" / _key(config, source, sample), sample
 
 
 def training_sample(
@@ -86,31 +89,36 @@ def training_sample(
     return encode(chosen, open_tokenizer(source), max_text_tokens=most)
 
 
-def _key(criterion: Criterion, source: Source, sample: Sample, keep: int, seed: int) -> str:
+def _fewest(config: RunConfig) -> int:
+    """The smallest depth that the scores have to answer for."""
+    assert isinstance(config.keep, int)
+    return config.keep if importance.find(config.select).each_depth else 1
+
+
+def _key(config: RunConfig, source: Source, sample: Sample) -> str:
     """Everything that decides the scores, in one name."""
     made_from = [
-        layer_scores.FORMAT, criterion.name, source.fingerprint, sample.fingerprint, keep, seed,
+        layer_scores.FORMAT, config.select, source.fingerprint, sample.fingerprint,
+        _fewest(config), config.seed,
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:24]
 
 
-def _measure(
-    config: RunConfig, criterion: Criterion, source: Source, sample: Sample, keep: int, into: Path
-) -> None:
+def _measure(config: RunConfig, source: Source, sample: Sample, into: Path) -> None:
     from slimcls import devices
     from slimcls.layers import scoring
 
     if not is_helper_process(config):
         print(
-            f"measuring {criterion.name} of {source.name} on {len(sample)} training texts "
+            f"measuring {config.select} of {source.name} on {len(sample)} training texts "
             f"of {sample.name}, once",
             file=sys.stderr,
         )
     scores = scoring.measure(
-        criterion,
+        importance.find(config.select),
         source,
         sample,
-        keep=keep,
+        keep=_fewest(config),
         seed=config.seed,
         device=devices.exact_device(config.accelerator),
         force=config.force,
