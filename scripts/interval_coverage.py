@@ -1,8 +1,9 @@
 """How often the intervals of slimcls.statistics hold the truth, by simulation.
 
-``python scripts/interval_coverage.py`` simulates (about half an hour on one core), writes
-results/coverage/coverage.parquet and the tables of docs/statistics.md; with ``--tables`` it only
-writes the tables again. A test holds the page against the file.
+``python scripts/interval_coverage.py`` simulates (an hour or so on one core; stopped, it goes on
+with the cases that are left), writes results/coverage/coverage.parquet and the tables of
+docs/statistics.md; with ``--tables`` it only writes the tables again. A test holds the page against
+the file.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from slimcls.statistics import degrees_of_freedom, variances
 
 ROOT = Path(__file__).parents[1]
 RESULTS, PAGE = ROOT / "results" / "coverage" / "coverage.parquet", ROOT / "docs" / "statistics.md"
+UNFINISHED = RESULTS.with_name("unfinished.parquet")
 REPLICATIONS, CHUNK, SEEDS = 10_000, 250, 5
 
 #: Items that a seed is tested on, and how many texts they are drawn from anew for each seed.
@@ -214,11 +216,16 @@ def held(
 
 
 def run(replications: int = REPLICATIONS) -> pd.DataFrame:
-    """All cases; the same numbers each time."""
-    parts, every = [], list(cases())
+    """All cases; the same numbers each time. What is done is kept in a file beside the results."""
+    parts = [pd.read_parquet(UNFINISHED)] if UNFINISHED.exists() else []
+    done = {tuple(key) for part in parts for key in part[list(asdict(next(cases())))].to_numpy()}
+    every = list(cases())
     for number, case in enumerate(every, start=1):
+        if tuple(asdict(case).values()) in done:
+            continue
         rows = simulate(case, replications, np.random.default_rng((402, number)))
         parts.append(rows.assign(**asdict(case), replications=replications))
+        pd.concat(parts, ignore_index=True).to_parquet(UNFINISHED, index=False)
         print(f"\r{number} of {len(every)} cases", end="", file=sys.stderr, flush=True)
     return pd.concat(parts, ignore_index=True)
 
@@ -285,6 +292,7 @@ def main(arguments: list[str]) -> None:
     if arguments != ["--tables"]:
         RESULTS.parent.mkdir(parents=True, exist_ok=True)
         run().to_parquet(RESULTS, index=False)
+        UNFINISHED.unlink()
     results = pd.read_parquet(RESULTS)
     for name in TABLES:
         print(f"\n{name}\n{table(results, name)}")
