@@ -135,23 +135,30 @@ def _cuts(
     return judged, faults
 
 
+def _accuracy(cell: pd.DataFrame, items: Mapping[str, SeedItems]) -> dict[str, Any]:
+    """The mean over a cell's seeds, with its interval."""
+    mean = mean_accuracy(_items(cell, items))
+    return {
+        "accuracy": cell.test_accuracy.mean(),
+        "sd": cell.test_accuracy.std(ddof=1),
+        "low": mean.low,
+        "high": mean.high,
+        "caveat": mean.caveat,
+    }
+
+
 def _cells(runs: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.DataFrame:
     """A row a cell: its mean accuracy with interval, its size, and its mean costs over seeds."""
     keys = ["task", "line", "family", "select", "keep", "cut", "depth", "mode"]
     rows = []
     for key, cell in runs.groupby(keys, sort=True):
-        mean = mean_accuracy(_items(cell, items))
         rows.append(
             dict(zip(keys, key, strict=True))
             | {
                 "model": cell.model.iloc[0],
                 "seeds": len(cell),
                 "seed_list": ", ".join(map(str, sorted(cell.seed))),
-                "accuracy": cell.test_accuracy.mean(),
-                "sd": cell.test_accuracy.std(ddof=1),
-                "low": mean.low,
-                "high": mean.high,
-                "caveat": mean.caveat,
+                **_accuracy(cell, items),
                 "macro_f1": cell.test_macro_f1.mean(),
                 "params_kept": int(cell.params_kept.iloc[0]),
                 "params_saved": cell.params_saved.iloc[0],
@@ -208,16 +215,11 @@ def _baselines(baselines: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.Da
     names = {"task": "task", "method": "baseline", "family": "mode", "keep": "keep", "cut": "cut"}
     rows = []
     for key, cell in baselines.groupby(list(names), sort=True):
-        mean = mean_accuracy(_items(cell, items))
         rows.append(
             dict(zip(names.values(), key, strict=True))
             | {
                 "seeds": ", ".join(map(str, sorted(cell.seed))),
-                "accuracy": cell.test_accuracy.mean(),
-                "sd": cell.test_accuracy.std(ddof=1),
-                "low": mean.low,
-                "high": mean.high,
-                "caveat": mean.caveat,
+                **_accuracy(cell, items),
             }
         )
     columns = [*names.values(), "seeds", "accuracy", "sd", "low", "high", "caveat"]
