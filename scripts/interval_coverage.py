@@ -256,7 +256,7 @@ def table(results: pd.DataFrame, name: str) -> str:
     names, counts = rows[by].unique(), sorted(rows["seeds"].unique())
     heads = [
         by if by == "method" else "test items",
-        *(f"{count} seed{'s' * (count > 1)}" for count in counts),
+        *("1 seed" if count == 1 else f"{count} seeds" for count in counts),
     ]
     lines = [heads, ["---"] * len(heads)]
     lines += [[str(one), *(cells[one, count] for count in counts)] for one in names]
