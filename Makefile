@@ -46,7 +46,7 @@ format: $(STAMP) ## format the code and mend what ruff can mend
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
-bench: $(STAMP) ## measure every claim on speed and memory at its small size, in about ten minutes on two cores
+bench: $(STAMP) ## measure every claim on speed and memory at its small size, in about five minutes on two cores
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name; done
 	@$(PY) -m benchmarks.table --size small
 

@@ -21,8 +21,10 @@ from typing import Any
 
 from benchmarks import harness, workload
 from benchmarks.harness import Row, Took
+from slimcls import cli
 
-RUN, IMPORTS = "slimcls train, whole", "import the libraries"
+RUN, HELP = "slimcls train, whole", "slimcls train --help"
+IMPORTS = "import the libraries"
 IMPORT = "import torch, transformers, lightning"
 MODES = ("cls", "p-cls", "lm")
 MOST = 1.6
@@ -70,36 +72,34 @@ def imports() -> Took:
     return timed(["-c", IMPORT])
 
 
-def measure(name: str, side: str, ours: Callable[[], Any], repetitions: int, most: float) -> Row:
-    """A command beside the imports."""
-    turns = harness.alternate({side: ours, IMPORTS: imports}, repetitions=repetitions)
-    share = harness.ratio(
-        turns.seconds[side], turns.seconds[IMPORTS], name="times the imports", at_most=most
-    )
-    return Row(name, turns.seconds, [share])
+def row(name: str, side: str, times: dict[str, list[float]], most: float) -> Row:
+    """A command beside the imports, which ran in the same rounds."""
+    share = harness.ratio(times[name], times[IMPORTS], name="times the imports", at_most=most)
+    return Row(name, {side: times[name], IMPORTS: times[IMPORTS]}, [share])
 
 
 def main(argv: list[str] | None = None) -> int:
     """Measure every mode (small: p-cls alone), or those whose name fits ``--only``."""
     options = harness.parser("fixed_cost", __doc__).parse_args(argv)
     modes = ("p-cls",) if options.size == "small" else MODES
-    repetitions = options.repetitions or (3 if options.size == "small" else 9)
-    rows = []
+    repetitions = options.repetitions or (2 if options.size == "small" else 9)
     with workload.run_folder() as folder:
         data = folder / "twenty.csv"
         write_rows(data)
-        for mode in modes:
-            name = f"a run on {ROWS} rows, {mode}"
-            if fnmatchcase(name, options.only):
-                rows.append(
-                    measure(name, RUN, lambda mode=mode: whole_run(mode, data), repetitions, MOST)
-                )
-    if fnmatchcase("--help", options.only):
-        words = ["-m", "slimcls", "train", "--help"]
-        rows.append(measure("--help", "slimcls train --help", lambda: timed(words), repetitions, 1))
+        sides: dict[str, Callable[[], Any]] = {
+            f"a run on {ROWS} rows, {mode}": lambda mode=mode: whole_run(mode, data)
+            for mode in modes
+        }
+        sides["--help"] = lambda: timed(["-m", "slimcls", "train", "--help"])
+        sides = {name: side for name, side in sides.items() if fnmatchcase(name, options.only)}
+        times = harness.alternate(sides | {IMPORTS: imports}, repetitions=repetitions).seconds
+    rows = [
+        row(name, HELP, times, 1) if name == "--help" else row(name, RUN, times, MOST)
+        for name in sides
+    ]
     harness.report("fixed_cost", rows, options, {"model": "smollm2-135m", "keep": 2, "epochs": 1})
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(main))

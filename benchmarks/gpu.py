@@ -32,6 +32,7 @@ from benchmarks.sides import (
     step_shares,
     trainer_side,
 )
+from slimcls import cli
 
 TRAINER = "Trainer at its best"
 MISSING = "no GPU here: measured on the processor with a tiny model; the GPU rows are missing"
@@ -157,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     repetitions = options.repetitions or (3 if gpu else 1)
     rows = []
     for model, (kind, shape, depths) in shapes.items():
-        for keep in depths if options.size == "full" else (depths[0], depths[-1]):
+        for keep in depths if options.size == "full" else depths[-1:]:
             for mode in ("cls", "p-cls"):
                 name = f"{model}, keep {keep}, {mode}, bf16"
                 if not fnmatchcase(name, options.only):
@@ -172,4 +173,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(main))

@@ -23,6 +23,7 @@ import yaml
 from benchmarks import harness, workload
 from benchmarks.fixed_cost import write_rows
 from benchmarks.harness import Row, Took
+from slimcls import cli
 
 GRID, LOOP, AGAIN = "slimcls grid", "a loop", "slimcls grid, all done"
 CELLS = {"small": 20, "full": 500}
@@ -116,4 +117,4 @@ def _the_same(outcomes: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(main))

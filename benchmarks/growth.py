@@ -19,11 +19,12 @@ from typing import Any
 
 from benchmarks import harness, machine, workload
 from benchmarks.harness import Row
+from slimcls import cli
 
 MODES = ("cls", "p-cls")
 STANDING: dict[str, Any] = {"keep": 2, "shots": 50, "batch_size": 16}
 AXES: dict[str, dict[str, tuple[int, ...]]] = {
-    "small": {"keep": (1, 4), "shots": (5, 20), "batch_size": (4, 32)},
+    "small": {"keep": (1, 4)},
     "full": {
         "keep": (1, 2, 4, 8, 15, 30),
         "shots": (10, 25, 50, 100, 200),
@@ -143,4 +144,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(main))

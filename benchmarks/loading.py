@@ -18,12 +18,13 @@ from benchmarks import harness, workload
 from benchmarks.fixed_cost import write_rows
 from benchmarks.grid_overhead import SETTINGS
 from benchmarks.harness import Row
+from slimcls import cli
 
 if TYPE_CHECKING:
     import pandas as pd
 
 LOAD, PLAIN = "load()", "pandas.read_parquet, file by file"
-FILES = {"small": 300, "full": 3000}
+FILES = {"small": 100, "full": 3000}
 
 
 def make_runs(folder: Path, count: int) -> Path:
@@ -94,4 +95,4 @@ def _values(frame: pd.DataFrame, name: str) -> list[Any]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(main))

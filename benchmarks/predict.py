@@ -20,13 +20,15 @@ from typing import Any
 
 from benchmarks import harness, workload
 from benchmarks.harness import Row, Took
+from slimcls import cli
 
 SLIMCLS, PIPELINE = "slimcls", "pipeline"
 #: How many texts, how many of them one by one, and the batch sizes the pipeline is tried at.
 SIZES: dict[str, tuple[int, int, tuple[int, ...]]] = {
-    "small": (200, 40, (8, 32, 64)),
+    "small": (200, 40, (8, 32)),
     "full": (500, 100, (1, 4, 8, 16, 32, 64, 128)),
 }
+REPETITIONS = {"small": 3, "full": 5}
 #: By mode: how many times as many texts a second slimcls has to classify.
 FLOORS = {"cls": 1.3, "p-cls": 3.0}
 WITHIN = 1e-5
@@ -99,7 +101,9 @@ def many_texts(mode: str, opened: Opened, texts: list[str], options: Any) -> Row
         SLIMCLS: lambda: opened.by_slimcls(texts),
         PIPELINE: lambda: opened.by_pipeline(prompts, best),
     }
-    turns = harness.alternate(sides, repetitions=options.repetitions or 5, check=agree)
+    turns = harness.alternate(
+        sides, repetitions=options.repetitions or REPETITIONS[options.size], check=agree
+    )
     return row(mode, turns, FLOORS[mode], f"{len(texts)} texts; {note}")
 
 
@@ -111,7 +115,9 @@ def one_text(mode: str, opened: Opened, texts: list[str], options: Any) -> Row:
         SLIMCLS: lambda: each(texts, opened.by_slimcls),
         PIPELINE: lambda: each(prompts, lambda prompt: opened.by_pipeline(prompt, 1)),
     }
-    turns = harness.alternate(sides, repetitions=options.repetitions or 5, check=agree)
+    turns = harness.alternate(
+        sides, repetitions=options.repetitions or REPETITIONS[options.size], check=agree
+    )
     return row(mode, turns, 1.0, f"median of {len(texts)} texts")
 
 
@@ -174,4 +180,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(main))

@@ -17,12 +17,13 @@ from typing import Any
 
 from benchmarks import harness
 from benchmarks.harness import Row
+from slimcls import cli
 
 NAMES = ["bi", "bi-last", "relative-magnitude"]
 MODEL, TEXT = "smollm2-135m", "bbcnews"
 #: Texts, tokens a text and repetitions of the first claim; the same of the second, and rounds.
 SIZES = {
-    "small": {"plain": (16, 64, 5), "greedy": (4, 16, 2, 1)},
+    "small": {"plain": (16, 64, 3), "greedy": (4, 16, 1, 1)},
     "full": {"plain": (12, 256, 7), "greedy": (4, 32, 2, 1)},
 }
 
@@ -171,4 +172,4 @@ def _whole(model: Any, sample: Any, rounds: int) -> tuple[list[int], list[float]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(main))

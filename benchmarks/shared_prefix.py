@@ -19,6 +19,7 @@ from benchmarks import harness
 from benchmarks.harness import Row, Took
 from benchmarks.made import Made
 from benchmarks.sides import beside_rate, check_same, slimcls_side, step_shares
+from slimcls import cli
 
 SHARED, PLAIN = "shared prefix", "--no-share-prefix"
 PREFIX, QUERY, BATCH, KEEP, FLOOR = 200, 16, 16, 2, 5
@@ -100,7 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure every family (small: two), or those whose name fits ``--only``."""
     options = harness.parser("shared_prefix", __doc__).parse_args(argv)
     names = list(SHAPES) if options.size == "full" else ["GPT-2", "Llama-like"]
-    repetitions = options.repetitions or (5 if options.size == "full" else 3)
+    repetitions = options.repetitions or (5 if options.size == "full" else 2)
     rows = [
         measure(name, *SHAPES[name], options.size, repetitions)
         for name in names
@@ -112,4 +113,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(main))

@@ -2,8 +2,8 @@
 
 Between ``<!-- results -->`` and ``<!-- /results -->`` stand all rows; between ``<!-- claims -->``
 and ``<!-- /claims -->`` only figures that have a floor, the worst of a kind. ``--write`` puts
-both into benchmarks/README.md and README.md, where they have such marks. Of a benchmark measured
-in both sizes the full one counts.
+both into benchmarks/README.md and README.md, where they have such marks; from the full size alone,
+small ones being what somebody measured here last.
 """
 
 from __future__ import annotations
@@ -24,14 +24,10 @@ PAGES = (ROOT / "benchmarks" / "README.md", ROOT / "README.md")
 Content = dict[str, Any]
 
 
-def read(folder: Path = RESULTS, sizes: Iterable[str] = SIZES) -> list[Content]:
-    """Results by benchmark in the order of their names; the last of ``sizes`` that is there."""
-    found: dict[str, Content] = {}
-    for size in sizes:
-        for path in sorted(folder.glob(f"*-{size}.json")):
-            content = json.loads(path.read_text(encoding="utf-8"))
-            found[content["benchmark"]] = content
-    return [found[name] for name in sorted(found)]
+def read(folder: Path = RESULTS, size: str = "full") -> list[Content]:
+    """Results of a size, a benchmark each, in the order of their names."""
+    paths = sorted(folder.glob(f"*-{size}.json"))
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths]
 
 
 def results(contents: Iterable[Content]) -> str:
@@ -128,16 +124,15 @@ def filled(page: str, contents: list[Content]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Print the tables, or write them where they belong."""
     parser = argparse.ArgumentParser("python -m benchmarks.table", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="into the pages that have marks")
-    parser.add_argument("--size", choices=SIZES, help="results of this size alone")
+    parser.add_argument("--write", action="store_true", help="full size, into pages with marks")
+    parser.add_argument("--size", choices=SIZES, default="full", help="what is printed")
     options = parser.parse_args(argv)
-    contents = read(sizes=[options.size] if options.size else SIZES)
     if not options.write:
-        print(results(contents))
+        print(results(read(size=options.size)))
         return 0
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
-        page.write_text(filled(text, contents), encoding="utf-8")
+        page.write_text(filled(text, read()), encoding="utf-8")
     return 0
 
 

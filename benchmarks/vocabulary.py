@@ -23,6 +23,7 @@ from benchmarks import harness, workload
 from benchmarks.harness import Different, Row, Took
 from benchmarks.made import Made
 from benchmarks.sides import Trail, beside_rate, check_same, step_shares, watched
+from slimcls import cli
 
 COMPACT, ALL = "rows in use", "--no-compact-vocabulary"
 SHAPES = {
@@ -142,8 +143,9 @@ def cases(size: str, data_dir: str | None) -> Iterator[tuple[str, Any, Any, floa
 def main(argv: list[str] | None = None) -> int:
     """Measure both, or what fits ``--only``."""
     options = harness.parser("vocabulary", __doc__).parse_args(argv)
+    repetitions = options.repetitions or (2 if options.size == "small" else 3)
     rows = [
-        measure(name, compact, everything, most, options.repetitions or 3)
+        measure(name, compact, everything, most, repetitions)
         for name, compact, everything, most in cases(options.size, options.data_dir)
         if fnmatchcase(name, options.only)
     ]
@@ -152,4 +154,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(main))

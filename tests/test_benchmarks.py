@@ -136,11 +136,17 @@ def test_a_missed_floor_shows_in_both_tables(tmp_path: Path):
     free = harness.figure("memory", [1.0, 3.0])
     _report(tmp_path, [Row("a|b", {"slimcls": [1.0], "other": [2.0]}, [missed, free])])
     page = "x\n<!-- claims -->\n<!-- /claims -->\n<!-- results -->\nold\n<!-- /results -->\ny\n"
-    text = table.filled(page, table.read(tmp_path))
+    text = table.filled(page, table.read(tmp_path, "small"))
     assert "| made | a\\|b: times faster | 2.00 | at least 8: **missed** |" in text
     assert "memory 2.00 (1.50 to 2.50)" in text
     assert "old" not in text
-    assert table.filled(text, table.read(tmp_path)) == text
+    assert table.filled(text, table.read(tmp_path, "small")) == text
+
+
+def test_what_was_measured_small_changes_no_page(tmp_path: Path):
+    _report(tmp_path, [Row("a", {"slimcls": [1.0]})])
+    assert table.read(tmp_path) == []
+    assert [content["size"] for content in table.read(tmp_path, "small")] == ["small"]
 
 
 def test_of_many_rows_with_one_floor_the_worst_is_claimed(tmp_path: Path):
@@ -150,7 +156,7 @@ def test_of_many_rows_with_one_floor_the_worst_is_claimed(tmp_path: Path):
         return Row(name, {"slimcls": [seconds], "other": [12.0]}, [faster, memory])
 
     _report(tmp_path, [row("a", 3.0), row("b", 8.0), row("c", 4.0)])
-    lines = table.claims(table.read(tmp_path)).splitlines()[2:]
+    lines = table.claims(table.read(tmp_path, "small")).splitlines()[2:]
     assert lines == [
         "| made | b, worst of 3: times faster | 1.50 | at least 2: **missed** |",
         "| made | b, worst of 3: memory | 8.00 | at most 9 |",
@@ -334,7 +340,7 @@ def test_without_a_gpu_the_missing_rows_are_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(machine, "best_gemm", lambda precision, device: 1e9)
-    arguments = ["--only", "tiny GPT-2, keep 1, p-cls*", "--steps", "5", "--out", str(tmp_path)]
+    arguments = ["--only", "tiny GPT-2, keep 2, p-cls*", "--steps", "5", "--out", str(tmp_path)]
     assert gpu.main(arguments) == 0
     assert gpu.MISSING in capsys.readouterr().out
     rows = json.loads((tmp_path / "gpu-small.json").read_text())["rows"]
