@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -84,6 +84,9 @@ class GridConfig:
     data_dir: str | None = None
     """Folder with NAME/SPLIT.parquet files; the YAML's, or SLIMCLS_DATA_DIR, if not given."""
 
+    overwrite: bool = False
+    """Measure again what is finished or begun."""
+
 
 def baseline(config: BaselineConfig) -> list[RunResult]:
     """Measure the rivals that ``config`` names, each in a run directory of its own.
@@ -125,6 +128,7 @@ def _of_grid(config: GridConfig) -> int:
         )
     results, failed = [], 0
     for method, run in rivals(cuts, DECIDES):
+        run = replace(run, overwrite=config.overwrite)
         try:
             results.append(METHODS[method](run, method, shared))
         except UserError as error:

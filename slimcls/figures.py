@@ -90,7 +90,7 @@ def accuracy_against_layers(cells: pd.DataFrame, baselines: pd.DataFrame) -> Fig
             filled = _line(style) | {"mfc": style[0], "ls": "none", "zorder": 3}
             axes.plot(full.keep * aside, full.accuracy, **filled)
             for level in full.accuracy:
-                axes.axhline(level, color=style[0], lw=0.6, alpha=0.4)
+                axes.axhline(level, color=style[0], lw=0.6, alpha=0.4, label="full depth")
         _levels(axes, baselines[baselines.task == task])
         _depth_axis(axes, here.keep)
         _label(axes, task, "kept layers", "test accuracy")

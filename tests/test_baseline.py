@@ -340,7 +340,9 @@ def test_a_grid_has_each_rival_once(
     assert not list(out.glob("*/model"))
 
 
-def test_a_grid_without_seeds_and_choices_has_its_rivals(toy: Path, tmp_path: Path) -> None:
+def test_a_grid_without_seeds_and_choices_has_its_rivals(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, words = tmp_path / "g.yaml", ["--out", str(tmp_path / "out")]
     write_grid(path, toy, shots=[5, 10])
     assert grid.main(["--config", str(path), *words]) == 0
@@ -348,6 +350,10 @@ def test_a_grid_without_seeds_and_choices_has_its_rivals(toy: Path, tmp_path: Pa
     methods = table(tmp_path / "out").method.value_counts()
     assert set(methods) == {2}
     assert set(methods.index) == {"fine-tuned", *ALONE, "random-blocks"}
+    for more, again in ([], 8), (["--overwrite"], 0):
+        capsys.readouterr()
+        assert main(["--grid", str(path), *words, *more]) == 0
+        assert capsys.readouterr().err.count("finished before") == again
 
 
 def test_texts_without_words_are_said_so(tmp_path: Path) -> None:

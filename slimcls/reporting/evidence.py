@@ -139,7 +139,7 @@ def one_a_seed(found: Evidence, predicted: Collection[str]) -> Evidence:
     """
     kept = [rows[rows.run.isin(predicted)] for rows in (found.runs, found.baselines)]
     if kept[0].empty:
-        raise UserError("nothing to report: no fine-tuned run of this folder has its predictions")
+        raise UserError("nothing to report: no fine-tuned run here has predictions of two items")
     keys = [*CELL, "seed"]
     twice = pd.concat([rows[rows.duplicated(keys)] for rows in kept])
     said = [f"{run}: left out, its cell has another run of its seed" for run in twice.run]

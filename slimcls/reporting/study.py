@@ -36,15 +36,19 @@ class Study:
 def read(folder: str | Path, margin: float = 0.02) -> Study:
     """Read the runs of a folder with what grids have chosen, choose the rest, and compare.
 
-    Runs whose predictions are missing or broken are left out, and named in ``unread``. Raises
-    UserError where the folder holds no fine-tuned run, or a damaged file of choices.
+    Runs whose predictions are missing, broken or of a single item are left out, and named in
+    ``unread``. Raises UserError where the folder holds no fine-tuned run that is left, or a damaged
+    file of choices.
     """
     folder = Path(folder)
     unread: list[str] = []
     frame = runs.load(folder, unread.append)
     found = evidence.gather(frame, _choices(folder))
     predictions = runs.predictions(pd.concat([found.runs, found.baselines]), unread.append)
-    found = evidence.one_a_seed(found, set(predictions.run))
+    items = predictions.run.value_counts()
+    alone = sorted(items.index[items < 2])
+    unread += [f"{run}: a single test item has no interval; left out" for run in alone]
+    found = evidence.one_a_seed(found, set(items.index[items > 1]))
     used = pd.concat([found.runs, found.baselines])
     predictions = predictions[predictions.run.isin(used.run)]
     compared = compare(found, _right(used, predictions), margin)

@@ -302,6 +302,16 @@ def test_a_run_without_predictions_is_in_no_figure(tmp_path: Path) -> None:
     assert found.compared.baselines.seeds.tolist() == ["0, 2"]
 
 
+def test_a_run_tested_on_one_item_has_no_interval(tmp_path: Path) -> None:
+    for keep in (6, 1):
+        folder = add_run(tmp_path, right=0.8, keep=keep, seed=0)
+    path = folder / runs.PREDICTIONS
+    pd.read_parquet(path).iloc[:1].to_parquet(path, index=False)
+    found = study.read(tmp_path)
+    assert found.unread == (f"{folder.name}: a single test item has no interval; left out",)
+    assert found.compared.cells.keep.tolist() == [6]
+
+
 def test_baselines_of_other_models_and_items_are_rows_of_their_own(tmp_path: Path) -> None:
     """Each model is held against its own embeddings, on its own items."""
     for seed in (0, 1, 2):
@@ -350,7 +360,7 @@ def test_one_baseline_with_one_seed_is_no_reference(tmp_path: Path) -> None:
 
 def test_without_any_predictions_there_is_nothing_to_report(tmp_path: Path) -> None:
     (add_run(tmp_path, right=0.8, keep=6, seed=0) / runs.PREDICTIONS).write_bytes(b"broken")
-    with pytest.raises(UserError, match="no fine-tuned run of this folder has its predictions"):
+    with pytest.raises(UserError, match="no fine-tuned run here has predictions of two items"):
         study.read(tmp_path)
 
 
