@@ -62,7 +62,7 @@ def timed(work: Callable[[], Any], out: Path) -> Took:
 def sides(folder: Path, count: int) -> dict[str, Callable[[], Took]]:
     """The three sides over ``count`` cells that differ in their seed."""
     from slimcls import grid
-    from slimcls.grids import attempts, cells
+    from slimcls.grids import attempts, definition
     from slimcls.shared import Shared
 
     data, path, out = folder / "twenty.csv", folder / "g.yaml", folder / "out"
@@ -79,7 +79,7 @@ def sides(folder: Path, count: int) -> dict[str, Callable[[], Took]]:
 
     def in_loop() -> None:
         shared = Shared()
-        for cell in cells.read(str(path)).cells:
+        for cell in definition.read(str(path)).cells:
             run(cell.run, shared)
 
     def from_nothing(work: Callable[[], None]) -> Took:

@@ -117,9 +117,9 @@ def main(argv: list[str] | None = None) -> int:
 def _of_grid(config: GridConfig) -> int:
     """Measure the rivals of a grid; one that fails stops no other."""
     from slimcls.baselines.of_grid import finished_cuts, rivals
-    from slimcls.grids import cells
+    from slimcls.grids import definition
 
-    grid, shared = cells.read(config.grid, out=config.out, data_dir=config.data_dir), Shared()
+    grid, shared = definition.read(config.grid, out=config.out, data_dir=config.data_dir), Shared()
     cuts = finished_cuts(grid, shared)
     if not cuts:
         out = grid.cells[0].run.out

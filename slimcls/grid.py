@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from slimcls import cli
 from slimcls.errors import UserError
-from slimcls.grids import cells, choices
+from slimcls.grids import choices, definition
 
 if TYPE_CHECKING:
     from slimcls.config import RunConfig
@@ -74,7 +74,7 @@ class GridConfig:
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns 1 where cells failed or are left, else 0."""
     config = cli.parse(GridConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.grid")
-    grid = cells.read(config.config, out=config.out, data_dir=config.data_dir)
+    grid = definition.read(config.config, out=config.out, data_dir=config.data_dir)
     _check_folder(Path(grid.cells[0].run.out))
     print(f"planning {len(grid.cells)} combinations", file=sys.stderr)
     with contextlib.ExitStack() as held:

@@ -12,7 +12,7 @@ from slimcls.backbones import selectors
 from slimcls.cli import parse
 from slimcls.config import RunConfig
 from slimcls.data import catalog
-from slimcls.grids import attempts, cells
+from slimcls.grids import attempts, definition
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 YAMLS = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.y*ml"))
@@ -102,7 +102,7 @@ def test_a_grid_is_planned(name, tmp_path, capsys):
     words = ["--config", str(CONFIGS / name), "--out", str(tmp_path / "out"), "--dry-run"]
     assert grid.main(words) == 0
     printed = capsys.readouterr().out
-    count = len(cells.read(str(CONFIGS / name)).cells)
+    count = len(definition.read(str(CONFIGS / name)).cells)
     assert f"{CELLS[name]} cells: 0 done, 0 failed, {CELLS[name]} left" in printed
     assert CELLS[name] <= count
     assert not (tmp_path / "out").exists()
@@ -127,7 +127,7 @@ CELLS = {
     ],
 )
 def test_a_paper_grid_is_the_protocol_beside_its_rival(name, model, depths, rival):
-    runs = [cell.run for cell in cells.read(str(CONFIGS / name)).cells]
+    runs = [cell.run for cell in definition.read(str(CONFIGS / name)).cells]
     assert all(getattr(run, key) == value for run in runs for key, value in PROTOCOL.items())
     cuts = list(dict.fromkeys((run.model, run.keep) for run in runs))
     assert cuts == [*((model, keep) for keep in depths), (rival, "all")]
@@ -139,7 +139,7 @@ def test_a_paper_grid_is_the_protocol_beside_its_rival(name, model, depths, riva
 
 
 def test_the_random_draws_of_the_grid_of_cuts_are_those_of_the_rule():
-    found = cells.read(str(CONFIGS / "grid/smollm2-layers.yaml")).cells
+    found = definition.read(str(CONFIGS / "grid/smollm2-layers.yaml")).cells
     named = dict.fromkeys(tuple(cell.run.layers) for cell in found if cell.run.layers)
     assert list(named) == [selectors.random(30, 10, seed) for seed in (0, 1, 2)]
     assert {cell.run.keep for cell in found} == {10, 30}
@@ -147,7 +147,7 @@ def test_the_random_draws_of_the_grid_of_cuts_are_those_of_the_rule():
 
 def test_tiny_grids_are_run():
     """The others need data, and hours; test_grid_ray.py runs these, here and on Ray."""
-    models = {name: {cell.run.model for cell in cells.read(str(CONFIGS / name)).cells}
+    models = {name: {cell.run.model for cell in definition.read(str(CONFIGS / name)).cells}
               for name in GRIDS}  # fmt: skip
     tiny = [name for name in GRIDS if all(model.startswith("tiny-") for model in models[name])]
     assert tiny == ["grid/quick.yaml"]

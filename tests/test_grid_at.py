@@ -12,7 +12,8 @@ from grids import table, write_grid
 from slimcls import grid as verb
 from slimcls.errors import UserError
 from slimcls.grids import choices
-from slimcls.grids.cells import Grid, read
+from slimcls.grids.cells import Grid
+from slimcls.grids.definition import read
 
 RATES = [1e-4, 1e-2]
 SEARCH: dict[str, Any] = {

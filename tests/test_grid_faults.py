@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from grids import assert_same_table, finish, sessions, stamps, start, write_grid
 
-from slimcls.grids.cells import read
+from slimcls.grids.definition import read
 from slimcls.shared import Shared
 
 KILLS = int(os.environ.get("SLIMCLS_FAULTS", "3"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from slimcls import figures
+from slimcls import figure_style, figures
 from slimcls.pruning.settings import PruneConfig
 from slimcls.reporting.tables import markdown
 from slimcls.runs import write_text
@@ -24,7 +24,7 @@ def write(table: pd.DataFrame, config: PruneConfig, out: Path) -> str:
         return _write_bits(table, out)
     name = PARTS if config.parts else REMOVAL
     draw = figures.part_removal if config.parts else figures.removal
-    figures.save(draw(table), out / name)
+    figure_style.save(draw(table), out / name)
     shown = markdown(by_layer(table) if config.parts else by_removed(table))
     write_text(out / f"{name}.md", shown + "\n")
     write_text(out / f"{name}.csv", table.to_csv(index=False))

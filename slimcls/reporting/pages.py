@@ -14,7 +14,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from slimcls import figures
+from slimcls import figure_style, figures
 from slimcls.reporting import tables
 from slimcls.reporting.study import Study, classes, confusion
 from slimcls.runs import write_text
@@ -57,7 +57,7 @@ def _draw(study: Study, folder: Path) -> Iterator[str]:
     if len(study.compared.selections):
         drawn["selections"] = figures.selections(study.compared.selections)
     for name, figure in drawn.items():
-        figures.save(figure, folder / name)
+        figure_style.save(figure, folder / name)
         yield name
 
 

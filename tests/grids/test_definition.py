@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
-from slimcls.grids.cells import Grid, read
+from slimcls.grids.cells import Grid
+from slimcls.grids.definition import read
 
 SHARED = {"dataset": "trec", "model": "tiny-gpt2"}
 

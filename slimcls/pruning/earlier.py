@@ -1,0 +1,58 @@
+"""Figures that an earlier start of a pruning command found, so that it goes on from there."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimcls.errors import UserError
+from slimcls.pruning.settings import PruneConfig
+
+if TYPE_CHECKING:
+    from slimcls.layers.calibration import Sample
+    from slimcls.pruning.evaluation import Known, Labelled
+
+
+def what_decides(config: PruneConfig, held_out: Sample, labelled: Labelled | None) -> list[Any]:
+    """What decides the figures of a model."""
+    items = [config.demos, config.test_size, config.max_text_tokens, config.seed]
+    return [held_out.fingerprint, *([labelled.fingerprint, *items] if labelled else [])]
+
+
+def figures(config: PruneConfig, about: list[Any]) -> tuple[Known, Any]:
+    """Figures that an earlier start has found, and what keeps new ones."""
+    from slimcls.pruning.evaluation import Figures
+
+    kept, write = kept_file(Path(config.out) / "known.json", about)
+    known = {name: Figures(**figures) for name, figures in kept.items()}
+
+    def keep() -> None:
+        kept.update({name: dataclasses.asdict(one) for name, one in known.items()})
+        write()
+
+    return known, keep
+
+
+def kept_file(path: Path, about: list[Any]) -> tuple[dict[str, Any], Callable[[], None]]:
+    """What a file holds of an earlier start with the same settings, and what writes it."""
+    from slimcls.runs import write_text
+
+    kept: dict[str, Any] = {}
+    if path.is_file():
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            other, kept = content["about"] != about, content["figures"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f"{path}: cannot be read; delete it, or name another --out") from None
+        if other:
+            raise UserError(
+                f"--out {path.parent}: holds figures of other settings; name another folder"
+            )
+
+    def write() -> None:
+        write_text(path, json.dumps({"about": about, "figures": kept}, indent=1))
+
+    return kept, write
