@@ -14,6 +14,7 @@ from slimcls.config import RunConfig, hashed
 from slimcls.data import catalog, tables
 from slimcls.data.tables import Tables
 from slimcls.layers import selection
+from slimcls.layers.calibration import Sample
 from slimcls.layers.layer_scores import Scores
 from slimcls.runs import Log
 
@@ -56,6 +57,7 @@ class Shared:
         self._tables: dict[object, Tables] = {}
         self._sources: dict[object, Source] = {}
         self._inputs: OrderedDict[str, tuple[Inputs, list[str]]] = OrderedDict()
+        self._samples: dict[str, Sample] = {}
 
     def tables(self, config: RunConfig) -> Tables:
         """The rows of a run's dataset. Raises UserError where they cannot be had."""
@@ -100,7 +102,7 @@ class Shared:
         # From here on torch and transformers are needed.
         from slimcls import resolve, runs
 
-        scores = selection.scores_for(config, source, data)
+        scores = selection.scores_for(config, source, lambda: self._sample(config, source, data))
         settled = resolve.resolve(config, source, scores)
         fingerprints = {"source": source.fingerprint, "data": data.fingerprint}
         if scores:
@@ -118,8 +120,16 @@ class Shared:
         source = self.source(config, fetch=False)
         if not source.weights:
             return True
-        folder, _ = selection.measured_in(config, source, self.tables(config))
-        return not folder.is_dir()
+        sample = self._sample(config, source, self.tables(config))
+        return not selection.measured_in(config, source, sample).is_dir()
+
+    def _sample(self, config: RunConfig, source: Source, data: Tables) -> Sample:
+        """The training texts that a run's layers are chosen on; a grid's cells ask again."""
+        wanted = selection.texts_wanted(config)
+        key = repr((data.fingerprint, source.fingerprint, wanted, _what_goes_in(config)))
+        if key not in self._samples:
+            self._samples[key] = selection.training_sample(config, source, data)
+        return self._samples[key]
 
     def inputs(self, config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> Inputs:
         """As :func:`slimcls.inputs.make_inputs`; the items of the last few draws are remembered."""

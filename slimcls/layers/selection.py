@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from slimcls import importance
@@ -14,7 +15,6 @@ from slimcls.backbones.sources import Source
 from slimcls.config import RunConfig
 from slimcls.data.tables import Tables
 from slimcls.errors import UserError
-from slimcls.importance import Criterion
 from slimcls.layers import layer_scores
 from slimcls.layers.calibration import LEAST_TOKENS, Sample, Texts, encode
 from slimcls.layers.layer_scores import Scores
@@ -38,12 +38,17 @@ def measures(config: RunConfig) -> bool:
     return by_text and config.keep != "all" and config.scores is None
 
 
-def scores_for(config: RunConfig, source: Source, data: Tables) -> Scores | None:
+def scores_for(config: RunConfig, source: Source, sample: Callable[[], Sample]) -> Scores | None:
     """The scores that choose a run's layers; None where none are needed.
 
     They are those of ``--scores``, or measured on the run's own training texts and kept in the
     cache: the bare texts, as mode ``cls`` reads them, in every mode. So modes keep the same layers
     for the same seed, and another seed, which draws other texts, may keep others.
+
+    Args:
+        config: Settings of the run.
+        source: Its model.
+        sample: Gives its :func:`training_sample` where one is needed.
 
     Raises:
         UserError: scores of another model, revision or criterion; what measuring can raise.
@@ -57,22 +62,24 @@ def scores_for(config: RunConfig, source: Source, data: Tables) -> Scores | None
         return scores
     if not measures(config):
         return None
-    folder, sample = measured_in(config, source, data)
-    build_once(folder, lambda target: _measure(config, source, sample, target))
+    texts = sample()
+    folder = measured_in(config, source, texts)
+    build_once(folder, lambda target: _measure(config, source, texts, target))
     return layer_scores.read(folder / layer_scores.NAME)
 
 
-def measured_in(config: RunConfig, source: Source, data: Tables) -> tuple[Path, Sample]:
-    """Where the cache has a run's own scores once they are measured, and the texts they are of."""
-    criterion = importance.find(config.select)
-    sample = training_sample(config, criterion, source, data)
-    return cache_dir() / "scores" / _key(config, source, sample), sample
+def measured_in(config: RunConfig, source: Source, sample: Sample) -> Path:
+    """Where the cache has the scores of a run's training texts once they are measured."""
+    return cache_dir() / "scores" / _key(config, source, sample)
 
 
-def training_sample(
-    config: RunConfig, criterion: Criterion, source: Source, data: Tables
-) -> Sample:
-    """Token ids of the run's training texts, or of as many as the criterion is measured on."""
+def texts_wanted(config: RunConfig) -> int:
+    """How many training texts a run's criterion looks at."""
+    return importance.find(config.select).samples
+
+
+def training_sample(config: RunConfig, source: Source, data: Tables) -> Sample:
+    """Token ids of the run's training texts, or of as many as its criterion is measured on."""
     from slimcls.backbones.tokenizers import open_tokenizer
     from slimcls.inputs import draw_items
 
@@ -83,7 +90,7 @@ def training_sample(
         tuple(item.text for item in items),
         tuple(f"training row {item.id} of {name}" for item in items),
     )
-    chosen = texts.drawn(criterion.samples, config.seed)
+    chosen = texts.drawn(texts_wanted(config), config.seed)
     # A run may train on one token of each text, but there is nothing to measure on one.
     most = config.max_text_tokens and max(config.max_text_tokens, LEAST_TOKENS)
     return encode(chosen, open_tokenizer(source), max_text_tokens=most)

@@ -22,6 +22,7 @@ from slimcls.layers import layer_scores, scoring, selection
 from slimcls.layers.calibration import Sample, Texts, encode
 from slimcls.runs import read_result
 from slimcls.score import main as score_main
+from slimcls.shared import Shared
 from slimcls.train import main as train_main
 from slimcls.train import train
 
@@ -211,9 +212,28 @@ def test_a_refused_run_leaves_no_scores_behind(toy: Path, tmp_path: Path, monkey
     assert not (tmp_path / "runs").exists()
 
 
+def test_runs_of_one_process_draw_their_texts_once(toy: Path, tmp_path: Path, monkeypatch: Any):
+    """A grid asks for each learning rate, and again when the cell starts."""
+    monkeypatch.setenv("SLIMCLS_CACHE", str(tmp_path / "cache"))
+    drawn = []
+
+    def noted(config: RunConfig, *rest: Any) -> Any:
+        drawn.append((config.select, config.seed))
+        return sample(config, *rest)
+
+    sample = selection.training_sample
+    monkeypatch.setattr(selection, "training_sample", noted)
+    shared = Shared()
+    for rate in (1e-3, 1e-2):
+        for select in ("bi", "bi-last", "greedy-loss"):
+            for seed in (0, 1):
+                config = settings(toy, tmp_path, select=select, seed=seed, lr=rate)
+                assert shared.chooses_later(config)
+    assert drawn == [("bi", 0), ("bi", 1), ("greedy-loss", 0), ("greedy-loss", 1)]
+
+
 def test_nothing_is_measured_where_nothing_chooses_by_scores(toy: Path, tmp_path: Path):
-    data = tables.load(catalog.find(str(toy)))
     for more in ({}, {"select": "even"}, {"select": "bi", "keep": "all"}):
         config = settings(toy, tmp_path, **more)
         assert not selection.measures(config)
-        assert selection.scores_for(config, source("tiny-opt"), data) is None
+        assert selection.scores_for(config, source("tiny-opt"), pytest.fail) is None
