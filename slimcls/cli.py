@@ -265,7 +265,7 @@ def _unknown_setting(key: str, known: set[str]) -> UserError:
     ours = ELSEWHERE.get("--" + key.replace("_", "-"), "")[2:]
     if ours and known & {ours, ours.replace("-", "_")}:
         return UserError(f"unknown setting {key!r}; did you mean {ours!r}?")
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.6)
     # They are too many to be listed in a line.
     return UserError(
         f"unknown setting {key!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help")
@@ -302,7 +302,7 @@ def _unknown_word(word: str, parser: Parser) -> str:
     known = [n for n in parser._option_string_actions if re.fullmatch(r"--[a-z-]+", n)]
     word = word.partition("=")[0]
     near = [ours] if (ours := ELSEWHERE.get(word)) in known else None
-    near = near or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    near = near or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"unknown flag {word}; " + (f"did you mean {near[0]}?" if near else "see --help")
 
 

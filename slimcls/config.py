@@ -214,7 +214,10 @@ def _check_ranges(config: RunConfig) -> None:
 def _check_cut(config: RunConfig) -> None:
     needs_text = importance.find(config.select).needs_text
     if config.scores is not None and not needs_text:
-        raise UserError(f"--scores: --select {config.select} looks at none; leave out one of them")
+        raise UserError(
+            f"--scores: --select {config.select} needs none; name the criterion the file is of, or "
+            "leave --scores out"
+        )
     if config.layers is not None and not config.layers:
         raise UserError("--layers: names no layer; give their numbers, as in --layers 0,1,5")
     # A resolved run says both, and how many: whether they agree is known once its depth is.
@@ -227,7 +230,9 @@ def _check_cut(config: RunConfig) -> None:
     if config.layers is None:
         return
     if config.keep != len(config.layers):
-        raise UserError(f"--keep {config.keep}: --layers names {len(config.layers)}; give one")
+        raise UserError(
+            f"--keep {config.keep}: --layers names {len(config.layers)}; leave one of them out"
+        )
     if min(config.layers) < 0:
         raise UserError(f"--layers {','.join(map(str, config.layers))}: layers are numbered from 0")
     if config.layers != sorted(set(config.layers)):
@@ -252,7 +257,9 @@ def _check_tune(config: RunConfig) -> None:
     if not match:
         raise UserError.unknown("--tune", config.tune, ["full", "lora", "head", "last-K"])
     depth = len(config.layers) if config.layers else config.keep
-    if int(match[1]) < 1 or (isinstance(depth, int) and int(match[1]) > depth):
+    if int(match[1]) < 1:
+        raise UserError(f"--tune {config.tune}: trains nothing; at least last-1")
+    if isinstance(depth, int) and int(match[1]) > depth:
         raise UserError(f"--tune {config.tune}: from last-1 to last-{depth} with {depth} layers")
 
 

@@ -19,7 +19,9 @@ def accelerator_for(wanted: Accelerator) -> Accelerator:
     if wanted in ("auto", "mps") and torch.backends.mps.is_available():
         return "mps"
     if wanted in ("gpu", "mps"):
-        raise UserError(f"--accelerator {wanted}: this machine has none that torch can use")
+        raise UserError(
+            f"--accelerator {wanted}: this machine has none that torch can use; try auto"
+        )
     return "cpu"
 
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from slimcls import cli
 from slimcls.errors import UserError
 
-SUFFIXES = (".txt", ".csv", ".jsonl", ".parquet")
+SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
+#: What no text ends in, and no file that is read either.
+OTHERS = (".json", ".xlsx", ".xls", ".ods", ".xml", ".pdf", ".zip", ".gz")
 
 
 @dataclass(kw_only=True)
@@ -20,7 +22,7 @@ class PredictConfig:
     """Run directory, or the model folder in it."""
 
     input: str
-    """A text, or a .txt (a text a line), .csv, .jsonl or .parquet file."""
+    """A text, or a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file."""
 
     out: str | None = None
     """File for the results, of the input's kind; default: INPUT with .predicted before its end."""
@@ -93,7 +95,7 @@ def _paths(config: PredictConfig) -> tuple[Path, Path] | None:
 
 def _names_a_file(text: str) -> bool:
     """Whether the input is a file, or by its looks was meant to be one."""
-    if text.lower().endswith(SUFFIXES) and not any(letter.isspace() for letter in text):
+    if text.lower().endswith((*SUFFIXES, *OTHERS)) and not any(letter.isspace() for letter in text):
         return True
     try:
         return Path(text).is_file()

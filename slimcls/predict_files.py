@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from slimcls.classifier import Classifier, Prediction
 from slimcls.data.columns import choose_text
-from slimcls.data.files import delimiter
+from slimcls.data.files import delimiter, quotes_balance
 from slimcls.errors import UserError
 from slimcls.runs import replacing
 
@@ -171,12 +171,17 @@ def _refuse_twins(path: Path, header: list[str]) -> None:
 class Csv:
     """``.csv``, with a header line."""
 
+    def dialect(self, path: Path) -> dict[str, Any]:
+        """How the cells of a file are told apart, as the csv module's options."""
+        with _open_text(path) as file:
+            return {"delimiter": delimiter(file.readline())}
+
     def read(self, path: Path, column: str | None) -> Iterator[Row]:
         """A row a record; ``number`` is the line where it begins. Blank lines are passed over."""
         csv.field_size_limit(sys.maxsize)
+        dialect = self.dialect(path)
         with _open_text(path) as file:
-            reader = csv.reader(file, delimiter=delimiter(file.readline()), strict=True)
-            file.seek(0)
+            reader = csv.reader(file, strict=True, **dialect)
             records = _records(reader)
             _, header, fault = next(records, (1, [], ""))
             if not header:
@@ -194,8 +199,7 @@ class Csv:
     def writer(self, source: Path, path: Path, stack: ExitStack) -> Any:
         """The header comes with the first rows."""
         file = stack.enter_context(path.open("w", encoding="utf-8", newline=""))
-        with _open_text(source) as given:
-            out = csv.writer(file, delimiter=delimiter(given.readline()))
+        out = csv.writer(file, **self.dialect(source))
         begun = False
 
         def write(rows: list[dict[str, Any]]) -> None:
@@ -206,6 +210,18 @@ class Csv:
             out.writerows([row.values() for row in rows])
 
         return write
+
+
+class Tsv(Csv):
+    """``.tsv``: tabs between the cells; quotation marks quote only where all of them do."""
+
+    def dialect(self, path: Path) -> dict[str, Any]:
+        """Looks at the whole file."""
+        csv.field_size_limit(sys.maxsize)
+        with _open_text(path) as file:
+            quoted = quotes_balance(file)
+        plain = {"quoting": csv.QUOTE_NONE, "quotechar": None}
+        return {"delimiter": "\t"} | ({} if quoted else plain)
 
 
 class JsonLines:
@@ -296,6 +312,7 @@ class Parquet:
 FORMATS: dict[str, Format] = {
     ".txt": Lines(),
     ".csv": Csv(),
+    ".tsv": Tsv(),
     ".jsonl": JsonLines(),
     ".parquet": Parquet(),
 }

@@ -57,6 +57,8 @@ def refused(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
         ("--mdel x", "did you mean --model?"),
         ("--tune lara", "did you mean 'lora'?"),
         ("--tune last-9 --keep 2", "from last-1 to last-2"),
+        ("--tune last-0 --keep all", "trains nothing; at least last-1"),
+        ("--scores scores.json", "--select first needs none; name the criterion"),
         ("--tune head --mode lm", "no head to train"),
         ("--lm-loss sequence --mode cls", "only --mode lm"),
         ("--mode lm --lm-loss sequence --class-weights", "not with --lm-loss"),

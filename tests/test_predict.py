@@ -53,13 +53,16 @@ def made(path: Path, content: str | bytes) -> Path:
     return path
 
 
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
 def written(path: Path, rows: list[dict[str, str]]) -> Path:
     """Rows as a file of the kind that the name says."""
     if path.suffix == ".txt":
         return made(path, "".join(row["text"] + "\n" for row in rows))
     table = pd.DataFrame(rows)
-    if path.suffix == ".csv":
-        table.to_csv(path, index=False)
+    if path.suffix in SEPARATORS:
+        table.to_csv(path, index=False, sep=SEPARATORS[path.suffix])
     elif path.suffix == ".jsonl":
         table.to_json(path, orient="records", lines=True)
     else:
@@ -68,8 +71,8 @@ def written(path: Path, rows: list[dict[str, str]]) -> Path:
 
 
 def read_back(path: Path) -> pd.DataFrame:
-    if path.suffix == ".csv":
-        return pd.read_csv(path)
+    if path.suffix in SEPARATORS:
+        return pd.read_csv(path, sep=SEPARATORS[path.suffix])
     if path.suffix == ".jsonl":
         return pd.DataFrame([json.loads(line) for line in path.read_text().splitlines()])
     if path.suffix == ".parquet":
@@ -115,7 +118,7 @@ def test_a_text_is_taken_as_it_is(run: Path, text: str, monkeypatch: pytest.Monk
     assert seen == [text]
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".csv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("suffix", [".txt", ".csv", ".tsv", ".jsonl", ".parquet"])
 @pytest.mark.parametrize("chunk", [7, 1024])
 def test_files_keep_their_order_and_columns(
     run: Path, tmp_path: Path, expected: dict[str, Prediction], suffix: str, chunk: int,
@@ -158,7 +161,7 @@ def test_a_file_streams_in_chunks(
         predict_files, "_text_of", lambda *words: read.append(words[0]) or texts_of(*words)
     )
     monkeypatch.setattr(Classifier, "predict", predict)
-    for suffix in (".txt", ".csv", ".jsonl", ".parquet"):
+    for suffix in (".txt", ".csv", ".tsv", ".jsonl", ".parquet"):
         read.clear()
         ahead.clear()
         main([str(run), str(written(tmp_path / f"a{suffix}", [{"text": t} for t in TEXTS]))])
@@ -317,6 +320,13 @@ def test_odd_files(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         rows = list(csv.DictReader(file, delimiter=";"))
     assert [row["text"] for row in rows] == ["rain\nand wind; again", "sun"]
     assert [row["n"] for row in rows] == ["1", "2"]
+    bare = made(tmp_path / "bare.tsv", 'text\tn\n"Rain", she said\t1\n5" of "snow\t2\n')
+    assert main([str(run), str(bare)]) == 0
+    lines = (tmp_path / "bare.predicted.tsv").read_text().splitlines()
+    assert [line.split("\t")[:2] for line in lines[1:]] == [
+        ['"Rain", she said', "1"],
+        ['5" of "snow', "2"],
+    ]
     half = made(tmp_path / "half.jsonl", '{"text": "rain", "more": ["\\ud83d", "é"]}\n')
     assert main([str(run), str(half)]) == 0
     row = json.loads((tmp_path / "half.predicted.jsonl").read_text(encoding="utf-8"))
@@ -333,7 +343,7 @@ def test_odd_files(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
         ("a.jsonl", b"\n\n", "none of its 0 rows"),
         ("a.jsonl", b"{}\n", "which column"),
         ("a.parquet", b"PAR1", "cannot be read as Parquet"),
-        ("a.tsv", b"text\nrain\n", "not a kind of file that is read"),
+        ("a.json", b"text\nrain\n", "not a kind of file that is read"),
         ("a", b"rain\n", "not a kind of file that is read"),
     ],
 )
@@ -373,6 +383,8 @@ def test_a_parquet_file_that_is_broken_inside(
     [
         (["nowhere", "rain"], "no such run directory"),
         (["RUN", "nowhere.csv"], "nowhere.csv: no such file"),
+        (["RUN", "nowhere.tsv"], "nowhere.tsv: no such file"),
+        (["RUN", "some.json"], "some.json: not a kind of file that is read (.txt, .csv, .tsv, "),
         (["RUN", "rain", "--out", "a.txt"], "only with an input file"),
         (["RUN", "  "], "the text is empty"),
         (["RUN"], "INPUT is missing: slimcls predict RUN "),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -132,7 +132,7 @@ def _records(path: Path, text: str, bad: BadRow) -> Iterator[tuple[int, list[str
     tabs = path.suffix.lower() == ".tsv"
     csv.field_size_limit(2**31 - 1)
     options: dict[str, Any] = {"delimiter": "\t" if tabs else delimiter(text), "strict": True}
-    if tabs and not _quotes_balance(text):
+    if tabs and not quotes_balance(io.StringIO(text, newline="")):
         options["quoting"] = csv.QUOTE_NONE
     reader = csv.reader(io.StringIO(text, newline=""), **options)
     while True:
@@ -154,10 +154,10 @@ def delimiter(text: str) -> str:
     return ";" if ";" in header and "," not in header else ","
 
 
-def _quotes_balance(text: str) -> bool:
+def quotes_balance(lines: Iterable[str]) -> bool:
     """Whether a .tsv quotes as .csv files do; many hold bare quotation marks instead."""
     try:
-        for _ in csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True):
+        for _ in csv.reader(lines, delimiter="\t", strict=True):
             pass
     except csv.Error:
         return False

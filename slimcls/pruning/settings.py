@@ -197,7 +197,10 @@ def _check_cut(config: PruneConfig) -> None:
         what = f"--select {config.rule} looks at texts" if scored else "--heal trains on texts"
         raise UserError(f"--text: {what}; name a dataset or a file")
     if config.scores is not None and not row.needs_text:
-        raise UserError(f"--scores: --select {config.rule} looks at none; leave out one of them")
+        raise UserError(
+            f"--scores: --select {config.rule} needs none; name the criterion the file is of, or "
+            "leave --scores out"
+        )
 
 
 def _check_evaluate(config: PruneConfig) -> None:

@@ -44,7 +44,10 @@ def test_items(run: Path, data_dir: str | None) -> TestItems:
     )
     data = tables.load(spec, Path(data_dir) if data_dir else None)
     if data.fingerprint != result.data_fingerprint:
-        raise UserError(f"--classifier {run}: its data have changed since; train it again")
+        raise UserError(
+            f"--classifier {run}: its data are not those found here; "
+            f"give the --data-dir it was trained with, or train it again"
+        )
     test = draw_items(config, data).test
     return TestItems([item.text for item in test], [item.label for item in test])
 

@@ -77,7 +77,7 @@ def gather(frame: pd.DataFrame, made: Sequence[Choice] = ()) -> Evidence:
     frame, left_out = _as_chosen(_named(frame, over), made, over)
     tuned = frame[frame.method == "fine-tuned"]
     if tuned.empty:
-        raise UserError("nothing to report: no fine-tuned run is finished in this folder")
+        raise UserError("nothing to report: no fine-tuned run is finished there")
     runs, rows = _choose(tuned, over)
     # The same winner of a larger search of the same settings: that alone is told.
     told = {(one.run, *one.settings): one for one in sorted(made, key=_size)}

@@ -164,7 +164,7 @@ def test_layers_that_the_rule_does_not_choose(select: str, toy: Path, tmp_path: 
 
 
 def test_scores_that_nobody_looks_at():
-    with pytest.raises(UserError, match="--scores: --select even looks at none"):
+    with pytest.raises(UserError, match="--scores: --select even needs none"):
         RunConfig(dataset="sst2", select="even", scores="s.json")
 
 
