@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Evidence on which layers of the packaged model matter, without fine-tuned cuts (those are the grid
 # configs/grid/smollm2-layers.yaml). A step is skipped when its file is there, and one that was stopped
-# goes on; seconds.csv says what each took. DATA is a folder as --data-dir takes it, with agnews, sst2
+# goes on; seconds.csv says what each step took that ran from its beginning to its end here. DATA is a folder as --data-dir takes it, with agnews, sst2
 # and trec; BBC News comes with the packaged corpus. What is no evidence (a healed model, a
 # classifier) goes to WORK. notebooks/04_which_layers_matter.ipynb shows it all.
 set -euo pipefail

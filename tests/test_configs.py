@@ -113,7 +113,8 @@ CELLS = {
     "grid/quick.yaml": 9 * (2 + 1),
     "grid/smollm2-trec.yaml": 12 * (3 + 2),
     "grid/smollm2.yaml": 54 * (3 + 4),
-    "grid/smollm2-layers.yaml": 2 * (3 + 4) + 2 * 8 * 5,
+    "grid/smollm2-layers.yaml": 2 * 9 * 5,
+    "grid/smollm2-layers-rates.yaml": 2 * 2 * 4,
     "grid/paper-gpt2-xl.yaml": 3 * 4 * 6 * 5,
     "grid/paper-opt-1.3b.yaml": 3 * 4 * 6 * 5,
 }
