@@ -309,7 +309,7 @@ def _unknown_word(word: str, parser: Parser) -> str:
 def _wrong_value(field: str, value: str, parser: Parser) -> str:
     flag = "--" + field.replace("_", "-")
     hint = getattr(parser._option_string_actions[flag], "_typehint", str)
-    near = difflib.get_close_matches(value, _choices(hint), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(value, _choices(hint), n=1, cutoff=0.6)
     nearest = f"; did you mean {near[0]}?" if near else ""
     return f"{flag} {value}: must be {_in_words(hint)}{nearest}"
 

@@ -19,7 +19,7 @@ class UserError(Exception):
         ``hint`` is appended as it is, for what else would have been accepted.
         """
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
         nearest = f"; did you mean {near[0]!r}?" if near else ""
         extra = f"; {hint}" if hint else ""
         return cls(f"unknown {kind} {name!r}{nearest} (known: {', '.join(names)}{extra})")
