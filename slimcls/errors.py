@@ -26,7 +26,7 @@ class UserError(Exception):
 
 
 class Busy(UserError):
-    """Another process holds the run directory."""
+    """Another process holds the run directory, or makes what the run needs."""
 
 
 class Diverged(UserError):

@@ -88,13 +88,14 @@ class Shared:
             self._sources[key] = find(config.model, config.revision, has_the_layers)
         return self._sources[key]
 
-    def place(self, config: RunConfig, *, fetch: bool = True) -> Place:
+    def place(self, config: RunConfig, *, fetch: bool = True, wait: bool = True) -> Place:
         """Where a run will work, with every setting resolved.
 
         Weights are read where layers are chosen by scores that were never measured before: not
         without ``fetch``, then (see :meth:`chooses_later`).
 
-        Raises UserError for what the settings, the data or the model do not allow.
+        Raises UserError for what the settings, the data or the model do not allow, and without
+        ``wait`` Busy where another process is measuring those scores.
         """
         sources.check_name(config.model, config.revision)  # before data is read
         selection.check(config)
@@ -102,7 +103,9 @@ class Shared:
         # From here on torch and transformers are needed.
         from slimcls import resolve, runs
 
-        scores = selection.scores_for(config, source, lambda: self._sample(config, source, data))
+        scores = selection.scores_for(
+            config, source, lambda: self._sample(config, source, data), wait=wait
+        )
         settled = resolve.resolve(config, source, scores)
         fingerprints = {"source": source.fingerprint, "data": data.fingerprint}
         if scores:

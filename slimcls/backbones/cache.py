@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from slimcls.errors import UserError
+from slimcls.errors import Busy, UserError
 
 
 def cache_dir() -> Path:
@@ -23,7 +23,7 @@ def cache_dir() -> Path:
     return Path(platformdirs.user_cache_dir("slimcls"))
 
 
-def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
+def build_once(folder: Path, build: Callable[[Path], None], *, wait: bool = True) -> Path:
     """Return ``folder``, filled by ``build`` if it is not there yet.
 
     ``build`` writes into an empty folder beside it, which is renamed when it is complete: a
@@ -31,16 +31,19 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> Path:
 
     Raises:
         UserError: the cache cannot be written (no permission, disk full).
+        Busy: without ``wait``, another process is building it.
     """
     if folder.is_dir():
         return folder
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with FileLock(f"{folder}.lock", timeout=-1 if wait else 0):
             if not folder.is_dir():
                 _build(folder, build)
+    except Timeout:
+        raise Busy(f"{folder}: another process is making it") from None
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(

@@ -66,7 +66,8 @@ def attempt(run: RunConfig, runner: Runner, *, retry: bool = False) -> Ended:
     folder = None
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            folder = shared().place(run).folder
+            # While another process scores the layers for this run there are other cells to do.
+            folder = shared().place(run, wait=False).folder
             if found := _settled(folder, retry):
                 return Ended("failed", folder, found.error, found.diverged)
             _forget_peak()

@@ -38,7 +38,9 @@ def measures(config: RunConfig) -> bool:
     return by_text and config.keep != "all" and config.scores is None
 
 
-def scores_for(config: RunConfig, source: Source, sample: Callable[[], Sample]) -> Scores | None:
+def scores_for(
+    config: RunConfig, source: Source, sample: Callable[[], Sample], *, wait: bool = True
+) -> Scores | None:
     """The scores that choose a run's layers; None where none are needed.
 
     They are those of ``--scores``, or measured on the run's own training texts and kept in the
@@ -49,9 +51,11 @@ def scores_for(config: RunConfig, source: Source, sample: Callable[[], Sample]) 
         config: Settings of the run.
         source: Its model.
         sample: Gives its :func:`training_sample` where one is needed.
+        wait: For another process that is measuring the same.
 
     Raises:
         UserError: scores of another model, revision or criterion; what measuring can raise.
+        Busy: without ``wait``, another process is measuring them.
     """
     if config.keep == "all":
         return None
@@ -64,7 +68,7 @@ def scores_for(config: RunConfig, source: Source, sample: Callable[[], Sample]) 
         return None
     texts = sample()
     folder = measured_in(config, source, texts)
-    build_once(folder, lambda target: _measure(config, source, texts, target))
+    build_once(folder, lambda target: _measure(config, source, texts, target), wait=wait)
     return layer_scores.read(folder / layer_scores.NAME)
 
 

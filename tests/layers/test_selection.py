@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 from scored import model, source
 
 from slimcls import importance
@@ -17,6 +18,7 @@ from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
 from slimcls.errors import UserError
+from slimcls.grids.attempts import Ended, attempt
 from slimcls.inputs import draw_items
 from slimcls.layers import layer_scores, scoring, selection
 from slimcls.layers.calibration import Sample, Texts, encode
@@ -230,6 +232,20 @@ def test_runs_of_one_process_draw_their_texts_once(toy: Path, tmp_path: Path, mo
                 config = settings(toy, tmp_path, select=select, seed=seed, lr=rate)
                 assert shared.chooses_later(config)
     assert drawn == [("bi", 0), ("bi", 1), ("greedy-loss", 0), ("greedy-loss", 1)]
+
+
+def test_a_grid_goes_on_while_another_process_scores_the_layers_of_a_cell(
+    toy: Path, tmp_path: Path, monkeypatch: Any
+):
+    monkeypatch.setenv("SLIMCLS_CACHE", str(tmp_path / "cache"))
+    config = settings(toy, tmp_path / "runs", select="bi")
+    shared = Shared()
+    sample = selection.training_sample(config, shared.source(config), shared.tables(config))
+    folder = selection.measured_in(config, shared.source(config), sample)
+    folder.parent.mkdir(parents=True)
+    with FileLock(f"{folder}.lock"):
+        assert attempt(config, pytest.fail) == Ended("busy")
+    assert attempt(config, train).status == "done"
 
 
 def test_nothing_is_measured_where_nothing_chooses_by_scores(toy: Path, tmp_path: Path):
