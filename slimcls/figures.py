@@ -201,10 +201,10 @@ def selections(table: pd.DataFrame) -> Figure:
     tasks = list(dict.fromkeys(table.task))
     rows = max(table.groupby("task").size())
     figure, panels = new_panels(len(tasks), height=1.2 + 0.26 * rows)
-    several = [name for name in ("family", "keep") if table[name].nunique() > 1]
     before = {"family": "", "keep": "keep "}
     for axes, task in zip(panels, tasks, strict=True):
         here = table[table.task == task].iloc[::-1]
+        several = [name for name in before if here[name].nunique() > 1]
         names = [
             ", ".join([*(f"{before[name]}{row[name]}" for name in several), row["rule"]])
             for row in here.to_dict("records")
