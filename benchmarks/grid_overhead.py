@@ -35,7 +35,8 @@ SETTINGS = {
 def empty_run(data: Path, folder: Path) -> Callable[[Any, Any], Any]:
     """A runner that writes what a real run found, under the settings that it is given."""
     from slimcls.config import RunConfig
-    from slimcls.runs import RunResult, write_result
+    from slimcls.runs.folder import write_result
+    from slimcls.runs.schema import RunResult
     from slimcls.train import train
 
     with contextlib.redirect_stderr(io.StringIO()):
@@ -63,7 +64,7 @@ def sides(folder: Path, count: int) -> dict[str, Callable[[], Took]]:
     """The three sides over ``count`` cells that differ in their seed."""
     from slimcls import grid
     from slimcls.grids import attempts, definition
-    from slimcls.shared import Shared
+    from slimcls.session.shared import Shared
 
     data, path, out = folder / "twenty.csv", folder / "g.yaml", folder / "out"
     write_rows(data)

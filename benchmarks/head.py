@@ -84,8 +84,9 @@ def run(settings: dict[str, Any], out: Path, cache: Path) -> Took:
     """One run in silence, with the features of ``cache``."""
     import pandas as pd
 
-    from slimcls import RunConfig, features
+    from slimcls import RunConfig
     from slimcls.train import train
+    from slimcls.training import features
 
     losses: list[float] = []
     with (
@@ -103,7 +104,7 @@ def run(settings: dict[str, Any], out: Path, cache: Path) -> Took:
 @contextlib.contextmanager
 def noted(losses: list[float]) -> Iterator[None]:
     """Inside, the loss of every training step is added to ``losses``."""
-    from slimcls.learner import Learner
+    from slimcls.training.learner import Learner
 
     step = Learner.training_step
 

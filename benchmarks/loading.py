@@ -1,4 +1,4 @@
-"""What reading many finished runs takes: ``slimcls.results.load`` beside pandas, file by file.
+"""What reading many finished runs takes: ``slimcls.runs.results.load`` beside pandas, file by file.
 
 One tiny run is made and its result written again under other seeds, a directory each. One side is
 ``load`` of the folder (which also finds the files, checks their schema and drops copies), the other
@@ -30,7 +30,8 @@ FILES = {"small": 100, "full": 3000}
 def make_runs(folder: Path, count: int) -> Path:
     """A folder of ``count`` run directories with a result each."""
     from slimcls.config import RunConfig
-    from slimcls.runs import RunResult, write_result
+    from slimcls.runs.folder import write_result
+    from slimcls.runs.schema import RunResult
     from slimcls.train import train
 
     data, out = folder / "twenty.csv", folder / "runs"
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     """Measure both sides."""
     options = harness.parser("loading", __doc__).parse_args(argv)
     count = FILES[options.size]
-    from slimcls.results import load
+    from slimcls.runs.results import load
 
     with workload.run_folder() as folder:
         out = make_runs(folder, count)
@@ -88,7 +89,7 @@ def _values(frame: pd.DataFrame, name: str) -> list[Any]:
     """A column without the differences that are meant: how a null is held, a word in its place."""
     import pandas as pd
 
-    from slimcls.results import NULLS
+    from slimcls.runs.results import NULLS
 
     values = [list(v) if hasattr(v, "__len__") and name == "layers" else v for v in frame[name]]
     return [NULLS.get(name) if not isinstance(v, list) and pd.isna(v) else v for v in values]

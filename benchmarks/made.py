@@ -81,11 +81,11 @@ class Made:
         return [place % CLASSES for place in range(len(self.whole))]
 
     def work(self, model: Any, folder: Path, *, validation: int | None = None) -> Any:
-        """What :func:`slimcls.fitting.fit` takes."""
+        """What :func:`slimcls.training.loop.fit` takes."""
+        from slimcls.classifier.modes import make_mode
         from slimcls.data.batches import Items
-        from slimcls.fitting import Work
-        from slimcls.modes import make_mode
-        from slimcls.runs import Log
+        from slimcls.log import Log
+        from slimcls.training.loop import Work
 
         mode = make_mode(self.mode, None, [])
         rest = [ids[len(self.prefix) :] for ids in self.whole]

@@ -55,24 +55,24 @@ def _open(data_dir: str | None, wanted: dict[str, Any]) -> tuple[Any, dict[str, 
     from slimcls.backbones import sources
     from slimcls.backbones.tokenizers import open_tokenizer
     from slimcls.backbones.truncate import depth_of, open_cut, read_config
-    from slimcls.layers import calibration
+    from slimcls.layers import samples
 
     source = sources.find(MODEL)
     tokenizer = open_tokenizer(source)
-    texts = calibration.read(TEXT, data_dir=Path(data_dir) if data_dir else None)
-    samples = {
-        name: calibration.encode(texts.drawn(count), tokenizer, max_text_tokens=tokens)
+    texts = samples.read(TEXT, data_dir=Path(data_dir) if data_dir else None)
+    found = {
+        name: samples.encode(texts.drawn(count), tokenizer, max_text_tokens=tokens)
         for name, (count, tokens) in wanted.items()
     }
-    return open_cut(source, range(depth_of(read_config(source))), head="lm"), samples
+    return open_cut(source, range(depth_of(read_config(source))), head="lm"), found
 
 
 def profiles_row(model: Any, sample: Any, repetitions: int) -> Row:
     """Three profiles in one pass, against the pass alone."""
     import torch
 
-    from slimcls.importance import profiles
     from slimcls.layers.activations import run_blocks
+    from slimcls.layers.criteria import profiles
 
     batches = list(sample.batches())
 
@@ -96,7 +96,7 @@ def profiles_row(model: Any, sample: Any, repetitions: int) -> Row:
 
 
 def _scores(model: Any, sample: Any) -> tuple[float, ...]:
-    from slimcls.importance import profiles
+    from slimcls.layers.criteria import profiles
 
     scores = profiles(model, sample, ["bi"])["bi"].scores
     assert scores is not None

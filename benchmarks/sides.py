@@ -67,8 +67,8 @@ def watched(trail: Trail) -> Iterator[dict[str, float]]:
     slimcls keeps the best weights on disk and takes them from there when training is over; the
     Trainer is told to save nothing.
     """
-    from slimcls import checkpoints, fitting
-    from slimcls.learner import Learner
+    from slimcls.training import checkpoints, loop
+    from slimcls.training.learner import Learner
 
     step, spent = Learner.training_step, {"files": 0.0}
 
@@ -89,7 +89,7 @@ def watched(trail: Trail) -> Iterator[dict[str, float]]:
 
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(Learner, "training_step", noted))
-        for module, name in ((checkpoints, "save_trained"), (fitting, "load_trained")):
+        for module, name in ((checkpoints, "save_trained"), (loop, "load_trained")):
             replaced = timed(getattr(module, name))
             stack.enter_context(mock.patch.object(module, name, replaced))
         yield spent
@@ -97,7 +97,7 @@ def watched(trail: Trail) -> Iterator[dict[str, float]]:
 
 def slimcls_side(load: Any) -> Took:
     """One training by slimcls, its best weights' files left out; the outcome is its trail."""
-    from slimcls.fitting import fit
+    from slimcls.training.loop import fit
 
     model, trail = workload.without_dropout(load.model()), Trail()
     _forget_peak()

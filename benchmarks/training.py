@@ -2,7 +2,7 @@
 
 Both sides fine-tune the same cut model on the same rows in the same order, with AdamW, a linear
 schedule, clipping and the same peak learning rate, in one process. slimcls is its whole training
-path (slimcls.fitting.fit) but for the files of its best weights; the Trainer writes and logs
+path (slimcls.training.loop.fit) but for the files of its best weights; the Trainer writes and logs
 nothing either. The Trainer runs in two ways: as the text-classification example of transformers
 runs it (every text padded to 128 tokens, the Trainer's own settings), and at its best (each batch
 padded to its longest text, texts grouped by length, fused AdamW). In p-cls and lm it gets the whole

@@ -71,7 +71,7 @@ def train(load: Any) -> Trained:
     """One training by slimcls."""
     import time
 
-    from slimcls.fitting import fit
+    from slimcls.training.loop import fit
 
     model, trail = workload.without_dropout(load.model()), Trail()
     with workload.run_folder() as folder, watched(trail) as spent, counted() as memory:

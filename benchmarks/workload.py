@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from slimcls.backbones.sources import Source
     from slimcls.config import RunConfig
     from slimcls.data.tables import Tables
-    from slimcls.fitting import Work
-    from slimcls.inputs import Inputs
+    from slimcls.session.inputs import Inputs
+    from slimcls.training.loop import Work
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Workload:
     @property
     def prefix(self) -> list[int]:
         """Token ids that a run with these settings computes once a step; empty for none."""
-        from slimcls.classifier import shared_prefix
+        from slimcls.classifier.classifier import shared_prefix
 
         shared = self.config.share_prefix and self.inputs.mode.shares_prefix
         return shared_prefix(self.inputs.encoder) if shared else []
@@ -76,10 +76,10 @@ class Workload:
         return [ids[0] for ids in self.inputs.mode.word_ids]
 
     def work(self, model: Any, folder: Path, *, validation: int | None = None) -> Work:
-        """What :func:`slimcls.fitting.fit` takes; ``validation`` keeps the first items only."""
+        """What :func:`slimcls.training.loop.fit` takes; ``validation`` keeps the first items."""
         from slimcls.data.batches import Items
-        from slimcls.fitting import Work
-        from slimcls.runs import Log
+        from slimcls.log import Log
+        from slimcls.training.loop import Work
 
         inputs, prefix = self.inputs, self.prefix
         held_out = inputs.splits.validation[:validation]
@@ -108,9 +108,9 @@ def prepare(data_dir: str | None = None, **settings: Any) -> Workload:
     from slimcls.backbones.tokenizers import open_tokenizer
     from slimcls.config import RunConfig
     from slimcls.data import catalog, tables
-    from slimcls.inputs import make_inputs
-    from slimcls.resolve import resolve
-    from slimcls.runs import Log
+    from slimcls.log import Log
+    from slimcls.session.inputs import make_inputs
+    from slimcls.session.settle import resolve
 
     plain: dict[str, Any] = {"dataset": "trec", "model": "smollm2-135m", "mode": "cls"}
     config = RunConfig(**(plain | settings), data_dir=data_dir)

@@ -40,7 +40,7 @@ def search() -> str:
 
 def reference() -> str:
     """Test accuracy at the default learning rates, over seeds."""
-    from slimcls.resolve import learning_rate
+    from slimcls.session.settle import learning_rate
 
     rows = [
         row

@@ -12,14 +12,14 @@ __version__ = "0.1.0"
 __all__ = ["RunConfig", "UserError", "__version__", "load"]
 
 if TYPE_CHECKING:
-    from slimcls.artefact import load
+    from slimcls.classifier.artefact import load
     from slimcls.config import RunConfig
     from slimcls.errors import UserError
 
 _HOME = {
     "RunConfig": "slimcls.config",
     "UserError": "slimcls.errors",
-    "load": "slimcls.artefact",
+    "load": "slimcls.classifier.artefact",
 }
 
 

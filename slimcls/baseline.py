@@ -15,11 +15,11 @@ from slimcls import cli
 from slimcls.backbones import sources
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
-from slimcls.shared import Shared
+from slimcls.session.shared import Shared
 from slimcls.train import train
 
 if TYPE_CHECKING:
-    from slimcls.runs import RunResult
+    from slimcls.runs.schema import RunResult
 
 #: Settings that decide which items a run has, and where it is written.
 ITEMS = (
@@ -108,7 +108,7 @@ def main(argv: list[str] | None = None) -> int:
     if any(word.partition("=")[0] == "--grid" for word in words):
         return _of_grid(cli.parse(GridConfig, words, prog="slimcls.baseline"))
     results = baseline(cli.parse(BaselineConfig, words, prog="slimcls.baseline"))
-    from slimcls.summary import ranking
+    from slimcls.runs.summary import ranking
 
     print(ranking(results))
     return 0
@@ -134,7 +134,7 @@ def _of_grid(config: GridConfig) -> int:
         except UserError as error:
             failed += 1
             print(f"failed: {method}, {run.dataset}, seed {run.seed}: {error}", file=sys.stderr)
-    from slimcls.summary import ranking
+    from slimcls.runs.summary import ranking
 
     items: dict[object, list[RunResult]] = {}
     for result in results:

@@ -6,18 +6,21 @@ import re
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from slimcls import importance
+from slimcls.devices import Accelerator
 from slimcls.errors import UserError
+from slimcls.layers import criteria
 
 Mode = Literal["lm", "p-cls", "cls"]
 Shots = int | Literal["all"]
 Precision = Literal["auto", "32", "bf16", "16"]
-Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 
 #: Settings that say where or how to write, not what comes out: they are not part of a run's hash.
 NOT_HASHED = frozenset(
     {"out", "data_dir", "overwrite", "force", "logger", "checkpoint_seconds", "scores"}
 )
+
+#: Settings that make one cut of a model another.
+CUT_SETTINGS = frozenset({"keep", "layers", "select", "scores"})
 
 
 @dataclass(kw_only=True)
@@ -212,7 +215,7 @@ def _check_ranges(config: RunConfig) -> None:
 
 
 def _check_cut(config: RunConfig) -> None:
-    needs_text = importance.find(config.select).needs_text
+    needs_text = criteria.find(config.select).needs_text
     if config.scores is not None and not needs_text:
         raise UserError(
             f"--scores: --select {config.select} needs none; name the criterion the file is of, or "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Literal
 
-from slimcls.config import Accelerator
 from slimcls.errors import UserError
+
+#: A device, as Lightning names it.
+Accelerator = Literal["auto", "cpu", "gpu", "mps"]
 
 
 def accelerator_for(wanted: Accelerator) -> Accelerator:
@@ -14,6 +16,8 @@ def accelerator_for(wanted: Accelerator) -> Accelerator:
     Raises:
         UserError: the machine has none of that kind.
     """
+    import torch
+
     if wanted in ("auto", "gpu") and torch.cuda.is_available():
         return "gpu"
     if wanted in ("auto", "mps") and torch.backends.mps.is_available():

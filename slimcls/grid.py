@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from slimcls import cli
 from slimcls.errors import UserError
-from slimcls.grids import choices, definition
+from slimcls.grids import definition
+from slimcls.runs import choices
 
 if TYPE_CHECKING:
     from slimcls.config import RunConfig
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from slimcls.grids.cells import Cell, Grid
     from slimcls.grids.engines import Engine
     from slimcls.grids.ledger import Ledger
-    from slimcls.shared import Shared
+    from slimcls.session.shared import Shared
 
 #: Seconds between two looks at cells that other processes work on.
 PAUSE = 1.0
@@ -178,8 +179,8 @@ def _round(ledger: Ledger, ends: Iterable[tuple[Cell, Ended]], shown: Board) -> 
 
 def _check_folder(out: Path) -> None:
     """Refuse what is no folder, or one whose results are not read here. Raises UserError."""
-    from slimcls.results import version_of
-    from slimcls.schema import RESULT, SCHEMA_VERSION
+    from slimcls.runs.results import version_of
+    from slimcls.runs.schema import RESULT, SCHEMA_VERSION
 
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; give a folder")

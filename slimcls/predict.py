@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command: results go to a file, or to the terminal for a single text."""
     words = sys.argv[1:] if argv is None else argv
     config = cli.parse(PredictConfig, words, prog="slimcls.predict", positional=("run", "input"))
-    from slimcls.artefact import load, read_description
+    from slimcls.classifier.artefact import load, read_description
 
     read_description(Path(config.run))
     paths = _paths(config)
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         for label, probability in prediction.probabilities.items():
             print(f"  {probability:.3f}  {label}")
         return 0
-    from slimcls.predict_files import classify_file
+    from slimcls.classifier.text_files import classify_file
 
     rows, bad = classify_file(
         classifier,

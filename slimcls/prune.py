@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimcls import cli
+from slimcls.devices import exact_device
 from slimcls.pruning import earlier, inputs, subjects
 from slimcls.pruning.settings import PruneConfig
 
@@ -41,7 +42,7 @@ def prune(config: PruneConfig) -> Pruned:
         scores=scores.fingerprint if scores and text else "",
         text=text,
     )
-    check_memory(source, layers, inputs.device_of(config), config.force)
+    check_memory(source, layers, exact_device(config.accelerator), config.force)
     model = folder.open_pruned(source, layers)
     if config.heal:
         assert parts is not None
@@ -70,7 +71,7 @@ def _healed(
     from slimcls.pruning import evaluation
     from slimcls.pruning.healing import BATCH, Healing, heal
 
-    dtype, device = model.dtype, inputs.device_of(config)
+    dtype, device = model.dtype, exact_device(config.accelerator)
     held_out = inputs.sample_of(config, parts.held_out.drawn(config.held_out, config.seed), source)
     texts = parts.healing.drawn(config.heal * BATCH, config.seed)
     sample = inputs.sample_of(config, texts, source)
@@ -116,7 +117,7 @@ def evaluate(config: PruneConfig) -> pd.DataFrame:
     labelled = inputs.labelled_items(config, source) if config.dataset else None
     about = [source.fingerprint, *earlier.what_decides(config, held_out, labelled)]
     known, keep_known = earlier.figures(config, about)
-    model = open_whole(source, inputs.device_of(config), config.force)
+    model = open_whole(source, exact_device(config.accelerator), config.force)
     if config.parts:
         cuts = evaluation.by_part(model)
     else:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimcls import cli, importance
-from slimcls.config import Accelerator
+from slimcls import cli
+from slimcls.devices import Accelerator, exact_device
 from slimcls.errors import UserError
+from slimcls.layers import criteria
 
 if TYPE_CHECKING:
     from slimcls.backbones.sources import Source
-    from slimcls.layers.calibration import Sample, Texts
     from slimcls.layers.layer_scores import Scores
+    from slimcls.layers.samples import Sample, Texts
 
 
 @dataclass(kw_only=True)
@@ -69,7 +70,7 @@ class ScoreConfig:
     """Write over an output file that is there."""
 
     def __post_init__(self) -> None:
-        criterion = importance.find(self.criterion, "--criterion")
+        criterion = criteria.find(self.criterion, "--criterion")
         least = {"samples": 1, "keep": 1, "max_text_tokens": 2, "batch_size": 1, "seed": 0}
         for name, bound in least.items():
             value = getattr(self, name)
@@ -95,11 +96,10 @@ def score(config: ScoreConfig) -> Scores:
     """
     from slimcls.backbones import sources
 
-    criterion = importance.find(config.criterion, "--criterion")
+    criterion = criteria.find(config.criterion, "--criterion")
     sources.check_name(config.model, config.revision)
     texts = _texts(config) if criterion.needs_text else None
     source = sources.find(config.model, config.revision, lambda folder: _check(folder, config))
-    from slimcls import devices
     from slimcls.layers import scoring
 
     return scoring.measure(
@@ -108,18 +108,18 @@ def score(config: ScoreConfig) -> Scores:
         _sample(config, texts, source) if texts else None,
         keep=config.keep if criterion.each_depth else 1,
         seed=config.seed,
-        device=devices.exact_device(config.accelerator),
+        device=exact_device(config.accelerator),
         force=config.force,
     )
 
 
 def _texts(config: ScoreConfig) -> Texts:
-    from slimcls.layers import calibration
+    from slimcls.layers import samples
 
     assert config.text is not None
     folder = Path(config.data_dir) if config.data_dir else None
-    found = calibration.read(config.text, data_dir=folder, text_column=config.text_column)
-    count = config.samples or importance.find(config.criterion).samples
+    found = samples.read(config.text, data_dir=folder, text_column=config.text_column)
+    count = config.samples or criteria.find(config.criterion).samples
     return found.drawn(count, config.seed)
 
 
@@ -133,7 +133,7 @@ def _check(folder: Path, config: ScoreConfig) -> None:
 
 def _sample(config: ScoreConfig, texts: Texts, source: Source) -> Sample:
     from slimcls.backbones.tokenizers import open_tokenizer
-    from slimcls.layers.calibration import encode
+    from slimcls.layers.samples import encode
 
     return encode(
         texts,

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from slimcls import cli
 from slimcls.config import RunConfig
-from slimcls.shared import Shared
+from slimcls.session.shared import Shared
 
 if TYPE_CHECKING:
-    from slimcls.runs import RunResult
+    from slimcls.runs.schema import RunResult
 
 
 def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
@@ -22,26 +22,27 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
     caller got wrong and :class:`slimcls.errors.Interrupted` after Ctrl-C or SIGTERM.
     """
     place = (shared or Shared()).place(config)
-    from slimcls import runs, session
+    from slimcls import runs
+    from slimcls.session import work
 
     config, folder = place.config, place.folder
     if finished := (None if config.overwrite else runs.read_result(folder)):
         print(f"finished before; --overwrite starts again: {folder}", file=sys.stderr)
         return finished
-    work = session.Session(config, place.source, place.data, folder, place.scores, shared)
+    session = work.Session(config, place.source, place.data, folder, place.scores, shared)
     if runs.is_helper_process(config):
-        return work.run()
+        return session.run()
     with runs.locked(folder):
         if config.overwrite:
             runs.clear(folder)
-        return runs.read_result(folder) or work.run()
+        return runs.read_result(folder) or session.run()
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command: print what came out as a table. Returns the exit code."""
     config = cli.parse(RunConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.train")
     result = train(config)
-    from slimcls.summary import summary
+    from slimcls.runs.summary import summary
 
     print(summary(result))
     return 0

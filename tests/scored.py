@@ -12,7 +12,7 @@ import torch
 from slimcls.backbones import sources
 from slimcls.backbones.families import base_of, blocks_of, final_norm_of
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
-from slimcls.layers.calibration import Sample
+from slimcls.layers.samples import Sample
 
 FAMILIES = ("tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox")
 

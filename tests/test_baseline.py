@@ -32,9 +32,9 @@ from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
 from slimcls.data.splits import Example, Splits
 from slimcls.errors import UserError
-from slimcls.inputs import draw_items
-from slimcls.runs import RunResult
-from slimcls.summary import summary
+from slimcls.runs.schema import RunResult
+from slimcls.runs.summary import summary
+from slimcls.session.inputs import draw_items
 from slimcls.train import train
 
 FAST: dict[str, Any] = {

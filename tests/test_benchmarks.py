@@ -291,7 +291,9 @@ def test_a_shared_prefix_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch):
     assert row.figures[1].value == pytest.approx(
         6 * 2 * block * (200 + 16 * 16) / row.sides[shared_prefix.SHARED][0] / 1e9
     )
-    monkeypatch.setattr("slimcls.prefix.Together.places", lambda self: torch.arange(456)[None])
+    monkeypatch.setattr(
+        "slimcls.classifier.prefix.Together.places", lambda self: torch.arange(456)[None]
+    )
     with pytest.raises(Different, match="losses"):
         shared_prefix.measure("made", "gpt2", SMALL, "small", repetitions=1)
 

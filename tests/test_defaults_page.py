@@ -7,8 +7,9 @@ from types import ModuleType
 
 from conftest import ROOT
 
-from slimcls.resolve import LEARNING_RATES
-from slimcls.runs import read_result, run_name
+from slimcls.runs.folder import run_name
+from slimcls.runs.results import read_result
+from slimcls.session.settle import LEARNING_RATES
 
 PAGE = ROOT / "docs" / "defaults.md"
 

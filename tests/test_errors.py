@@ -334,7 +334,7 @@ def test_disk_full_while_saving(
 
 
 def test_two_processes_one_run(toy: Path, tmp_path: Path) -> None:
-    from slimcls.runs import locked
+    from slimcls.runs.folder import locked
 
     folder = tmp_path / "run"
     program = f"from slimcls.runs import locked\nfrom pathlib import Path\nwith locked(Path({str(folder)!r})):\n    pass"  # noqa: E501
@@ -350,7 +350,7 @@ def test_two_processes_one_run(toy: Path, tmp_path: Path) -> None:
 def test_result_of_another_schema_version(tmp_path: Path) -> None:
     import pandas as pd
 
-    from slimcls.runs import read_result
+    from slimcls.runs.results import read_result
 
     assert read_result(tmp_path) is None
     pd.DataFrame([{"schema_version": 99}]).to_parquet(tmp_path / "result.parquet")

@@ -12,8 +12,9 @@ import pytest
 from conftest import Command, made_up_rows
 
 import slimcls
-from slimcls import cli, predict_files
-from slimcls.classifier import Classifier, Prediction
+from slimcls import cli
+from slimcls.classifier import text_files
+from slimcls.classifier.classifier import Classifier, Prediction
 from slimcls.config import RunConfig
 from slimcls.predict import main
 from slimcls.train import train
@@ -124,7 +125,7 @@ def test_files_keep_their_order_and_columns(
     run: Path, tmp_path: Path, expected: dict[str, Prediction], suffix: str, chunk: int,
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(predict_files, "CHUNK", chunk)
+    monkeypatch.setattr(text_files, "CHUNK", chunk)
     rows = [{"id": f"n{place}", "text": text} for place, text in enumerate(TEXTS)]
     source = written(tmp_path / f"some{suffix}", rows)
     assert main([str(run), str(source)]) == 0
@@ -148,9 +149,9 @@ def test_a_file_streams_in_chunks(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No more rows are read than are about to be classified."""
-    monkeypatch.setattr(predict_files, "CHUNK", 4)
+    monkeypatch.setattr(text_files, "CHUNK", 4)
     read: list[int] = []
-    texts_of, classify = predict_files._text_of, Classifier.predict
+    texts_of, classify = text_files._text_of, Classifier.predict
     ahead: list[int] = []
 
     def predict(self, texts, *more):
@@ -158,7 +159,7 @@ def test_a_file_streams_in_chunks(
         return classify(self, texts, *more)
 
     monkeypatch.setattr(
-        predict_files, "_text_of", lambda *words: read.append(words[0]) or texts_of(*words)
+        text_files, "_text_of", lambda *words: read.append(words[0]) or texts_of(*words)
     )
     monkeypatch.setattr(Classifier, "predict", predict)
     for suffix in (".txt", ".csv", ".tsv", ".jsonl", ".parquet"):

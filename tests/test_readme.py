@@ -188,14 +188,6 @@ def test_another_command_is_one_that_exists(words):
         assert " ".join(words) in PREPARE
 
 
-def test_the_file_map_is_the_tree():
-    listed = re.findall(r"^\| `(slimcls/\S+\.py)` \| (.+) \|$", README, re.MULTILINE)
-    tree = {path.relative_to(ROOT).as_posix() for path in (ROOT / "slimcls").rglob("*.py")}
-    assert {name for name, _ in listed} == {n for n in tree if not n.endswith("__init__.py")}
-    assert len(listed) == len({name for name, _ in listed})
-    assert all(sentence.strip().endswith(".") for _, sentence in listed)
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))

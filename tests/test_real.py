@@ -14,7 +14,7 @@ from slimcls.backbones import sources
 from slimcls.backbones.families import blocks_of
 from slimcls.backbones.truncate import open_cut
 from slimcls.config import RunConfig
-from slimcls.runs import RunResult
+from slimcls.runs.schema import RunResult
 from slimcls.train import train
 
 pytestmark = pytest.mark.slow

@@ -14,8 +14,8 @@ from pruning.texts import damaged
 from scored import FAMILIES, model, source
 
 from slimcls.errors import UserError
-from slimcls.importance import CRITERIA
 from slimcls.layers import layer_scores, score_report
+from slimcls.layers.criteria import CRITERIA
 from slimcls.score import ScoreConfig, main, score
 
 
@@ -157,12 +157,10 @@ def test_scores_are_of_the_whole_model(toy: Path):
     config = ScoreConfig(model="tiny-neox", text=str(toy), samples=5, max_text_tokens=20)
     found = score(config)
     from slimcls.backbones.tokenizers import open_tokenizer
-    from slimcls.layers import calibration
+    from slimcls.layers import samples
 
-    texts = calibration.read(str(toy)).drawn(5)
-    texts_as_ids = calibration.encode(
-        texts, open_tokenizer(source("tiny-neox")), max_text_tokens=20
-    )
+    texts = samples.read(str(toy)).drawn(5)
+    texts_as_ids = samples.encode(texts, open_tokenizer(source("tiny-neox")), max_text_tokens=20)
     expected = CRITERIA["bi"].measure(model("tiny-neox"), texts_as_ids)
     assert found.scores == list(expected.scores)
     assert found.text_fingerprint == texts_as_ids.fingerprint

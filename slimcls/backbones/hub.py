@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import socket
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from slimcls.backbones.layout import TOKENIZER_FILES, has_tokenizer, weight_files
 from slimcls.errors import UserError
-
-#: Seconds in which the hub must answer a knock before it counts as out of reach.
-PATIENCE = 2.0
+from slimcls.storage.network import endpoint, out_of_reach
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -63,45 +55,6 @@ def fetch(repo: str, revision: str | None, check: Check) -> Fetched:
         check(cached.folder)
         return cached
     return _translated(repo, revision, check)
-
-
-def endpoint() -> str:
-    """Address of the hub."""
-    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
-
-
-def out_of_reach() -> str:
-    """Why the hub cannot be asked, in words; empty if it can."""
-    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
-        if os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE"):
-            return f"{name} is set"
-    return "" if _answers(endpoint()) else f"{endpoint()} does not answer"
-
-
-@lru_cache(maxsize=8)
-def _answers(url: str) -> bool:
-    """Whether something listens at ``url``, or at the proxy that leads there."""
-    parts = urlsplit(url)
-    proxy = getproxies().get(parts.scheme)
-    if proxy and not proxy_bypass(parts.hostname or ""):
-        parts = urlsplit(proxy if "//" in proxy else f"//{proxy}", scheme="http")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    answers: list[bool] = []
-    # A thread, because a name that cannot be resolved blocks for longer than a socket may.
-    knock = threading.Thread(
-        target=lambda: answers.append(_listens(parts.hostname or "", port)), daemon=True
-    )
-    knock.start()
-    knock.join(PATIENCE)
-    return answers == [True]
-
-
-def _listens(host: str, port: int) -> bool:
-    try:
-        with socket.create_connection((host, port), timeout=PATIENCE):
-            return True
-    except OSError:
-        return False
 
 
 def whole_copy(repo: str, revision: str | None) -> Fetched | None:

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from slimcls.backbones.cache import cache_dir, content_hash
 from slimcls.backbones.families import check_architecture
 from slimcls.backbones.layout import TOKENIZER_FILES, read_json, weight_files
 from slimcls.errors import UserError
+from slimcls.storage.cache import content_hash
 
-__all__ = ["KNOWN", "Source", "cache_dir", "check_name", "find", "look"]
+__all__ = ["KNOWN", "Source", "check_name", "find", "look"]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from slimcls.backbones.cache import build_once, cache_dir
 from slimcls.backbones.quiet import no_bars
+from slimcls.storage.cache import build_once, cache_dir
 
 VOCABULARY, CONTEXT, BLOCKS, HIDDEN, HEADS = 1024, 512, 6, 32, 4
 

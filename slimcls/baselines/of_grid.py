@@ -9,7 +9,7 @@ from slimcls.config import RunConfig
 from slimcls.grids.cells import Grid
 from slimcls.grids.forecast import forecast
 from slimcls.grids.ledger import Ledger
-from slimcls.shared import Shared
+from slimcls.session.shared import Shared
 
 
 def finished_cuts(grid: Grid, shared: Shared) -> list[list[RunConfig]]:

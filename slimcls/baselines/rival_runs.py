@@ -10,20 +10,23 @@ from typing import Any
 
 import yaml
 
-from slimcls import measure, runs
+from slimcls import runs
 from slimcls.backbones import sizes
 from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
 from slimcls.baselines.rivals import METHODS, Embeddings, Rival, Vectoriser
+from slimcls.classifier.accuracy import Metrics, metrics
 from slimcls.config import RunConfig
 from slimcls.data.prompts import TextEncoder
 from slimcls.data.splits import Example, Splits
 from slimcls.data.tables import Tables
-from slimcls.fitting import Fitted
-from slimcls.inputs import draw_items
-from slimcls.measure import Figures
-from slimcls.runs import Log, Outcome, RunResult
+from slimcls.log import Log
+from slimcls.runs.schema import Outcome, RunResult
+from slimcls.session import outcome
+from slimcls.session.inputs import draw_items
+from slimcls.storage.files import write_text
+from slimcls.training.loop import Fitted
 
 NAN = float("nan")
 
@@ -73,22 +76,22 @@ def run(
     rival, fitted = _fit(method, base, splits, data.spec.labels, log)
     test = _figures(rival, splits.test, data.spec.labels)
     texts = [example.text for example in splits.test]
-    outcome = Outcome(
+    found = Outcome(
         method=method,
-        **measure.about(folder.name, "cpu"),
-        **measure.origin(data, source),
+        **outcome.about(folder.name, "cpu"),
+        **outcome.origin(data, source),
         **(base.columns() if base else NO_MODEL),
         params_trained=rival.coefficients,
         texts_cut=_texts_cut(base, splits),
-        **measure.items(splits, prompted=False),
-        **measure.scores(splits, fitted, test),
+        **outcome.items(splits, prompted=False),
+        **outcome.scores(splits, fitted, test),
         model_mb=rival.megabytes,
         latency_ms=rival.latency(texts),
-        **measure.cost(fitted, time.perf_counter() - started, "cpu"),
+        **outcome.cost(fitted, time.perf_counter() - started, "cpu"),
     )
-    result = RunResult(config, outcome, folder)
+    result = RunResult(config, found, folder)
     tokens = rival.vectoriser.tokens(texts)
-    measure.write_predictions(folder, splits.test, rival.scores(texts), data.spec.labels, tokens)
+    outcome.write_predictions(folder, splits.test, rival.scores(texts), data.spec.labels, tokens)
     runs.write_result(result)
     return result
 
@@ -98,7 +101,7 @@ def _log(config: RunConfig, method: str, folder: Path) -> Log:
     log.say(f"run directory: {folder}")
     log.keep(folder / "log.txt")
     settings = dataclasses.asdict(config) | {"method": method}
-    runs.write_text(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+    write_text(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
     return log
 
 
@@ -134,9 +137,9 @@ def _fit(
     return rival, fitted
 
 
-def _figures(rival: Rival, items: tuple[Example, ...], names: tuple[str, ...]) -> Figures:
+def _figures(rival: Rival, items: tuple[Example, ...], names: tuple[str, ...]) -> Metrics:
     scores = rival.scores([example.text for example in items])
-    return measure.figures(scores, [example.label for example in items], names)
+    return metrics(scores, [example.label for example in items], names)
 
 
 def _texts_cut(base: Base | None, splits: Splits) -> int:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +11,12 @@ from slimcls.data.files import Rows
 from slimcls.data.files import read as read_file
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
+from slimcls.storage.cache import cache_dir
+from slimcls.storage.files import replacing
 
 
 def folder(spec: DatasetSpec) -> Path:
     """Where the copies of a hub dataset's revision and configuration are."""
-    from slimcls.backbones.sources import cache_dir
-
     which = [spec.hub, spec.hub_revision or "main", spec.hub_config or "default"]
     which += [spec.text_column, spec.label_column]
     return cache_dir() / "datasets" / "--".join(re.sub(r"[^\w.]+", "-", str(w)) for w in which)
@@ -45,12 +43,8 @@ def write(spec: DatasetSpec, parts: dict[str, Rows]) -> None:
         table = pyarrow.table(rows.columns)
         table = table.replace_schema_metadata({"label_names": json.dumps(rows.label_names)})
         path = folder(spec) / f"{spec.splits[part]}.parquet"
-        unfinished = path.with_name(f"{path.name}.tmp-{os.getpid()}")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            pyarrow.parquet.write_table(table, unfinished)
-            unfinished.replace(path)
-        except OSError:
-            with suppress(OSError):
-                unfinished.unlink()
+            with replacing(path) as temporary:
+                pyarrow.parquet.write_table(table, temporary)
+        except UserError:
             return

@@ -11,6 +11,7 @@ from slimcls.data import copies
 from slimcls.data.files import Rows
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
+from slimcls.storage.network import out_of_reach
 
 #: The hub's own conversion of datasets that are scripts.
 CONVERTED = "refs/convert/parquet"
@@ -25,8 +26,6 @@ def read(spec: DatasetSpec) -> dict[str, Rows]:
         UserError: the hub cannot be reached and there is no copy, no such dataset, revision,
             configuration or split, or one whose terms have not been accepted.
     """
-    from slimcls.backbones.hub import out_of_reach
-
     pinned = bool(spec.hub_revision and _COMMIT.fullmatch(spec.hub_revision))
     if pinned and (copied := copies.read(spec)):
         return copied

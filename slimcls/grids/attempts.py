@@ -17,7 +17,7 @@ from typing import Literal
 
 from slimcls.config import RunConfig
 from slimcls.errors import Busy, Diverged, UserError
-from slimcls.shared import Shared
+from slimcls.session.shared import Shared
 
 #: Stands in the directory of a run that failed; a finished run has none.
 FAILED = "failed.json"
@@ -91,7 +91,7 @@ def _failed(folder: Path | None, failure: Failure) -> Ended:
 
 def record(folder: Path, failure: Failure) -> None:
     """Write down why a run failed. Raises UserError where that cannot be written."""
-    from slimcls.runs import write_text
+    from slimcls.storage.files import write_text
 
     write_text(folder / FAILED, json.dumps(dataclasses.asdict(failure), indent=1))
 
@@ -140,6 +140,6 @@ def _forget_peak() -> None:
 @cache
 def _keep_imports() -> None:
     """Take what is imported out of the search for garbage: most of its time, and none is there."""
-    import slimcls.train  # noqa: F401 - and all that a run imports
+    import slimcls.session.work  # noqa: F401 - and all that a run imports
 
     gc.freeze()

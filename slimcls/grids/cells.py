@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from slimcls.config import NOT_HASHED, RunConfig
+from slimcls.config import CUT_SETTINGS, NOT_HASHED, RunConfig
 from slimcls.errors import UserError
 
 #: Settings that do not tell runs apart (the content of layer scores does).
@@ -95,10 +95,6 @@ class Group:
         """Whether its runs have these settings."""
         run = self.cells[0].run
         return all(getattr(run, name) == value for name, value in settings.items())
-
-
-#: Settings that make one cut of a model another.
-CUT_SETTINGS = frozenset({"keep", "layers", "select", "scores"})
 
 
 def _alike(cells: Sequence[Cell], free: frozenset[str]) -> dict[str, list[Cell]]:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from slimcls import cli
-from slimcls.config import RunConfig
+from slimcls.config import CUT_SETTINGS, RunConfig
 from slimcls.errors import UserError
 from slimcls.grids.cells import (
-    CUT_SETTINGS,
     NO_AXES,
     By,
     Cell,

@@ -13,8 +13,8 @@ from slimcls.config import RunConfig, hashed
 from slimcls.errors import UserError
 
 if TYPE_CHECKING:
-    from slimcls.runs import RunResult
-    from slimcls.shared import Place, Shared
+    from slimcls.runs.schema import RunResult
+    from slimcls.session.shared import Place, Shared
 
 #: Settings that change neither a run's memory nor, by much, its time.
 FREE = frozenset(
@@ -65,7 +65,7 @@ class _Planner:
 
     def forecast(self, run: RunConfig) -> Forecast:
         from slimcls.backbones.truncate import depth_of, read_config
-        from slimcls.layers import selection
+        from slimcls.session import selection
 
         try:
             missing = self._what_is_missing(run)
@@ -135,7 +135,7 @@ class _Planner:
 
 def _planned(place: Place, run: RunConfig, shared: Shared) -> Forecast:
     """Parameters and memory of a run, and whether that fits this machine."""
-    from slimcls import plan
+    from slimcls.session import plan
 
     whole = bool(place.source.weights)
     tokens, rows = _read(place, shared) if whole else (0, None)
@@ -161,7 +161,7 @@ def _planned(place: Place, run: RunConfig, shared: Shared) -> Forecast:
 def _read(place: Place, shared: Shared) -> tuple[int, int]:
     """Tokens of the run's longest item, and how many different ones training reads."""
     from slimcls.backbones.tokenizers import open_tokenizer
-    from slimcls.runs import Log
+    from slimcls.log import Log
 
     tokenizer = open_tokenizer(place.source, never_empty=not place.config.uses_prompt)
     inputs = shared.inputs(place.config, place.data, tokenizer, Log(quiet=True))

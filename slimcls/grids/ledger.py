@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
-from slimcls.grids import attempts, choices
+from slimcls.grids import attempts
 from slimcls.grids.attempts import Ended, Failure
 from slimcls.grids.cells import Cell, Grid, Group
-from slimcls.grids.choices import Candidate, Choice
 from slimcls.grids.forecast import Forecast, seconds
-from slimcls.runs import RunResult, read_result
+from slimcls.runs import choices
+from slimcls.runs.choices import Candidate, Choice
+from slimcls.runs.results import read_result
+from slimcls.runs.schema import RunResult
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from slimcls.backbones.families import base_of, blocks_of
 from slimcls.data.batches import Batch
 from slimcls.errors import UserError
-from slimcls.layers.calibration import Sample
 from slimcls.layers.profiles import Tally
+from slimcls.layers.samples import Sample
 
 #: Told the number of a block and the residual stream (items, tokens, hidden) before and after it.
 Watcher = Callable[[int, Tensor, Tensor], None]

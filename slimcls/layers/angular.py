@@ -12,8 +12,8 @@ from torch import Tensor
 from slimcls.backbones.families import blocks_of
 from slimcls.data.batches import Batch
 from slimcls.layers.activations import at_last_token, check_finite, evaluating, run_blocks, watched
-from slimcls.layers.calibration import Sample
 from slimcls.layers.profiles import Findings, Tally, intervals, stability
+from slimcls.layers.samples import Sample
 
 
 @torch.inference_mode()

@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from slimcls.backbones.families import blocks_of
 from slimcls.layers.activations import check_finite, evaluating
-from slimcls.layers.calibration import Sample
 from slimcls.layers.losses import text_losses
 from slimcls.layers.profiles import Tally
+from slimcls.layers.samples import Sample
 
 
 def weight_times_gradient(model: Any, sample: Sample) -> Tally:

@@ -13,7 +13,6 @@ from tqdm import tqdm
 from slimcls.backbones.families import blocks_of
 from slimcls.data.batches import Batch
 from slimcls.layers.activations import check_finite, evaluating, run_blocks, watched
-from slimcls.layers.calibration import Sample
 from slimcls.layers.losses import Stand, losses_after, passes_through, standing_in, text_losses
 from slimcls.layers.profiles import (
     Array,
@@ -24,6 +23,7 @@ from slimcls.layers.profiles import (
     intervals,
     stability,
 )
+from slimcls.layers.samples import Sample
 
 
 class Greedy:

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from slimcls import importance
 from slimcls.errors import UserError
-from slimcls.runs import write_text
+from slimcls.layers import criteria
+from slimcls.storage.files import write_text
 
 NAME = "scores.json"
 
@@ -124,7 +124,7 @@ def read(path: Path) -> Scores:
 
 def _check_choices(scores: Scores) -> None:
     """ValueError where what stays cannot be: a cut by it would be another than it says."""
-    if scores.criterion not in importance.CRITERIA:
+    if scores.criterion not in criteria.CRITERIA:
         raise ValueError(f"unknown criterion {scores.criterion}")
     order: Any = scores.removal_order
     for keep, layers in scores.kept.items():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from slimcls import importance
+from slimcls.layers import criteria
 from slimcls.layers.layer_scores import Scores
-from slimcls.runs import replacing
+from slimcls.storage.files import replacing
 
 
 def table(scores: Scores) -> str:
@@ -88,7 +88,7 @@ def draw(scores: Scores, path: Path) -> None:
     axes.set_xticks(range(scores.depth), map(str, range(scores.depth)), fontsize=7)
     axes.margins(x=0.01)
     axes.set_xlabel("layer")
-    axes.set_ylabel(importance.find(scores.criterion).axis)
+    axes.set_ylabel(criteria.find(scores.criterion).axis)
     axes.set_title("\n".join(_title(scores)), loc="left", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     with replacing(path) as temporary:

@@ -14,10 +14,10 @@ from slimcls.backbones.selectors import check_keep
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
 from slimcls.errors import UserError
-from slimcls.importance import Criterion
-from slimcls.layers.calibration import Sample
+from slimcls.layers.criteria import Criterion
 from slimcls.layers.layer_scores import Scores
 from slimcls.layers.profiles import Findings, after_removals
+from slimcls.layers.samples import Sample
 
 
 def measure(

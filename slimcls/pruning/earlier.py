@@ -12,7 +12,7 @@ from slimcls.errors import UserError
 from slimcls.pruning.settings import PruneConfig
 
 if TYPE_CHECKING:
-    from slimcls.layers.calibration import Sample
+    from slimcls.layers.samples import Sample
     from slimcls.pruning.evaluation import Known, Labelled
 
 
@@ -38,7 +38,7 @@ def figures(config: PruneConfig, about: list[Any]) -> tuple[Known, Any]:
 
 def kept_file(path: Path, about: list[Any]) -> tuple[dict[str, Any], Callable[[], None]]:
     """What a file holds of an earlier start with the same settings, and what writes it."""
-    from slimcls.runs import write_text
+    from slimcls.storage.files import write_text
 
     kept: dict[str, Any] = {}
     if path.is_file():

@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from slimcls import importance
 from slimcls.backbones.families import blocks_of
-from slimcls.classifier import Classifier
-from slimcls.inputs import Inputs
+from slimcls.classifier.classifier import Classifier
+from slimcls.layers import criteria
 from slimcls.layers.activations import check_finite, evaluating
-from slimcls.layers.calibration import Sample
 from slimcls.layers.losses import text_losses
 from slimcls.layers.profiles import Tally, intervals
+from slimcls.layers.samples import Sample
 from slimcls.pruning.views import Part, only_layers, without_part
+from slimcls.session.inputs import Inputs
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def by_criterion(
 def _kept(
     model: Any, sample: Sample, name: str, fewest: int, seed: int
 ) -> dict[int, tuple[int, ...]]:
-    row, depth = importance.find(name, "--criteria"), len(blocks_of(model))
+    row, depth = criteria.find(name, "--criteria"), len(blocks_of(model))
     if row.pick is not None:
         return {keep: row.pick(depth, keep, seed) for keep in range(fewest, depth)}
     return row.measure(model, sample, fewest, seed).kept if fewest < depth else {}

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 
-from slimcls import __version__, model_folder
-from slimcls.backbones import sizes
+from slimcls import __version__
+from slimcls.backbones import saved, sizes
 from slimcls.backbones.quiet import silence
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
 from slimcls.pruning.settings import DESCRIPTION
+from slimcls.storage.files import replacing_folder
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ def write(model: Any, source: Source, about: Pruned, out: Path) -> None:
     with silence():
         tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
     text = json.dumps(dataclasses.asdict(about), indent=1, ensure_ascii=False)
-    with model_folder.replacing(out) as folder:
-        model_folder.save(model, tokenizer, folder)
+    with replacing_folder(out) as folder:
+        saved.save(model, tokenizer, folder)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
         (folder / "README.md").write_text(card(about), encoding="utf-8")
 

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from slimcls import tuning
 from slimcls.data.batches import Batch, TrainingBatches, collate
 from slimcls.errors import Interrupted
-from slimcls.layers.calibration import Sample
 from slimcls.layers.losses import text_losses
-from slimcls.learner import schedule, trained_state
-from slimcls.runs import replacing
+from slimcls.layers.samples import Sample
+from slimcls.storage.files import replacing
+from slimcls.training import tuning
+from slimcls.training.learner import schedule, trained_state
 
 #: LoRA's shape, texts a step, peak learning rate, share of warm-up, largest gradient norm.
 RANK, ALPHA, BATCH, RATE, WARM, CLIP = 8, 16, 8, 1e-3, 0.1, 1.0

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimcls import importance
+from slimcls.devices import exact_device
+from slimcls.layers import criteria
 from slimcls.pruning.settings import PruneConfig
 
 if TYPE_CHECKING:
     from slimcls.backbones.sources import Source
-    from slimcls.layers.calibration import Sample, Texts
     from slimcls.layers.layer_scores import Scores
+    from slimcls.layers.samples import Sample, Texts
     from slimcls.pruning.evaluation import Labelled
     from slimcls.pruning.parts import Parts
 
@@ -20,11 +21,11 @@ def text_parts(config: PruneConfig) -> Parts | None:
     """The texts, dealt to their three uses; None where the cut needs none."""
     if config.text is None:
         return None
-    from slimcls.layers import calibration
+    from slimcls.layers import samples
     from slimcls.pruning.parts import split
 
     folder = Path(config.data_dir) if config.data_dir else None
-    found = calibration.read(config.text, data_dir=folder, text_column=config.text_column)
+    found = samples.read(config.text, data_dir=folder, text_column=config.text_column)
     return split(found, config.seed)
 
 
@@ -57,7 +58,7 @@ def scores_of(config: PruneConfig, source: Source, parts: Parts | None) -> Score
     if config.layers:
         return None
     assert config.keep is not None
-    row = importance.find(config.rule)
+    row = criteria.find(config.rule)
     if config.scores is not None:
         scores = layer_scores.read(Path(config.scores))
         scores.check(config.rule, source.fingerprint, config.model, f"--scores {config.scores}")
@@ -72,32 +73,23 @@ def scores_of(config: PruneConfig, source: Source, parts: Parts | None) -> Score
         sample,
         keep=config.keep,
         seed=config.seed,
-        device=device_of(config),
+        device=exact_device(config.accelerator),
         force=config.force,
     )
 
 
-def scoring_sample(
-    config: PruneConfig, texts: Texts, source: Source, criteria: list[str]
-) -> Sample:
+def scoring_sample(config: PruneConfig, texts: Texts, source: Source, names: list[str]) -> Sample:
     """Texts for criteria to look at: as many as the one that asks for fewest takes."""
-    wanted = min(importance.find(name).samples for name in criteria)
+    wanted = min(criteria.find(name).samples for name in names)
     return sample_of(config, texts.drawn(config.samples or wanted, config.seed), source)
 
 
 def sample_of(config: PruneConfig, texts: Texts, source: Source) -> Sample:
     """Texts as the model's tokens."""
     from slimcls.backbones.tokenizers import open_tokenizer
-    from slimcls.layers.calibration import encode
+    from slimcls.layers.samples import encode
 
     return encode(texts, open_tokenizer(source), max_text_tokens=config.max_text_tokens)
-
-
-def device_of(config: PruneConfig) -> str:
-    """Where the model stands, as torch names it."""
-    from slimcls import devices
-
-    return devices.exact_device(config.accelerator)
 
 
 def labelled_items(config: PruneConfig, source: Source) -> Labelled:
@@ -105,9 +97,9 @@ def labelled_items(config: PruneConfig, source: Source) -> Labelled:
     from slimcls.backbones.tokenizers import open_tokenizer
     from slimcls.config import RunConfig
     from slimcls.data import catalog, tables
-    from slimcls.inputs import make_inputs
+    from slimcls.log import Log
     from slimcls.pruning.evaluation import Labelled
-    from slimcls.runs import Log
+    from slimcls.session.inputs import make_inputs
 
     assert config.dataset is not None
     assert config.model is not None

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from slimcls import figure_style, figures
 from slimcls.pruning.settings import PruneConfig
+from slimcls.reporting import figure_style, figures
 from slimcls.reporting.tables import markdown
-from slimcls.runs import write_text
+from slimcls.storage.files import write_text
 
 #: File names, without ending, of the comparison of criteria and of parts of blocks.
 REMOVAL, PARTS, BITS = "removal", "parts", "bits"

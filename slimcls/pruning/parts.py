@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from slimcls.data import near_duplicates, texts
 from slimcls.errors import UserError
-from slimcls.layers.calibration import Texts
+from slimcls.layers.samples import Texts
 
 #: With fewer a part would be empty.
 LEAST = 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from slimcls import importance
-from slimcls.config import Accelerator
+from slimcls.devices import Accelerator
 from slimcls.errors import UserError
+from slimcls.layers import criteria
 
 #: Stands in the folder of a pruned model and says what was cut.
 DESCRIPTION = "pruned.json"
@@ -187,7 +187,7 @@ def _check_model(config: PruneConfig) -> None:
 def _check_cut(config: PruneConfig) -> None:
     if config.layers is not None and (config.select or config.keep or config.scores):
         raise UserError("--layers names the layers itself: leave out --select, --keep and --scores")
-    row = importance.find(config.rule)
+    row = criteria.find(config.rule)
     if config.evaluate:
         return
     if config.layers is None and config.keep is None:
@@ -209,9 +209,9 @@ def _check_evaluate(config: PruneConfig) -> None:
             raise UserError("--parts, --quantise, --dataset and --most go with --evaluate")
         return
     for name in config.compared:
-        importance.find(name, "--criteria")
+        criteria.find(name, "--criteria")
     if not config.compared:
-        raise UserError(f"--criteria: names none (known: {', '.join(importance.CRITERIA)})")
+        raise UserError(f"--criteria: names none (known: {', '.join(criteria.CRITERIA)})")
     if config.text is None:
         raise UserError("--text: perplexity needs texts; name a dataset or a file")
     if config.quantise and (config.parts or config.keep is None):
@@ -223,7 +223,7 @@ def _check_evaluate(config: PruneConfig) -> None:
 
 
 def _check_quantise(config: PruneConfig) -> None:
-    if importance.find(config.rule).needs_gradient:
+    if criteria.find(config.rule).needs_gradient:
         raise UserError(f"--select {config.rule}: quantised weights have no gradient; take another")
     if config.accelerator not in ("auto", "cpu"):
         raise UserError("--accelerator: --quantise measures on the CPU; leave it out")

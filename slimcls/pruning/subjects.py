@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimcls import importance
+from slimcls.layers import criteria
 from slimcls.pruning import earlier, inputs
 from slimcls.pruning.settings import PruneConfig
 
 if TYPE_CHECKING:
-    from slimcls.layers.calibration import Sample
+    from slimcls.layers.samples import Sample
     from slimcls.pruning.bits import Subject
     from slimcls.pruning.parts import Parts
 
@@ -36,13 +36,13 @@ def language_model(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any
 
 def classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
     """A finished run, measured on its own test items."""
-    from slimcls import artefact
-    from slimcls.backbones.cache import content_hash
     from slimcls.backbones.families import blocks_of
     from slimcls.backbones.selectors import check_keep
-    from slimcls.layers.calibration import encode
+    from slimcls.classifier import artefact
+    from slimcls.layers.samples import encode
     from slimcls.pruning import trained
     from slimcls.pruning.bits import Subject
+    from slimcls.storage.cache import content_hash
 
     assert config.classifier is not None
     folder = Path(config.classifier)
@@ -50,7 +50,7 @@ def classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
     opened = artefact.load(config.classifier)
     assert config.keep is not None
     check_keep(len(blocks_of(opened.model)), config.keep, config.rule)
-    wanted = config.samples or importance.find(config.rule).samples
+    wanted = config.samples or criteria.find(config.rule).samples
     texts = parts.scoring.drawn(wanted, config.seed)
     sample = encode(texts, opened.tokenizer, max_text_tokens=config.max_text_tokens)
     subject = Subject(
@@ -64,4 +64,4 @@ def classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
 
 def _choice(config: PruneConfig, model: Any, sample: Sample) -> tuple[int, ...]:
     assert config.keep is not None
-    return importance.find(config.rule).kept_layers(model, config.keep, sample, config.seed)
+    return criteria.find(config.rule).kept_layers(model, config.keep, sample, config.seed)

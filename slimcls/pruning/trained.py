@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimcls.classifier import Classifier
+from slimcls.classifier.classifier import Classifier
 from slimcls.data import catalog, tables
 from slimcls.errors import UserError
-from slimcls.inputs import draw_items
 from slimcls.pruning.evaluation import Figures
-from slimcls.runs import read_result
+from slimcls.runs.results import read_result
+from slimcls.session.inputs import draw_items
 
 
 @dataclass(frozen=True)

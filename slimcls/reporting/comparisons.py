@@ -10,8 +10,8 @@ import pandas as pd
 
 from slimcls.reporting import evidence, selections
 from slimcls.reporting.evidence import Evidence
+from slimcls.reporting.verdicts import CHEAP, Cut, Family, Verdict, judge
 from slimcls.statistics import Estimate, SeedItems, mean_accuracy, paired_difference
-from slimcls.verdicts import CHEAP, Cut, Family, Verdict, judge
 
 #: A family's cuts by one rule: (task, line).
 Key = tuple[str, str]

@@ -16,10 +16,10 @@ from typing import Any
 
 import pandas as pd
 
+from slimcls.config import CUT_SETTINGS
 from slimcls.errors import UserError
-from slimcls.grids.cells import CUT_SETTINGS
-from slimcls.grids.choices import Candidate, Choice, choose
-from slimcls.verdicts import CHEAP
+from slimcls.reporting.verdicts import CHEAP
+from slimcls.runs.choices import Candidate, Choice, choose
 
 #: Settings that a search may vary: of several in a cell the one best on validation is reported.
 SEARCHED = (

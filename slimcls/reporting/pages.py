@@ -14,10 +14,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
-from slimcls import figure_style, figures
-from slimcls.reporting import tables
+from slimcls.reporting import figure_style, figures, tables
 from slimcls.reporting.study import Study, classes, confusion
-from slimcls.runs import write_text
+from slimcls.storage.files import write_text
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:62em;margin:2em auto;padding:0 1em}"

@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from slimcls import runs
-from slimcls.grids import choices
-from slimcls.grids.choices import Choice
 from slimcls.reporting import evidence
 from slimcls.reporting.comparisons import Comparisons, compare
 from slimcls.reporting.evidence import Evidence
+from slimcls.runs import choices
+from slimcls.runs.choices import Choice
 from slimcls.statistics import SeedItems
 
 

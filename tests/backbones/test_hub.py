@@ -12,7 +12,7 @@ from backbones.hub_home import ask, run
 from hub_server import TOKEN, commit_of, serve, serve_hub
 
 from slimcls.backbones import tiny
-from slimcls.backbones.hub import out_of_reach
+from slimcls.storage.network import out_of_reach
 
 
 @pytest.fixture(scope="module")

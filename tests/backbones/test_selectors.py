@@ -85,7 +85,7 @@ def test_named_layers_refused(layers: list[int], words: str):
 
 def test_settings_and_criteria_import_nothing_heavy():
     code = (
-        "import sys, slimcls.config, slimcls.importance, slimcls.layers.selection\n"
+        "import sys, slimcls.config, slimcls.layers.criteria, slimcls.session.selection\n"
         "assert not {'torch', 'transformers', 'scipy', 'matplotlib'} & set(sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

@@ -10,17 +10,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimcls import learner
 from slimcls.backbones import sources, vocabulary
 from slimcls.backbones.truncate import open_cut
 from slimcls.backbones.vocabulary import Compact
-from slimcls.checkpoints import BEST
+from slimcls.classifier.modes import make_mode
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items
-from slimcls.fitting import TRAINED, Work, fit
-from slimcls.learner import Learner, clip_gradients
-from slimcls.modes import make_mode
-from slimcls.runs import Log
+from slimcls.log import Log
+from slimcls.training import learner
+from slimcls.training.checkpoints import BEST
+from slimcls.training.learner import Learner, clip_gradients
+from slimcls.training.loop import TRAINED, Work, fit
 
 FAMILIES = ["tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox"]
 WORDS = [[700], [701, 44], [702, 9]]

@@ -39,7 +39,7 @@ def test_each_revision_and_configuration_has_its_own():
 
 def test_a_copy_of_a_commit_is_used_without_asking_the_hub(monkeypatch):
     pinned = replace(SPEC, hub_revision="0123456789" * 4)
-    monkeypatch.setattr("slimcls.backbones.hub.out_of_reach", lambda: pytest.fail("was asked"))
+    monkeypatch.setattr("slimcls.data.hub.out_of_reach", lambda: pytest.fail("was asked"))
     copies.write(pinned, _parts())
     assert hub.read(pinned)["train"].columns["sentence"] == ["a", "b"]
 
@@ -51,6 +51,6 @@ def test_a_cache_that_cannot_be_written_keeps_nothing(tmp_path):
 
 
 def test_a_pinned_revision_is_not_taken_from_another_ones_copy(monkeypatch):
-    monkeypatch.setattr("slimcls.backbones.hub.out_of_reach", lambda: "no network")
+    monkeypatch.setattr("slimcls.data.hub.out_of_reach", lambda: "no network")
     with pytest.raises(UserError, match="no network and there is no copy of it"):
         hub.read(replace(SPEC, hub_revision="v2"))

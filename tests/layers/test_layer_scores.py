@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from slimcls.errors import UserError
-from slimcls.importance import CRITERIA
 from slimcls.layers import layer_scores, scoring
+from slimcls.layers.criteria import CRITERIA
 from slimcls.layers.layer_scores import Scores
 
 GIVEN = Scores(

@@ -25,12 +25,12 @@ from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
 from slimcls.data import texts as keys
 from slimcls.errors import UserError
-from slimcls.inputs import make_inputs
-from slimcls.layers.calibration import read
+from slimcls.layers.samples import read
+from slimcls.log import Log
 from slimcls.pruning import evaluation
 from slimcls.pruning.parts import split
 from slimcls.pruning.settings import PruneConfig
-from slimcls.runs import Log
+from slimcls.session.inputs import make_inputs
 
 PLAIN = """
 import sys, json, torch
@@ -126,7 +126,7 @@ def test_parts_have_no_text_in_common(texts: Path) -> None:
 
 
 def test_perplexity_is_that_of_transformers(texts: Path) -> None:
-    from slimcls.layers.calibration import Sample
+    from slimcls.layers.samples import Sample
 
     model = open_cut(sources.find("tiny-llama", None), range(6), head="lm")
     ids = ((5, 9, 17, 3, 21), (8, 40, 11), (7, 7, 9, 30))

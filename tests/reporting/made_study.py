@@ -9,8 +9,8 @@ import numpy as np
 
 from slimcls import runs
 from slimcls.config import RunConfig
-from slimcls.runs import Outcome, RunResult
-from slimcls.verdicts import CHEAP
+from slimcls.reporting.verdicts import CHEAP
+from slimcls.runs.schema import Outcome, RunResult
 
 DEPTH, ITEMS, LABELS = 6, 400, ("neg", "pos")
 _EMPTY: dict[Any, Any] = {str: "", int: 0, float: 0.0}

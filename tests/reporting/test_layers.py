@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from reporting.made_layers import make_evidence
 
-from slimcls import figures
 from slimcls.layers import layer_scores
 from slimcls.pruning import pages
-from slimcls.reporting import layers
+from slimcls.reporting import figures, layers
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from reporting.made_study import ITEMS, add_run, make_study
 
 from slimcls import runs
 from slimcls.errors import UserError
-from slimcls.grids import choices
-from slimcls.grids.choices import Candidate, Choice
 from slimcls.report import ReportConfig, main, report
 from slimcls.reporting import evidence, pages, study, tables
+from slimcls.runs import choices
+from slimcls.runs.choices import Candidate, Choice
 
 
 @pytest.fixture(scope="module")

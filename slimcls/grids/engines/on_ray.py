@@ -256,7 +256,7 @@ def _look(folder: str, marker: str, version: str) -> str:
     os.chdir(folder)
     if not Path(marker).exists():
         return f"does not see {Path(marker).parent}; --out must lie on a file system that all share"
-    importlib.import_module("slimcls.session")
+    importlib.import_module("slimcls.session.work")
     return "" if __version__ == version else f"has slimcls {__version__}, the grid has {version}"
 
 

@@ -1,0 +1,136 @@
+"""A trained model in use: texts in, classes and probabilities out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from slimcls.classifier.modes import Mode, make_mode
+from slimcls.classifier.prefix import Prefix
+from slimcls.classifier.trunk import read_prefix
+from slimcls.data.batches import by_length, collate
+from slimcls.data.prompts import PromptBuilder, TextEncoder
+
+Encoder = PromptBuilder | TextEncoder
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The class of one text."""
+
+    label: str
+    """Name of the most probable class."""
+    probabilities: dict[str, float]
+    """Probability of each class, by name, in the data set's order of classes."""
+
+
+class Classifier:
+    """Classifies texts with a cut model, the way it was trained.
+
+    Batches are sorted by length and the demonstrations are read once, neither of which changes a
+    prediction. Weights must not change between calls. Threads may share one: they take turns.
+    """
+
+    def __init__(
+        self, model: Any, tokenizer: Any, mode: Mode, encoder: Encoder, labels: Sequence[str]
+    ) -> None:
+        self.model, self.tokenizer, self.mode = model.eval(), tokenizer, mode
+        self.encoder, self.labels = encoder, list(labels)
+        self.prefix_ids = shared_prefix(encoder)
+        self._prefix: Prefix | None = None
+        # A batch changes the model's modules for as long as it is computed.
+        self._turn = threading.Lock()
+
+    def predict(
+        self, texts: Sequence[str], batch_size: int = 64, done: Callable[[int], Any] | None = None
+    ) -> list[Prediction]:
+        """Classify texts; ``done`` is told how many texts each batch had."""
+        scores = self.scores(self.encoder.encode(list(texts)).ids, batch_size, done)
+        rows = scores.softmax(1).tolist()
+        names = [self.labels[place] for place in scores.argmax(1).tolist()]
+        return [
+            Prediction(name, dict(zip(self.labels, row, strict=True)))
+            for name, row in zip(names, rows, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def scores(
+        self,
+        ids: Sequence[list[int]],
+        batch_size: int = 64,
+        done: Callable[[int], Any] | None = None,
+    ) -> Tensor:
+        """Scores (texts, classes), float32, of whole encoded texts, in their order."""
+        scores = torch.zeros(len(ids), len(self.labels))
+        rest = [item[len(self.prefix_ids) :] for item in ids]
+        device = self.model.device
+        for places in by_length([len(item) for item in rest], batch_size):
+            batch = collate([(place, rest[place], 0) for place in places], 0).to(device)
+            with self._turn:
+                found = self.mode.scores(self.model, batch, self._read_prefix())
+            scores[places] = found.cpu()
+            if done:
+                done(len(places))
+        return scores
+
+    def latency(self, texts: Sequence[str], repeats: int = 20) -> float:
+        """Median milliseconds for one text alone, tokenising included."""
+        times = []
+        for turn in range(3 + repeats):
+            started = time.perf_counter()
+            self.predict([texts[turn % len(texts)]])
+            times.append(time.perf_counter() - started)
+        return 1000 * median(times[3:])
+
+    def _read_prefix(self) -> Prefix | None:
+        if self._prefix is None and self.prefix_ids:
+            ids = torch.tensor(self.prefix_ids, device=self.model.device)
+            self._prefix = read_prefix(getattr(self.model, self.model.base_model_prefix), ids)
+        return self._prefix
+
+
+def shared_prefix(encoder: Encoder) -> list[int]:
+    """Token ids that every text encoded here begins with."""
+    return encoder.shared_prefix_ids() if isinstance(encoder, PromptBuilder) else []
+
+
+def make_encoder(
+    tokenizer: Any,
+    *,
+    prompted: bool,
+    template: str,
+    label_words: Sequence[str],
+    demonstrations: Sequence[tuple[str, int]],
+    context: int,
+    max_text_tokens: int | None,
+) -> Encoder:
+    """The encoder of a mode: whole prompts, or bare texts."""
+    if not prompted:
+        return TextEncoder(tokenizer, context=context, max_text_tokens=max_text_tokens)
+    return PromptBuilder(
+        tokenizer,
+        template=template,
+        label_words=label_words,
+        demonstrations=demonstrations,
+        context=context,
+        max_text_tokens=max_text_tokens,
+    )
+
+
+def mode_for(name: str, lm_loss: str | None, encoder: Encoder) -> Mode:
+    """The strategy of a mode with the label words as this encoder's prompts have them.
+
+    Raises UserError where two label words begin with the same token and the loss sees only that.
+    """
+    if name != "lm" or not isinstance(encoder, PromptBuilder):
+        return make_mode(name, lm_loss, [])
+    if lm_loss != "sequence":
+        encoder.first_token_ids()
+    return make_mode(name, lm_loss, encoder.label_ids)

@@ -1,0 +1,154 @@
+"""The ways to make a decoder classify: three small strategies behind one interface.
+
+``lm``     demonstrations and query go in, the label word is the next token
+``p-cls``  the same prompt goes in, a linear head on its last token names the class
+``cls``    the bare text goes in, the same head on its last token
+
+Source: Yuan et al., "Why Lift so Heavy? Slimming Large Language Models by Cutting Off the Layers",
+arXiv 2402.11700. ``lm`` has three losses, a row each in ``LM_LOSSES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's own name
+from torch import Tensor
+
+from slimcls.backbones.vocabulary import rows_of
+from slimcls.classifier.prefix import Prefix
+from slimcls.classifier.trunk import hidden_states, last_tokens
+from slimcls.data.batches import Batch
+
+
+class Mode:
+    """What a mode does with a batch; ``model`` is a transformers model with its head."""
+
+    head: Literal["lm", "classification"]
+    #: Whether the loss can be computed with the demonstrations' keys and values shared.
+    shares_prefix = True
+    #: Token ids of each class's label word; empty where the mode reads none.
+    word_ids: Sequence[Sequence[int]] = ()
+    #: Weight of each class in the loss (classes,), or None.
+    class_weights: Tensor | None = None
+
+    def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        """Training loss, a scalar."""
+        scores = self.scores(model, batch, prefix)
+        if self.class_weights is None:
+            return F.cross_entropy(scores, batch.labels)
+        weights = self.class_weights.to(scores.device)
+        # torch's own mean divides by the batch's weights, which cancels them at batch size 1.
+        return F.cross_entropy(scores, batch.labels, weights, reduction="none").mean()
+
+    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        """Scores (items, classes) whose softmax are the class probabilities; float32 or finer."""
+        raise NotImplementedError
+
+    def training_ids(self, ids: list[int], label: int) -> list[int]:
+        """What goes in at training for an item encoded as ``ids``."""
+        return ids
+
+
+class Classification(Mode):
+    """``p-cls`` and ``cls``: a head without bias on the last token after the final norm."""
+
+    head = "classification"
+
+    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        return _exact(model.score(_pooled(model, batch, prefix)))
+
+
+class LabelWords(Mode):
+    """``lm``: cross-entropy over the label words' first tokens only, as the authors did."""
+
+    head = "lm"
+
+    def __init__(self, word_ids: Sequence[Sequence[int]]) -> None:
+        self.word_ids = [list(ids) for ids in word_ids]
+
+    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
+        weight = model.get_output_embeddings().weight[rows_of(model, firsts)]
+        return _exact(F.linear(_pooled(model, batch, prefix), weight))
+
+
+class LabelToken(LabelWords):
+    """``lm``: cross-entropy over the whole vocabulary at the label word's place."""
+
+    def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
+        logits = _exact(model.get_output_embeddings()(_pooled(model, batch, prefix)))
+        return F.cross_entropy(logits, firsts[batch.labels])
+
+
+class WholePrompt(LabelWords):
+    """``lm``: next-token loss over the whole prompt and its label word; scored by whole words."""
+
+    shares_prefix = False
+
+    def training_ids(self, ids: list[int], label: int) -> list[int]:
+        return [*ids, *self.word_ids[label]]
+
+    def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        hidden = hidden_states(_base(model), batch)
+        places = torch.arange(hidden.shape[1] - 1, device=hidden.device)
+        real = places[None] < (batch.lengths - 1)[:, None]
+        logits = _exact(model.get_output_embeddings()(hidden[:, :-1][real]))
+        return F.cross_entropy(logits, batch.input_ids[:, 1:][real])
+
+    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        """Log-probability of each whole label word, the sum over its tokens."""
+        words = [self._word_scores(model, batch, prefix, ids) for ids in self.word_ids]
+        return torch.stack(words, dim=1)
+
+    def _word_scores(
+        self, model: Any, batch: Batch, prefix: Prefix | None, word: Sequence[int]
+    ) -> Tensor:
+        longer = _with_word(batch, word[:-1])
+        before = last_tokens(_base(model), longer, prefix, len(word))
+        logs = F.log_softmax(_exact(model.get_output_embeddings()(before)), dim=-1)
+        wanted = torch.tensor(word, device=logs.device).expand(len(logs), -1)
+        return logs.gather(-1, wanted[..., None]).squeeze(-1).sum(-1)
+
+
+#: Losses of mode lm, by the name that ``--lm-loss`` takes.
+LM_LOSSES = {"label-words": LabelWords, "label-token": LabelToken, "sequence": WholePrompt}
+
+
+def make_mode(name: str, lm_loss: str | None, word_ids: Sequence[Sequence[int]]) -> Mode:
+    """The strategy of a mode; ``word_ids`` are the token ids of each class's label word."""
+    if name == "lm":
+        return LM_LOSSES[lm_loss or "label-words"](word_ids)
+    return Classification()
+
+
+def class_weights(labels: Sequence[int], classes: int) -> Tensor:
+    """Weights (classes,): the inverse of each class's share, so that an average item weighs 1."""
+    counts = torch.bincount(torch.tensor(labels), minlength=classes).float()
+    return len(labels) / (counts.clamp(min=1) * (counts > 0).sum())
+
+
+def _base(model: Any) -> Any:
+    return getattr(model, model.base_model_prefix)
+
+
+def _pooled(model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+    return last_tokens(_base(model), batch, prefix)[:, 0]
+
+
+def _exact(scores: Tensor) -> Tensor:
+    """Half precision is too coarse for a softmax; what is finer stays as it is."""
+    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def _with_word(batch: Batch, word: Sequence[int]) -> Batch:
+    """The batch with tokens of one label word behind each item's last real token."""
+    items = len(batch.lengths)
+    room = batch.input_ids.new_zeros(items, len(word))
+    ids = torch.cat([batch.input_ids, room], dim=1)
+    steps = torch.arange(len(word), device=ids.device)[None] + batch.lengths[:, None]
+    ids.scatter_(1, steps, ids.new_tensor(word).expand(items, -1))
+    return Batch(ids, batch.lengths + len(word), batch.labels, batch.places)

@@ -1,0 +1,126 @@
+"""How every figure looks: readable in black and white, the same bytes for the same figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import wraps
+from itertools import cycle
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from slimcls.storage.files import replacing
+
+P = ParamSpec("P")
+
+#: Inches: as wide as a README shows, at 100 dots an inch.
+WIDTH, PANEL = 8.2, 3.4
+DPI = 150
+_STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "0.9",
+    "legend.frameon": False,
+    "svg.hashsalt": "slimcls",
+    "svg.fonttype": "path",
+}
+#: Shade, marker and dash of each line, told apart without colour.
+LINES = (
+    ("#000000", "o", "-"),
+    ("#1f6fb4", "s", "--"),
+    ("#d1661b", "^", "-."),
+    ("#6a6a6a", "D", ":"),
+    ("#8c3fa0", "v", (0, (5, 1, 1, 1, 1, 1))),
+    ("#2c8a4b", "P", (0, (1, 1))),
+    ("#b03030", "X", (0, (7, 2))),
+    ("#00838f", "<", (0, (3, 1, 1, 1))),
+    ("#8a6d00", ">", (0, (4, 2, 1, 2, 1, 2))),
+    ("#555555", "*", (0, (2, 2))),
+)
+#: Dash of the level line of each baseline.
+_LEVELS = (":", "--", "-.", (0, (1, 3)), (0, (6, 3)))
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the style of all figures, whatever the caller's own settings are."""
+
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(_STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write PNG and SVG beside each other, the same bytes for the same figure.
+
+    ``path`` has no ending. Raises UserError where the folder cannot be written.
+    """
+    with mpl.rc_context(_STYLE):
+        for ending, extra in ((".png", {"Software": None}), (".svg", {"Date": None})):
+            with replacing(path.with_name(path.name + ending)) as temporary:
+                figure.savefig(temporary, format=ending[1:], dpi=DPI, metadata=extra)
+
+
+def new_panels(count: int, height: float = PANEL) -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` panels, two a row at most."""
+    columns = min(2, max(1, count))
+    rows = -(-count // columns)
+    width = WIDTH if columns == 2 else WIDTH * 0.75
+    figure = Figure(figsize=(width, height * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    panels = list(grid.flat)
+    for extra in panels[count:]:
+        extra.remove()
+    return figure, panels[:count]
+
+
+def line_style(style: tuple[Any, ...]) -> dict[str, Any]:
+    """What matplotlib wants to hear for one of ``LINES``; markers are hollow."""
+    shade, marker, dash = style
+    return {"color": shade, "marker": marker, "ls": dash, "ms": 4.5, "lw": 1.3, "mfc": "white"}
+
+
+def level_lines(axes: Axes, baselines: pd.DataFrame) -> None:
+    """A grey line across the panel for each baseline (columns baseline, mode, accuracy)."""
+    for row, dash in zip(baselines.to_dict("records"), cycle(_LEVELS), strict=False):
+        name = ", ".join(filter(None, (row["baseline"], row["mode"])))
+        axes.axhline(row["accuracy"], color="0.45", lw=1, ls=dash, label=name)
+
+
+def depth_axis(axes: Axes, keeps: pd.Series) -> None:
+    """Kept layers on a log scale, a tick at each depth that was run."""
+    depths = sorted(set(keeps))
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticks(depths, [str(depth) for depth in depths])
+    if len(depths) == 1:  # what stands side by side there is one depth
+        axes.set_xlim(depths[0] / 2, depths[0] * 2)
+
+
+def name_axes(axes: Axes, title: str, x: str, y: str) -> None:
+    """Title and axis labels of a panel."""
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+
+
+def one_legend(figure: Figure, panels: Sequence[Axes]) -> None:
+    """One legend under all panels, each name once."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        columns = min(4, len(found))
+        figure.legend(
+            found.values(), found.keys(), loc="outside lower center", ncol=columns, fontsize=8
+        )

@@ -1,0 +1,107 @@
+"""Settings chosen on validation data: a pure function of finished runs, kept beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from slimcls.errors import UserError
+
+#: Folder beside the run directories: a file a grid.
+FOLDER = "choices"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished run with one of the searched settings."""
+
+    run: str
+    """Name of its run directory."""
+    settings: dict[str, Any]
+    """The searched settings, by name."""
+    score: float | None
+    """On validation data; None where training led to no numbers."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen for one group of runs, out of what."""
+
+    run: str
+    """The chosen candidate's run directory; other seeds have its settings."""
+    settings: dict[str, Any]
+    by: str
+    edge: tuple[str, ...]
+    """Numbers chosen at an end of what was searched: the best value may lie beyond."""
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def rejected(self) -> frozenset[str]:
+        """Run directories that served the search alone and belong in no mean over seeds."""
+        return frozenset(one.run for one in self.candidates) - {self.run}
+
+
+def choose(candidates: Sequence[Candidate], by: str) -> Choice | None:
+    """The candidate of the highest score, the one of the smallest settings where several have it.
+
+    None where no candidate has a score.
+    """
+    scored = [one for one in candidates if one.score is not None]
+    if not scored:
+        return None
+    best = min(scored, key=lambda one: (-(one.score or 0.0), _order(one.settings)))
+    return Choice(best.run, best.settings, by, _edge(best, candidates), tuple(candidates))
+
+
+def _order(settings: dict[str, Any]) -> list[tuple[bool, float, str]]:
+    """A sort key that takes numbers as numbers and anything else by its name."""
+    return [
+        (False, float(value), "") if _is_number(value) else (True, 0.0, str(value))
+        for value in settings.values()
+    ]
+
+
+def _edge(best: Candidate, candidates: Sequence[Candidate]) -> tuple[str, ...]:
+    edge = []
+    for name, value in best.settings.items():
+        searched = {one.settings[name] for one in candidates if _is_number(one.settings[name])}
+        if len(searched) > 1 and value in (min(searched), max(searched)):
+            edge.append(name)
+    return tuple(edge)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def write(out: Path, grid: str, choices: Sequence[Choice]) -> None:
+    """Write what a grid has chosen so far as ``choices/GRID.json`` beside its runs."""
+    from slimcls.storage.files import write_text
+
+    text = json.dumps([asdict(choice) for choice in choices], indent=1)
+    path = out / FOLDER / f"{grid}.json"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
+
+
+def read(out: Path) -> list[Choice]:
+    """What all grids of an output folder have chosen; empty where none has.
+
+    Raises UserError for a file that is damaged.
+    """
+    found = []
+    for path in sorted((out / FOLDER).glob("*.json")):
+        try:
+            found += [_choice(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path}: cannot be read ({error}); start its grid again") from None
+    return found
+
+
+def _choice(candidates: list[dict[str, Any]], edge: list[str], **rest: Any) -> Choice:
+    return Choice(
+        edge=tuple(edge), candidates=tuple(Candidate(**one) for one in candidates), **rest
+    )

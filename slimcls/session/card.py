@@ -1,0 +1,171 @@
+"""The model card: what was cut, on what data, how good, and how to use it without slimcls."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from slimcls.runs.schema import RunResult
+
+_HEAD = """\
+---
+library_name: transformers
+pipeline_tag: text-classification
+tags: [slimcls, layer-pruning, text-classification]
+---
+"""
+
+_OPEN = """\
+import json
+import pathlib
+
+import torch
+from transformers import AutoTokenizer, {factory}
+
+folder = pathlib.Path(".")  # where this README.md lies
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = {factory}.from_pretrained(folder, dtype=torch.float32).eval()
+slimcls = json.loads((folder / "slimcls.json").read_text())
+"""
+
+_CUT = """\
+
+def prompt(text):
+    text = text.strip()
+    parts = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    offsets = parts["offset_mapping"]
+    if len(offsets) > slimcls["max_text_tokens"]:  # cut long texts as in training
+        text = text[: offsets[slimcls["max_text_tokens"]][0]].rstrip()
+    return slimcls["prompt_before"] + text + slimcls["prompt_after"]
+"""
+
+_HEAD_SCORES = """\
+
+def classify(texts):
+    batch = tokenizer([{text} for text in texts], {options}return_tensors="pt")
+    with torch.no_grad():
+        return model(**batch).logits
+"""
+
+_WORD_SCORES = """\
+
+def classify(texts):
+    batch = tokenizer([prompt(text) for text in texts], padding=True, return_tensors="pt")
+    last = batch["attention_mask"].sum(1) - 1
+    with torch.no_grad():
+        logits = model(**batch).logits[torch.arange(len(texts)), last]
+    return logits[:, [ids[0] for ids in slimcls["label_word_ids"]]]
+"""
+
+_WHOLE_WORD_SCORES = """\
+
+def score(text, word):
+    ids = tokenizer(prompt(text))["input_ids"] + word
+    with torch.no_grad():
+        logs = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
+    return sum(logs[len(ids) - len(word) - 1 + i, token] for i, token in enumerate(word))
+
+
+def classify(texts):
+    words = slimcls["label_word_ids"]
+    return torch.stack([torch.stack([score(text, word) for word in words]) for text in texts])
+"""
+
+_USE = """\
+
+texts = ["{example}"]
+scores = classify(texts)
+for text, row in zip(texts, scores):
+    print(slimcls["labels"][row.argmax()], row.softmax(0).tolist())
+"""
+
+
+def card(result: RunResult, description: dict[str, Any]) -> str:
+    """README.md of an artefact, with code that runs on plain transformers."""
+    parts = [
+        _what(result, description),
+        _figures(result, description),
+        _limits(result),
+        _usage(description),
+    ]
+    return _HEAD + "\n" + "\n\n".join(parts) + "\n"
+
+
+def code(description: dict[str, Any]) -> str:
+    """Python that opens the artefact in the current folder and classifies a text."""
+    mode, loss = description["mode"], description.get("lm_loss")
+    example = "An example text."
+    if mode == "cls":
+        scores = _HEAD_SCORES.format(text="text.strip()", options="padding=True, truncation=True, ")
+        cut = ""
+    else:
+        cut = _CUT
+        scores = _HEAD_SCORES.format(text="prompt(text)", options="padding=True, ")
+        if mode == "lm":
+            scores = _WHOLE_WORD_SCORES if loss == "sequence" else _WORD_SCORES
+    factory = "AutoModelForCausalLM" if mode == "lm" else "AutoModelForSequenceClassification"
+    parts = [_OPEN.format(factory=factory), cut, scores, _USE.format(example=example)]
+    return "\n".join(part for part in parts if part)
+
+
+def _what(result: RunResult, description: dict[str, Any]) -> str:
+    c, o = result.config, result.outcome
+    model, data = description["model"], description["dataset"]
+    note = f" ({o.source_note})" if o.source_note else ""
+    drawn = (
+        " The weights of these layers are not the original's: they were drawn at random before "
+        "training, as a baseline that shows what pretraining is worth."
+        if c.random_blocks
+        else ""
+    )
+    return (
+        f"# {model} cut to {c.keep} of {o.depth} layers, classifying {data}\n\n"
+        f"Made by slimcls {o.slimcls_version} from `{model}`{note}, weights "
+        f"`{o.source_fingerprint}`. Kept layers: {c.layers}, numbered from 0; embeddings, "
+        f"positions and the final norm were kept too.{drawn} {o.params_kept:,} of "
+        f"{o.params_full:,} backbone parameters are left ({o.params_saved:.1%} saved).\n\n"
+        f"Mode `{c.mode}`, tuned `{c.tune}`, seed {c.seed}. Trained on {o.train_items} texts; "
+        f"{o.validation_items} more chose the epoch; {o.labels_used} labels were used in all."
+    )
+
+
+def _figures(result: RunResult, description: dict[str, Any]) -> str:
+    o = result.outcome
+    rows = [
+        "## Figures\n",
+        f"Test: {o.test_items} texts of `{description['dataset']}` (version {o.data_version}), "
+        "read once. Intervals are 95 % Wilson intervals over test items; another seed may differ "
+        "by more." + (f" {o.data_note}" if o.data_note else "") + "\n",
+        "| | accuracy | interval | macro-F1 |",
+        "| --- | --- | --- | --- |",
+        f"| test | {o.test_accuracy:.3f} | {o.test_low:.3f} to {o.test_high:.3f} | "
+        f"{o.test_macro_f1:.3f} |",
+        f"| validation | {o.validation_accuracy:.3f} | {o.validation_low:.3f} to "
+        f"{o.validation_high:.3f} | {o.validation_macro_f1:.3f} |",
+        "",
+        "| class | items | precision | recall | F1 |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for figures in json.loads(o.per_class):
+        rows.append(
+            f"| {figures['label']} | {figures['items']} | {figures['precision']:.3f} | "
+            f"{figures['recall']:.3f} | {figures['f1']:.3f} |"
+        )
+    return "\n".join(rows)
+
+
+def _limits(result: RunResult) -> str:
+    o = result.outcome
+    return (
+        "## Limits\n\n"
+        f"It knows only these classes, and texts like those it was trained on; a text is cut "
+        f"after {o.text_tokens} tokens. Probabilities are not calibrated. The licences of the "
+        "original model and of the data hold for this model too."
+    )
+
+
+def _usage(description: dict[str, Any]) -> str:
+    return (
+        "## Use\n\nWith slimcls: `slimcls.load(FOLDER).predict([text])`. With plain transformers:"
+        f"\n\n```python\n{code(description)}```"
+    )

@@ -1,0 +1,80 @@
+"""What goes into a run: its drawn items as token ids."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from slimcls.backbones.vocabulary import in_use
+from slimcls.classifier.classifier import Encoder, make_encoder, mode_for
+from slimcls.classifier.modes import Mode
+from slimcls.config import RunConfig
+from slimcls.data.splits import Splits, draw
+from slimcls.data.tables import Tables
+from slimcls.log import Log
+
+
+@dataclass
+class Inputs:
+    """Drawn items of a run and their token ids, prompts included."""
+
+    splits: Splits
+    encoder: Encoder
+    mode: Mode
+    train: list[list[int]]
+    validation: list[list[int]]
+    test: list[list[int]]
+    texts_cut: int
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest item."""
+        return max(len(ids) for ids in [*self.train, *self.validation, *self.test])
+
+    def rows(self, pad_id: int) -> int:
+        """How many different tokens training and validation read."""
+        return len(in_use(self.train, self.validation, [[pad_id]], self.mode.word_ids))
+
+
+def draw_items(config: RunConfig, data: Tables) -> Splits:
+    """The items of a run.
+
+    The draw depends on the data and the seed alone, so that modes and depths see the same items.
+    """
+    return draw(
+        data,
+        shots=config.shots,
+        demos=config.demos,
+        seed=config.seed,
+        validation_size=config.validation_size,
+        test_size=config.test_size,
+        rule=config.split,
+    )
+
+
+def make_inputs(config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> Inputs:
+    """Draw the items of a run and encode them; what was left out or cut is said in the log."""
+    splits = draw_items(config, data)
+    for note in dict.fromkeys((*data.notes, *splits.notes)):
+        log.say(f"note: {note}")
+    encoder = make_encoder(
+        tokenizer,
+        prompted=config.uses_prompt,
+        template=data.spec.template,
+        label_words=data.spec.label_words,
+        demonstrations=[(e.text, e.label) for e in splits.demonstrations],
+        context=tokenizer.model_max_length,
+        max_text_tokens=config.max_text_tokens,
+    )
+    mode = mode_for(config.mode, config.lm_loss, encoder)
+    train, validation, test = (
+        encoder.encode([e.text for e in part])
+        for part in (splits.train, splits.validation, splits.test)
+    )
+    texts_cut = train.n_cut + validation.n_cut + test.n_cut
+    most = encoder.max_text_tokens
+    if texts_cut:
+        log.say(f"note: {texts_cut} texts have more than {most} tokens and were cut")
+    if demonstrations_cut := getattr(encoder, "demonstrations_cut", 0):
+        log.say(f"note: {demonstrations_cut} demonstrations have more than {most} too")
+    return Inputs(splits, encoder, mode, train.ids, validation.ids, test.ids, texts_cut)

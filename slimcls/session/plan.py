@@ -1,0 +1,124 @@
+"""What a run will take, said before any weight is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PretrainedConfig
+
+from slimcls.backbones import sizes
+from slimcls.backbones.sizes import Memory, Sizes
+from slimcls.backbones.sources import Source
+from slimcls.backbones.truncate import cut_config, depth_of, read_config
+from slimcls.config import RunConfig
+from slimcls.devices import torch_device
+from slimcls.errors import UserError
+from slimcls.training import tuning
+from slimcls.training.steps import items_a_batch, rows_trained, scored_positions
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Parameters and memory of a run."""
+
+    model: str
+    depth: int
+    layers: tuple[int, ...]
+    sizes: Sizes
+    params_trained: int
+    memory: Memory
+    available: int
+    """Bytes this machine (or its accelerator) has free."""
+    fitting_keep: int
+    """Most first layers whose training fits into that; 0 if none."""
+    device: str
+    random_blocks: bool = False
+    rows: int | None = None
+    """Embedding rows that are trained in place of all."""
+
+    def describe(self) -> str:
+        """Three lines for the person at the terminal."""
+        s, m = self.sizes, self.memory
+        kept = ",".join(map(str, self.layers)) if len(self.layers) < 12 else len(self.layers)
+        rows = f"; {self.rows:,} embedding rows occur and are trained" if self.rows else ""
+        drawn = ", their weights drawn anew" if self.random_blocks else ""
+        return (
+            f"plan: {self.model}, {len(self.layers)} of {self.depth} layers kept ({kept}){drawn}\n"
+            f"  parameters: {s.params_full:,} full, {s.params_kept:,} kept, "
+            f"{s.params_saved:.1%} saved; embeddings are {s.embedding_share:.0%} of what is kept\n"
+            f"  memory for training: {_gb(m.total)} (weights {_gb(m.weights)}, gradients "
+            f"{_gb(m.gradients)}, optimiser {_gb(m.optimiser)}, activations about "
+            f"{_gb(m.activations)}); free on this machine: {_gb(self.available)}{rows}"
+        )
+
+    def check(self, *, force: bool) -> None:
+        """Raise UserError where training would not fit, unless forced."""
+        if self.memory.total <= self.available or force:
+            return
+        fits = f"--keep {self.fitting_keep} would fit; " if self.fitting_keep else ""
+        raise UserError(
+            f"--keep {len(self.layers)} of {self.model} needs {_gb(self.memory.total)} to train, "
+            f"{_gb(self.available)} are free: {fits}--tune lora, a smaller --batch-size or "
+            f"--max-text-tokens need less; --force tries all the same"
+        )
+
+
+def make_plan(
+    config: RunConfig, source: Source, tokens: int, classes: int, rows: int | None = None
+) -> Plan:
+    """The plan of a run whose longest item has ``tokens`` tokens.
+
+    ``rows`` is how many different tokens its training and validation read; None for not known.
+    """
+    full = read_config(source)
+    assert config.layers is not None
+    layers = tuple(config.layers)
+    trained = count_trained(full, config, classes)
+    setting: dict[str, Any] = {
+        "batch_size": items_a_batch(config, tokens),
+        "tokens": tokens,
+        "precision": config.precision,
+        "lm_head": config.mode == "lm",
+        "logits": scored_positions(config, tokens),
+        "rows": None if rows is None else rows_trained(config, full, rows),
+    }
+    memory = sizes.training_memory(full, layers, trainable_params=trained, **setting)
+    device = torch_device(config.accelerator)
+    available = sizes.available_memory(device)
+    keep = sizes.largest_keep(full, available, train_all=config.tune == "full", **setting)
+    counted = sizes.count(full, layers)
+    depth = depth_of(full)
+    return Plan(
+        config.model,
+        depth,
+        layers,
+        counted,
+        trained,
+        memory,
+        available,
+        keep,
+        device,
+        config.random_blocks,
+        setting["rows"],
+    )
+
+
+def count_trained(full: PretrainedConfig, config: RunConfig, classes: int) -> int:
+    """Parameters that training changes, counted on a model without storage."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    cut = cut_config(full, config.layers or [])
+    cut.num_labels = classes
+    factory: Any = (
+        AutoModelForCausalLM if config.mode == "lm" else AutoModelForSequenceClassification
+    )
+    with torch.device("meta"):
+        model = factory.from_config(cut)
+        tuning.choose_trained(model, config)
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size < 1e10 else f"{size / 1e9:.0f} GB"

@@ -1,0 +1,66 @@
+"""Settings left open (``auto``, defaults that depend on the model) get their values."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from slimcls.backbones.sources import Source
+from slimcls.backbones.truncate import config_in, depth_of, read_config
+from slimcls.config import Precision, RunConfig
+from slimcls.devices import Accelerator, accelerator_for
+from slimcls.errors import UserError
+from slimcls.layers.layer_scores import Scores
+from slimcls.session import selection
+
+
+def resolve(config: RunConfig, source: Source, scores: Scores | None = None) -> RunConfig:
+    """The same run with nothing left open: what is saved, hashed and reported.
+
+    ``scores`` are those that :func:`slimcls.session.selection.scores_for` gives. Without a cut it
+    does not matter what would have chosen: ``select`` is then ``first``.
+    """
+    depth = depth_of(read_config(source))
+    layers = selection.kept_layers(config, depth, scores)
+    accelerator = accelerator_for(config.accelerator)
+    return dataclasses.replace(
+        config,
+        keep=len(layers),
+        layers=list(layers),
+        select="first" if config.keep == "all" else config.select,
+        accelerator=accelerator,
+        precision=_precision(config.precision, accelerator),
+        lm_loss=(config.lm_loss or "label-words") if config.mode == "lm" else None,
+        lr=config.lr if config.lr is not None else learning_rate(config.tune, len(layers)),
+    )
+
+
+def check_layers(config: RunConfig, folder: Path) -> None:
+    """Whether the model in ``folder`` has the layers that stay; before its weights are fetched."""
+    selection.check_layers(config, depth_of(config_in(folder, config.model)))
+
+
+#: Default peak learning rates by what is trained: (kept layers at most, rate), in order.
+#: The search that chose them is in docs/defaults.md.
+LEARNING_RATES: dict[str, list[tuple[float, float]]] = {
+    "full": [(4, 3e-4), (float("inf"), 1e-4)],
+    "lora": [(float("inf"), 1e-3)],
+    "head": [(float("inf"), 1e-2)],
+    "last": [(4, 3e-4), (float("inf"), 1e-4)],
+}
+
+
+def learning_rate(tune: str, keep: int) -> float:
+    """The default peak learning rate for a way of tuning and a number of kept layers."""
+    rows = LEARNING_RATES[tune.partition("-")[0]]
+    return next(rate for most, rate in rows if keep <= most)
+
+
+def _precision(wanted: Precision, accelerator: Accelerator) -> Precision:
+    if wanted == "16" and accelerator != "gpu":
+        raise UserError(f"--precision 16: only on a GPU, not on {accelerator}; use bf16 or 32")
+    if wanted != "auto":
+        return wanted
+    return "bf16" if accelerator == "gpu" and torch.cuda.is_bf16_supported(False) else "32"

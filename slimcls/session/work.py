@@ -1,0 +1,178 @@
+"""The work of one run: prepare, plan, fit, test, save."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from slimcls import runs
+from slimcls.backbones.sources import Source
+from slimcls.backbones.tokenizers import open_tokenizer
+from slimcls.backbones.truncate import open_cut
+from slimcls.classifier.accuracy import metrics
+from slimcls.classifier.classifier import Classifier, shared_prefix
+from slimcls.classifier.modes import class_weights
+from slimcls.classifier.trunk import check_compiler
+from slimcls.config import RunConfig
+from slimcls.data.batches import Items
+from slimcls.data.splits import Example
+from slimcls.data.tables import Tables
+from slimcls.errors import Diverged
+from slimcls.layers import layer_scores
+from slimcls.layers.layer_scores import Scores
+from slimcls.log import Log
+from slimcls.runs.schema import RunResult
+from slimcls.session import handover, outcome, plan
+from slimcls.session.inputs import make_inputs
+from slimcls.session.shared import Shared
+from slimcls.training import tuning
+from slimcls.training.features import Features
+from slimcls.training.loop import Fitted, Work, fit
+
+
+class Session:
+    """One run, from settings without open ends to the result.
+
+    Making one draws and encodes the items and checks the plan, and writes nothing; ``run`` works
+    in the run's directory, which must be locked.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        source: Source,
+        data: Tables,
+        folder: Path,
+        scores: Scores | None = None,
+        shared: Shared | None = None,
+    ) -> None:
+        self.config, self.source, self.data, self.folder = config, source, data, folder
+        self.scores = scores
+        self.features: Features | None = None
+        self.started = time.perf_counter()
+        if config.compile:
+            check_compiler()
+        self.log = Log(quiet=runs.is_helper_process(config))
+        self.log.say(f"run directory: {folder}")
+        # Only a bare text can be empty, and prompts go in as the authors' did.
+        self.tokenizer = open_tokenizer(source, never_empty=not config.uses_prompt)
+        make = shared.inputs if shared else make_inputs
+        self.inputs = make(config, data, self.tokenizer, self.log)
+        tokens, rows = self.inputs.longest, self.inputs.rows(self.tokenizer.pad_token_id)
+        self.plan = plan.make_plan(config, source, tokens, len(data.spec.labels), rows)
+        self.log.say(self.plan.describe())
+        self.plan.check(force=config.force)
+
+    def run(self) -> RunResult:
+        """Fit, test, save. Only the last step makes the run a finished one."""
+        self.log.keep(self.folder / "log.txt")
+        runs.write_config(self.config, self.folder / "config.yaml")
+        if self.scores:
+            layer_scores.write(self.scores, self.folder / layer_scores.NAME)
+        model, fitted = self._fit()
+        inputs, labels = self.inputs, list(self.data.spec.labels)
+        classifier = Classifier(model, self.tokenizer, inputs.mode, inputs.encoder, labels)
+        return self._finish(classifier, fitted)
+
+    def _fit(self) -> tuple[Any, Fitted]:
+        config, inputs, mode = self.config, self.inputs, self.inputs.mode
+        assert config.layers is not None
+        layers = f"{config.keep} layers of {config.model}"
+        drawn = f"drawing the weights of {layers} at random, loading its embeddings"
+        self.log.say(drawn if config.random_blocks else f"loading {layers}")
+        model = open_cut(
+            self.source,
+            config.layers,
+            head=mode.head,
+            labels=self.data.spec.labels,
+            dtype=torch.float32,
+            seed=config.seed,
+            pad_token_id=self.tokenizer.pad_token_id,
+            random_blocks=config.random_blocks,
+        )
+        adapted = tuning.choose_trained(model, config)
+        if config.class_weights:
+            classes = len(self.data.spec.labels)
+            mode.class_weights = class_weights(_labels(inputs.splits.train), classes)
+        shared = config.share_prefix and mode.shares_prefix
+        prefix = shared_prefix(inputs.encoder) if shared else []
+        train = [
+            mode.training_ids(ids, example.label)[len(prefix) :]
+            for ids, example in zip(inputs.train, inputs.splits.train, strict=True)
+        ]
+        validation = [ids[len(prefix) :] for ids in inputs.validation]
+        if config.tune == "head" and not config.recompute_features:
+            self.features = Features(model, config, self.source, self.plan.device, self.log)
+            if config.epochs:
+                mode = self.features.mode(mode, [*train, *validation], prefix, config.precision)
+            prefix = []
+        work = Work(
+            model,
+            mode,
+            config,
+            Items(train, _labels(inputs.splits.train)),
+            Items(validation, _labels(inputs.splits.validation)),
+            prefix,
+            self.folder,
+            self.log,
+        )
+        fitted = fit(work)
+        return tuning.merge(adapted), fitted
+
+    def _finish(self, classifier: Classifier, fitted: Fitted) -> RunResult:
+        config, folder, inputs, splits = self.config, self.folder, self.inputs, self.inputs.splits
+        classifier.model.to(self.plan.device)
+        scores = self._scores(classifier, inputs.test, "testing")
+        test = metrics(scores, _labels(splits.test), classifier.labels)
+        if fitted.epochs_run == 0:
+            scored = self._scores(classifier, inputs.validation, "validating")
+            validation = metrics(scored, _labels(splits.validation), classifier.labels)
+            fitted.validation_accuracy = validation.accuracy
+            fitted.validation_macro_f1 = validation.macro_f1
+        texts = [example.text for example in splits.test]
+        found = outcome.outcome(
+            config,
+            self.plan,
+            inputs,
+            fitted,
+            test,
+            source=self.source,
+            data=self.data,
+            run=folder.name,
+            latency_ms=classifier.latency(texts),
+            seconds=time.perf_counter() - self.started,
+        )
+        found.scores_fingerprint = self.scores.fingerprint if self.scores else ""
+        result = RunResult(config, found, folder)
+        if config.save_model == "best":
+            handover.save(classifier, result, splits.demonstrations, self.data.spec)
+            found.model_mb = handover.megabytes(folder / "model")
+        outcome.write_predictions(folder, splits.test, scores, classifier.labels, inputs.test)
+        runs.write_result(result)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        return result
+
+    def _scores(self, classifier: Classifier, ids: list[list[int]], doing: str) -> torch.Tensor:
+        self.log.say(doing)
+        if self.features:
+            scores = self.features.scores(ids, classifier.prefix_ids)
+        else:
+            with tqdm(total=len(ids), disable=not sys.stderr.isatty(), leave=False) as bar:
+                scores = classifier.scores(ids, self.config.eval_batch_size, bar.update)
+        if not scores.isfinite().all():
+            raise Diverged(
+                f"the scores became {scores.sum().item()} while {doing}: try a lower --lr, "
+                "--clip 1 or --precision 32"
+            )
+        return scores
+
+
+def _labels(examples: Sequence[Example]) -> list[int]:
+    return [example.label for example in examples]

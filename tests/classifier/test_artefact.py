@@ -1,0 +1,248 @@
+"""``model/`` opens in plain transformers, in a process that cannot import slimcls."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import made_up_rows
+
+import slimcls
+from slimcls.classifier.artefact import FORMAT
+from slimcls.config import RunConfig
+from slimcls.errors import UserError
+from slimcls.runs.schema import RunResult
+from slimcls.train import train
+
+FAMILIES = ["tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox"]
+KINDS = [("cls", None), ("p-cls", None), ("lm", "label-words"), ("lm", "sequence")]
+ODD = [
+    "",
+    "   \n ",
+    "rain and wind",
+    "ends in a special token <|endoftext|>",
+    "ends in another </s>",
+    "<s> begins so",
+    "<pad>",
+    "Zürich, 東京 and 🙂 in one line\nand a second",
+    "  blanks around  ",
+    "bread " * 900,
+]
+
+#: Runs the code of every model card, with the packages of this environment but without slimcls.
+PLAIN = """
+import json, os, sys
+sys.path.append(sys.argv[1])
+class NoSlimcls:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "slimcls":
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, NoSlimcls())
+texts, cards = json.load(open(sys.argv[2]))
+results = {}
+for name, (folder, code) in cards.items():
+    os.chdir(folder)
+    scope = {}
+    exec(code, scope)
+    alone = [scope["classify"]([text])[0].tolist() for text in texts]
+    together = scope["classify"](texts).tolist()
+    results[name] = (alone, together, type(scope["model"]).__name__)
+assert "slimcls" not in sys.modules
+json.dump(results, open(sys.argv[3], "w"))
+"""
+
+
+def plain_results(models: dict[str, Path], folder: Path) -> dict[str, Any]:
+    """Per model: scores one by one, scores together, the model's class."""
+    cards = {}
+    for name, model in models.items():
+        (code,) = re.findall(r"```python\n(.*?)```", (model / "README.md").read_text(), flags=re.S)
+        cards[name] = (str(model), code)
+    (folder / "cards.json").write_text(json.dumps([ODD, cards]))
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", PLAIN, sysconfig.get_path("purelib"),
+         folder / "cards.json", folder / "results.json"],
+        capture_output=True, text=True, cwd=folder, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "results.json").read_text())
+
+
+def make_run(toy: Path, out: Path, **settings: Any) -> RunResult:
+    defaults: dict[str, Any] = {
+        "model": "tiny-gpt2", "keep": 2, "shots": 16, "epochs": 1, "lr": 1e-3, "accelerator": "cpu",
+        "max_text_tokens": 24,
+    }  # fmt: skip
+    return train(RunConfig(dataset=str(toy), out=str(out), **(defaults | settings)))
+
+
+@pytest.fixture(scope="module")
+def plain(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Path], Any]:
+    """A run of every family and mode, and what plain transformers makes of all of them."""
+    folder = tmp_path_factory.mktemp("plain")
+    models = {}
+    for family in FAMILIES:
+        for mode, loss in KINDS:
+            result = make_run(toy, folder / "runs", model=family, mode=mode, lm_loss=loss)
+            models[f"{family} {mode} {loss}"] = result.folder / "model"
+    return models, plain_results(models, folder)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("mode", "loss"), KINDS)
+def test_plain_transformers_gives_the_same_scores(
+    plain: tuple[dict[str, Path], Any], family: str, mode: str, loss: str | None
+) -> None:
+    models, results = plain
+    name = f"{family} {mode} {loss}"
+    classifier = slimcls.load(models[name])
+    ours = classifier.scores(classifier.encoder.encode(ODD).ids)
+    alone, together, model_class = results[name]
+    for theirs in (alone, together):
+        torch.testing.assert_close(ours, torch.tensor(theirs), atol=1e-5, rtol=0)
+    assert model_class.endswith("ForSequenceClassification") is (mode != "lm")
+
+
+def test_what_the_folder_holds(toy: Path, tmp_path: Path) -> None:
+    result = make_run(toy, tmp_path, mode="p-cls", layers=[0, 2, 5], keep=3)
+    model = result.folder / "model"
+    config = json.loads((model / "config.json").read_text())
+    assert config["id2label"] == {"0": "food", "1": "travel", "2": "weather"}
+    assert config["n_layer"] == 3
+    assert config["pad_token_id"] is not None
+    assert json.loads((model / "tokenizer_config.json").read_text())["padding_side"] == "right"
+    names = {path.name for path in model.rglob("*")}
+    assert len({path.stat().st_mode for path in model.iterdir()}) == 1, "who reads one reads all"
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pkl", ".ckpt"))]
+    description = json.loads((model / "slimcls.json").read_text())
+    assert description["kept_layers"] == [0, 2, 5]
+    assert description["labels"] == ["food", "travel", "weather"]
+    assert [d["label"] for d in description["demonstrations"]] == ["food", "travel", "weather"]
+    assert f"{result.test_accuracy:.3f}" in (model / "README.md").read_text()
+
+
+def test_predictions_are_those_of_the_test(toy: Path, tmp_path: Path) -> None:
+    import pandas as pd
+
+    result = make_run(toy, tmp_path, mode="lm")
+    table = pd.read_parquet(result.folder / "predictions.parquet")
+    texts = [made_up_rows(60, 2)[place][0] for place in table["id"]]
+    predictions = slimcls.load(result.folder).predict(texts)
+    assert [p.label for p in predictions] == table["prediction"].tolist()
+    assert (table["prediction"] == table["label"]).mean() == pytest.approx(result.test_accuracy)
+    for prediction, row in zip(predictions, table["probabilities"], strict=True):
+        assert list(prediction.probabilities.values()) == pytest.approx(list(row), abs=1e-5)
+        assert sum(row) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("tune", ["lora", "head", "last-1"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tuned_in_part_the_folder_is_as_plain(
+    toy: Path, tmp_path: Path, family: str, tune: str
+) -> None:
+    result = make_run(toy, tmp_path, model=family, mode="cls", tune=tune, lr=1e-2)
+    classifier = slimcls.load(result.folder)
+    assert 0 < result.params_trained < result.params_kept
+    assert not any("lora" in name for name, _ in classifier.model.named_parameters())
+    scores = classifier.scores(classifier.encoder.encode(ODD[2:5]).ids)
+    assert scores.isfinite().all()
+
+
+@pytest.fixture(scope="module")
+def finished(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The artefact of a run of each mode."""
+    out = tmp_path_factory.mktemp("finished")
+    return {m: make_run(toy, out, mode=m).folder / "model" for m in ("cls", "p-cls", "lm")}
+
+
+GONE = object()
+
+
+@pytest.mark.parametrize(
+    ("mode", "file", "changes", "message"),
+    [
+        *[("cls", "slimcls.json", {k: GONE}, f"'{k}' is missing")
+          for k in ("labels", "max_text_tokens", "context")],
+        *[("p-cls", "slimcls.json", {k: GONE}, f"'{k}' is missing")
+          for k in ("template", "label_words", "demonstrations")],
+        ("lm", "slimcls.json", {"lm_loss": GONE}, "'lm_loss' is missing"),
+        ("lm", "slimcls.json", {"lm_loss": "other"}, "'lm_loss' must be one of label-words"),
+        ("cls", "slimcls.json", {"mode": GONE}, "'mode' must be one of cls, p-cls, lm"),
+        ("cls", "slimcls.json", {"mode": "nli"}, "'mode' must be one of"),
+        ("cls", "slimcls.json", {"mode": ["cls"]}, "'mode' must be one of"),
+        ("cls", "slimcls.json", {"format": 0}, "there is no format 0"),
+        ("cls", "slimcls.json", {"format": -1}, "there is no format -1"),
+        ("cls", "slimcls.json", {"labels": "abc"}, "'labels' has a value of the wrong kind"),
+        ("cls", "slimcls.json", {"labels": ["a", "a", "b"]}, "each once"),
+        ("cls", "slimcls.json", {"labels": ["a", "b"]}, "names 2 labels, config.json 3"),
+        ("p-cls", "slimcls.json", {"labels": ["a", "b"]}, "3 label words for 2 labels"),
+        ("p-cls", "slimcls.json", {"demonstrations": [{"text": "a"}]}, "a demonstration lacks"),
+        ("cls", "slimcls.json", {"context": "many"}, "'context' has a value of the wrong kind"),
+        ("cls", "config.json", {"n_embd": 64}, "weights do not fit config.json"),
+        ("cls", "config.json", {"n_layer": 3}, "weights do not fit config.json"),
+        ("lm", "config.json", {"n_layer": 1}, "weights do not fit config.json"),
+        ("cls", "config.json", {"n_head": 5}, "cannot be read"),
+        ("cls", "config.json", {"model_type": "none"}, "cannot be read"),
+    ],
+)  # fmt: skip
+def test_files_that_do_not_go_together_are_one_line(
+    finished: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str],
+    mode: str, file: str, changes: dict[str, Any], message: str,
+) -> None:  # fmt: skip
+    folder = shutil.copytree(finished[mode], tmp_path / "model")
+    content = json.loads((folder / file).read_text()) | changes
+    content = {key: value for key, value in content.items() if value is not GONE}
+    (folder / file).write_text(json.dumps(content))
+    with pytest.raises(UserError) as fault:
+        slimcls.load(folder)
+    assert message in str(fault.value)
+    assert "\n" not in str(fault.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_a_pickle_in_the_folder_is_never_opened(
+    finished: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(finished["cls"], tmp_path / "model")
+    torch.save({"not": torch.zeros(1)}, folder / "pytorch_model.bin")
+    slimcls.load(folder)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="cannot be read") as fault:
+        slimcls.load(folder)
+    assert "safetensors" in str(fault.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_artefacts_that_cannot_be_opened(toy: Path, tmp_path: Path) -> None:
+    result = make_run(toy, tmp_path / "runs", mode="cls")
+    path = result.folder / "model" / "slimcls.json"
+    good = path.read_text()
+    cases = {
+        json.dumps(json.loads(good) | {"format": FORMAT + 1}): "newer than this slimcls",
+        "{": "not a description that slimcls wrote",
+        "[]": "not a description that slimcls wrote",
+    }
+    for content, message in cases.items():
+        path.write_text(content)
+        with pytest.raises(UserError, match=message):
+            slimcls.load(result.folder)
+    path.write_text(good)
+    weights = result.folder / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(UserError, match="cannot be read"):
+        slimcls.load(result.folder)
+    bare = make_run(toy, tmp_path / "runs", mode="cls", save_model="none")
+    with pytest.raises(UserError, match="--save-model none"):
+        slimcls.load(bare.folder)
+    with pytest.raises(UserError, match="no such run directory"):
+        slimcls.load(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="not a run directory"):
+        slimcls.load(tmp_path)

@@ -1,0 +1,98 @@
+"""Settings left open get values from the model and the device, never from a timing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from slimcls.backbones import sources
+from slimcls.config import RunConfig
+from slimcls.errors import UserError
+from slimcls.session import settle
+
+
+def resolved(**settings: Any) -> RunConfig:
+    config = RunConfig(dataset="sst2", **({"model": "tiny-gpt2"} | settings))
+    return settle.resolve(config, sources.find("tiny-gpt2", None))
+
+
+@pytest.fixture
+def no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+
+
+def gpu(monkeypatch: pytest.MonkeyPatch, *, bf16: bool) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *emulated: bf16)
+
+
+@pytest.mark.parametrize(
+    ("settings", "layers"),
+    [
+        ({}, [0, 1]),
+        ({"keep": "all"}, [0, 1, 2, 3, 4, 5]),
+        ({"keep": 3}, [0, 1, 2]),
+        ({"layers": [1, 4]}, [1, 4]),
+    ],
+)
+def test_layers(settings: dict[str, Any], layers: list[int]) -> None:
+    config = resolved(**settings)
+    assert (config.layers, config.keep) == (layers, len(layers))
+
+
+def test_resolving_twice_is_resolving_once(no_device: None) -> None:
+    config = resolved(mode="lm")
+    assert settle.resolve(config, sources.find("tiny-gpt2", None)) == config
+    assert None not in (config.keep, config.layers, config.lr, config.lm_loss)
+    assert "auto" not in (config.precision, config.accelerator)
+
+
+@pytest.mark.parametrize(
+    ("mode", "given", "loss"),
+    [("lm", None, "label-words"), ("lm", "sequence", "sequence"), ("cls", None, None)],
+)
+def test_loss(mode: str, given: str | None, loss: str | None) -> None:
+    assert resolved(mode=mode, lm_loss=given).lm_loss == loss
+
+
+def test_learning_rate_of_its_way_of_tuning_and_depth() -> None:
+    for tune, rows in settle.LEARNING_RATES.items():
+        depths = [most for most, _ in rows]
+        assert depths == sorted(depths)
+        assert depths[-1] == float("inf")
+        name = "last-1" if tune == "last" else tune
+        for keep in (1, 2, 6):
+            config = resolved(keep=keep, tune=name)
+            expected = next(rate for most, rate in rows if keep <= most)
+            assert config.lr == settle.learning_rate(name, keep) == expected
+    assert resolved(lr=3e-4).lr == 3e-4
+
+
+def test_a_processor(no_device: None) -> None:
+    assert resolved().accelerator == resolved(accelerator="cpu").accelerator == "cpu"
+    assert resolved().precision == "32"
+    assert resolved(precision="bf16").precision == "bf16"
+    for name in ("gpu", "mps"):
+        with pytest.raises(UserError, match=f"--accelerator {name}: this machine has none"):
+            resolved(accelerator=name)
+    with pytest.raises(UserError, match="only on a GPU, not on cpu"):
+        resolved(precision="16")
+
+
+@pytest.mark.parametrize(("bf16", "precision"), [(True, "bf16"), (False, "32")])
+def test_a_gpu(monkeypatch: pytest.MonkeyPatch, bf16: bool, precision: str) -> None:
+    gpu(monkeypatch, bf16=bf16)
+    config = resolved()
+    assert (config.accelerator, config.precision) == ("gpu", precision)
+    assert resolved(accelerator="cpu").precision == "32"
+    assert resolved(precision="16").precision == "16"
+    assert resolved(precision="32").precision == "32"
+
+
+def test_mps(no_device: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    config = resolved()
+    assert (config.accelerator, config.precision) == ("mps", "32")

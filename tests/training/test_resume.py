@@ -1,0 +1,186 @@
+"""A run that was killed, interrupted or terminated ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT
+from safetensors.torch import load_file
+
+from slimcls.config import RunConfig
+from slimcls.data.batches import Batch
+from slimcls.storage.files import write_text
+from slimcls.train import train
+from slimcls.training.learner import Learner
+
+SETTINGS = "--model tiny-gpt2 --mode p-cls --keep 2 --shots 60 --epochs 8 --batch-size 8 --lr 1e-3"
+TIMES = {
+    "train_seconds",
+    "total_seconds",
+    "examples_per_second",
+    "tokens_per_second",
+    "peak_memory_mb",
+    "latency_ms",
+    "out",
+    "checkpoint_seconds",
+}
+
+
+def start(toy: Path, out: Path, *more: str) -> subprocess.Popen[str]:
+    words = [*SETTINGS.split(), "--dataset", str(toy), "--out", str(out), *more]
+    return subprocess.Popen(
+        [sys.executable, "-m", "slimcls.train", *words],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    _, errors = process.communicate(timeout=240)
+    assert process.returncode == 0, errors
+    return errors
+
+
+def only_run(out: Path) -> Path:
+    (folder,) = [path for path in out.iterdir() if path.is_dir()]
+    return folder
+
+
+def stop_in_training(process: subprocess.Popen[str], out: Path, number: int, wait: float) -> None:
+    """Send a signal some time after the first checkpoint."""
+    deadline = time.monotonic() + 120
+    while not list(out.glob("*/checkpoints/last.ckpt")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    time.sleep(wait)
+    process.send_signal(number)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("undisturbed")
+    finish(start(toy, out))
+    return only_run(out)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    assert one.name == other.name
+    weights, others = (load_file(run / "model" / "model.safetensors") for run in (one, other))
+    assert weights.keys() == others.keys()
+    assert all(weights[name].equal(others[name]) for name in weights), "bit for bit"
+    row, theirs = (pd.read_parquet(run / "result.parquet") for run in (one, other))
+    keep = [name for name in row.columns if name not in TIMES]
+    pd.testing.assert_frame_equal(row[keep], theirs[keep])
+    curves, others_ = (pd.read_csv(run / "curves.csv") for run in (one, other))
+    pd.testing.assert_frame_equal(
+        curves.drop(columns="train_seconds"), others_.drop(columns="train_seconds")
+    )
+    pd.testing.assert_frame_equal(
+        *(pd.read_parquet(run / "predictions.parquet") for run in (one, other))
+    )
+
+
+@pytest.mark.parametrize("kills", [1, 3])
+def test_kill_9_in_training(toy: Path, tmp_path: Path, undisturbed: Path, kills: int) -> None:
+    chance = random.Random(kills)
+    for _ in range(kills):
+        process = start(toy, tmp_path, "--checkpoint-seconds", "0")
+        stop_in_training(process, tmp_path, signal.SIGKILL, chance.uniform(0, 0.6))
+        process.communicate()
+        run = only_run(tmp_path)
+        if not (run / "result.parquet").exists():
+            names = {path.name for path in (run / "checkpoints").iterdir()}
+            half_written = [name for name in names if name.endswith(".tmp")]
+            assert names - set(half_written) <= {"last.ckpt", "best.safetensors", "trained.json"}
+            assert len(half_written) <= 1, "the next start clears what a kill left"
+    finish(start(toy, tmp_path, "--checkpoint-seconds", "0"))
+    assert_same(only_run(tmp_path), undisturbed)
+    assert not (only_run(tmp_path) / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_asked_to_stop(
+    toy: Path, tmp_path: Path, undisturbed: Path, number: int, code: int
+) -> None:
+    process = start(toy, tmp_path, "--checkpoint-seconds", "0")
+    stop_in_training(process, tmp_path, number, 0.05)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    assert "the same command goes on" in errors.splitlines()[-1]
+    assert "going on from" in finish(start(toy, tmp_path))
+    assert_same(only_run(tmp_path), undisturbed)
+
+
+def test_killed_after_early_stopping_decided(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"model": "tiny-gpt2", "mode": "cls", "keep": 2, "shots": 20, "epochs": 12}
+    more = {"patience": 2, "lr": 1e-3, "checkpoint_seconds": 0.0, "dataset": str(toy)}
+    whole = train(RunConfig(out=str(tmp_path / "whole"), **settings, **more))
+    assert whole.epochs_run < 12, "or nothing was stopped early"
+
+    class Killed(BaseException):
+        pass
+
+    def killed(path: Path, text: str) -> None:
+        if path.name == "trained.json":
+            raise Killed
+        write_text(path, text)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("slimcls.training.loop.write_text", killed)
+        with pytest.raises(Killed):
+            train(RunConfig(out=str(tmp_path / "killed"), **settings, **more))
+    again = train(RunConfig(out=str(tmp_path / "killed"), **settings, **more))
+    assert_same(again.folder, whole.folder)
+
+
+@pytest.mark.parametrize("step", [1, 5, 11])
+def test_batches_of_a_token_budget_and_compact_embeddings(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """Killed at the first step, inside an epoch and in the last."""
+    settings = {"dataset": str(toy), "model": "tiny-gpt2", "mode": "p-cls", "keep": 2, "shots": 20}
+    more = {"epochs": 3, "lr": 1e-3, "batch_tokens": 200, "checkpoint_seconds": 0.0}
+    steps = []
+    train_step = Learner.training_step
+
+    class Killed(BaseException):
+        pass
+
+    def killed(self: Learner, batch: Batch, batch_idx: int) -> torch.Tensor:
+        steps.append(batch.input_ids.shape)
+        if len(steps) > step:
+            raise Killed
+        return train_step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Learner, "training_step", killed)
+        with pytest.raises(Killed):
+            train(RunConfig(out=str(tmp_path / "killed"), **settings, **more))
+    again = train(RunConfig(out=str(tmp_path / "killed"), **settings, **more))
+    whole = train(RunConfig(out=str(tmp_path / "whole"), **settings, **more))
+    assert_same(again.folder, whole.folder)
+    assert len({items for items, _ in steps}) > 1 or step == 1, "batches of different sizes"
+    assert all(items * tokens <= 200 for items, tokens in steps)
+
+
+def test_a_finished_run_answers_at_once(toy: Path, undisturbed: Path) -> None:
+    before = (undisturbed / "result.parquet").stat().st_mtime_ns
+    finish(start(toy, undisturbed.parent))
+    assert (undisturbed / "result.parquet").stat().st_mtime_ns == before
+    finish(start(toy, undisturbed.parent, "--overwrite"))
+    assert (undisturbed / "result.parquet").stat().st_mtime_ns != before
