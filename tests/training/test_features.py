@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from test_resume import assert_same, only_run, start, stop_in_training
 from torch import Tensor
 from training.test_golden import FAMILIES
+from training.test_resume import assert_same, only_run, start, stop_in_training
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPT2Model
 
 from slimcls.backbones import sources
