@@ -3,9 +3,9 @@
 ``python scripts/house.py`` reads the imports of ``slimcls/`` as text, lazy ones and those for types
 included, holds them against the order of rooms that docs/architecture.md gives, and prints what it
 finds. ``--trace`` also trains a tiny model and follows ``keep``: every call between two files of
-slimcls that hands on the settings, the kept layers or how many there are. A *climb* is a call into
-a file on a higher floor, where a file stands above all that it imports; a *return* is a call into a
-file that the settings had entered before and left since. ``--write-map`` writes docs/map.md, a line
+slimcls that hands on the settings, the kept layers or how many there are. A file stands on the floor
+above all that it imports. A *climb* is a step of the path to a file on a higher floor than the one
+before; a *return* is a step into a file that the path had entered before and left since. ``--write-map`` writes docs/map.md, a line
 a file, from the modules' docstrings.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import itertools
 import re
 import sys
 from collections.abc import Iterator
@@ -61,7 +62,7 @@ def _imported(tree: ast.AST, known: dict[str, Path]) -> Iterator[str]:
                 yield inner if inner in known else node.module
 
 
-def room(module: str, root: Path = ROOT) -> str:
+def room(module: str) -> str:
     """The room of a module: its folder, or its own name at the top level."""
     return module.split(".")[1]
 
@@ -92,6 +93,15 @@ def circles(graph: Graph) -> list[list[str]]:
         if name not in order:
             visit(name)
     return found
+
+
+def rooms(graph: Graph) -> Graph:
+    """Which rooms import which others."""
+    joined: Graph = {}
+    for name, others in graph.items():
+        mine = joined.setdefault(room(name), set())
+        mine.update({room(other) for other in others} - {room(name)})
+    return joined
 
 
 def floors(graph: Graph) -> dict[str, int]:
@@ -168,13 +178,13 @@ class Trace:
 
     def counts(self, floor: dict[str, int]) -> tuple[int, int, int]:
         """Calls between files, climbs among them, and returns to a file that was left."""
-        climbs = sum(floor.get(here, 0) > floor.get(came, 0) for came, here in self.calls)
-        seen: set[str] = set()
-        returns, last = 0, ""
-        for _, here in self.calls:
-            returns += here in seen and here != last
-            seen.add(here)
-            last = here
+        path = [here for _, here in self.calls]
+        steps = list(itertools.pairwise(path))
+        climbs = sum(floor.get(after, 0) > floor.get(before, 0) for before, after in steps)
+        returns = sum(
+            after != before and after in path[: place + 1]
+            for place, (before, after) in enumerate(steps)
+        )
         return len(self.calls), climbs, returns
 
 
@@ -213,6 +223,7 @@ def main() -> int:
     lines = sum(len(p.read_text("utf-8").splitlines()) for p in modules(asked.root).values())
     print(f"files at the top level: {len(top)}; in all: {len(graph) + 1}, {lines} lines")
     print(f"circles of files: {[' '.join(group) for group in circles(graph)] or 'none'}")
+    print(f"circles of rooms: {[' '.join(group) for group in circles(rooms(graph))] or 'none'}")
     wrong = against(graph, order())
     print("\n".join([f"against the order: {len(wrong)}", *wrong]))
     if asked.trace:
