@@ -3,10 +3,10 @@
 ``python scripts/house.py`` reads the imports of ``slimcls/`` as text, lazy ones and those for types
 included, holds them against the order of rooms that docs/architecture.md gives, and prints what it
 finds. ``--trace`` also trains a tiny model and follows ``keep``: every call between two files of
-slimcls that hands on the settings, the kept layers or how many there are. A file stands on the floor
-above all that it imports. A *climb* is a step of the path to a file on a higher floor than the one
-before; a *return* is a step into a file that the path had entered before and left since. ``--write-map`` writes docs/map.md, a line
-a file, from the modules' docstrings.
+slimcls that hands on the settings, the kept layers or how many there are. A file stands on the
+floor above all that it imports. A *climb* is a step of the path to a file on a higher floor than
+the one before; a *return* is a step into a file that the path had entered before and left since.
+``--write-map`` writes docs/map.md, a line a file, from the modules' docstrings.
 """
 
 from __future__ import annotations
