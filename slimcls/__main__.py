@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 
-from slimcls import __version__
 from slimcls.cli import run
 from slimcls.errors import UserError
+from slimcls.version import __version__
 
 #: Every verb with what it does; the module of the same name has ``main(argv) -> int``.
 VERBS = {

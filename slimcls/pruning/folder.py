@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from slimcls import __version__
 from slimcls.backbones import saved, sizes
 from slimcls.backbones.quiet import silence
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
 from slimcls.pruning.settings import DESCRIPTION
 from slimcls.storage.files import replacing_folder
+from slimcls.version import __version__
 
 
 @dataclass(frozen=True)

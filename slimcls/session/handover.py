@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from slimcls import __version__
 from slimcls.backbones import saved
 from slimcls.classifier.artefact import DESCRIPTION, FORMAT
 from slimcls.classifier.classifier import Classifier
@@ -17,6 +16,7 @@ from slimcls.data.splits import Example
 from slimcls.runs.schema import RunResult
 from slimcls.session.card import card
 from slimcls.storage.files import replacing_folder
+from slimcls.version import __version__
 
 
 def save(

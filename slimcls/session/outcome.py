@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import resource
-import subprocess
 from collections.abc import Sequence, Sized
 from importlib import metadata
 from pathlib import Path
@@ -15,7 +14,6 @@ import torch
 import transformers
 from torch import Tensor
 
-import slimcls
 from slimcls.backbones.sources import Source
 from slimcls.classifier.accuracy import Metrics
 from slimcls.config import RunConfig
@@ -27,6 +25,7 @@ from slimcls.session.inputs import Inputs
 from slimcls.session.plan import Plan
 from slimcls.statistics import wilson
 from slimcls.training.loop import Fitted
+from slimcls.version import __version__, checkout_commit
 
 
 def outcome(
@@ -75,13 +74,13 @@ def about(run: str, device: str) -> dict[str, Any]:
     return {
         "run": run,
         "schema_version": SCHEMA_VERSION,
-        "slimcls_version": slimcls.__version__,
+        "slimcls_version": __version__,
         "torch_version": torch.__version__,
         "transformers_version": transformers.__version__,
         "lightning_version": metadata.version("lightning"),
         "peft_version": metadata.version("peft"),
         "python_version": platform.python_version(),
-        "commit": _commit(),
+        "commit": checkout_commit(),
         "device": _device(device),
         "threads": torch.get_num_threads(),
     }
@@ -180,15 +179,3 @@ def _peak_memory(device: str) -> float:
 def _device(device: str) -> str:
     name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
     return f"{device} ({name})"
-
-
-def _commit() -> str:
-    """Commit of the checkout this code lies in, or nothing."""
-    root = Path(__file__).parents[1]
-    if not (root / ".git").exists():
-        return ""
-    try:
-        command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty"]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""

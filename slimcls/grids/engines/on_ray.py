@@ -15,13 +15,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimcls import __version__
 from slimcls.config import RunConfig
 from slimcls.errors import Interrupted, UserError
 from slimcls.grids.attempts import Ended, Runner, attempt, shared
 from slimcls.grids.cells import Cell
 from slimcls.grids.engines import Again, Job, Started
 from slimcls.grids.forecast import Forecast, forecast
+from slimcls.version import __version__
 
 #: Seconds in which a Ray address must answer.
 PATIENCE = 10.0
