@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, chi2
+from scipy.optimize import brentq
+from scipy.stats import binomtest, chi2, norm
 from scipy.stats import t as student
 
 #: Least sum of squared deviations that a seed's items are taken to have: runs that never disagreed
@@ -19,6 +20,15 @@ LUCK = 0.05
 
 #: Seeds from which on the intervals hold the truth as often as they say: docs/statistics.md.
 ENOUGH_SEEDS = 3
+
+#: Chance with which a design is asked to find a harmless cut good enough.
+POWER = 0.8
+#: What a design is planned with where nothing is known yet, as the first study had it (eight of 30
+#: layers on TREC): standard deviation between seeds, share of the items on which cut and full depth
+#: disagree, and share of that variance that an item has in every seed.
+SEED_SD, DISAGREEMENT, SHARED = 0.015, 0.07, 0.3
+#: Equally likely places in the distribution of a variance, for means over it.
+_PLACES = (np.arange(400) + 0.5) / 400
 
 Array = NDArray[np.float64]
 
@@ -130,6 +140,16 @@ class Estimate:
         """The least margin that these runs show not to be lost, at a one-sided ``level``."""
         return max(0.0, self._half(level) - self.mean)
 
+    def smallest_detectable(self, level: float = 0.05, power: float = POWER) -> float:
+        """The least margin that these seeds and items would show with this chance.
+
+        See :func:`smallest_detectable_loss`. The variances are the estimate's own, its mean does
+        not count. Infinite with fewer than ``ENOUGH_SEEDS``.
+        """
+        noise = self.over_items - self.common
+        between = max(self.between, noise)
+        return _detectable(between, self.common, noise, len(self.seeds), self.fewest, level, power)
+
     def items_share(self, level: float = 0.05) -> float:
         """How much of the squared half-width would stay with any number of seeds, 0 to 1."""
         alone = float(student.isf(level, self.fewest - 1)) ** 2 * self.over_items
@@ -143,6 +163,55 @@ class Estimate:
 
     def _half(self, level: float) -> float:
         return float(student.isf(level, self.df)) * self.se
+
+
+def smallest_detectable_loss(
+    seeds: int,
+    items: int,
+    *,
+    seed_sd: float = SEED_SD,
+    disagreement: float = DISAGREEMENT,
+    shared: float = SHARED,
+    level: float = 0.05,
+    power: float = POWER,
+) -> float:
+    """The least margin, as a share, for which a harmless cut is good enough with this chance.
+
+    Harmless: as accurate as full depth. As the test is symmetric, it is also the least loss that
+    would be told from none with this chance. Infinite with fewer than ``ENOUGH_SEEDS``.
+
+    Args:
+        seeds: seeds of both sides.
+        items: test items of each seed.
+        seed_sd: standard deviation of the true difference between seeds, as a share.
+        disagreement: share of the items that one side has right and the other wrong.
+        shared: share of that variance that an item has in every seed; 0 where each seed has items
+            of its own.
+        level: one-sided, of the one test: a family's share of it where several are judged.
+        power: the chance.
+    """
+    own = disagreement / items
+    noise = (1 - shared) * own / max(seeds, 1)
+    between = seed_sd**2 / max(seeds, 1) + noise
+    return _detectable(between, shared * own, noise, seeds, items, level, power)
+
+
+def _detectable(
+    between: float, common: float, noise: float, seeds: int, fewest: int, level: float, power: float
+) -> float:
+    """The margin passed with ``power``, given the true variances that an Estimate has."""
+    if seeds < ENOUGH_SEEDS:
+        return float("inf")
+    least, luck = (chi2.ppf(places, seeds - 1) / (seeds - 1) for places in (LUCK, _PLACES))
+    seen = np.maximum(between * luck, noise * least)
+    both = seen + common
+    halves = student.isf(level, degrees_of_freedom(seen / both, seeds, fewest)) * np.sqrt(both)
+    se = float(np.sqrt(between + common))
+
+    def lack(margin: float) -> float:
+        return power - float(norm.cdf((margin - halves) / se).mean())
+
+    return float(brentq(lack, 0.0, halves.max() + 10 * se))
 
 
 def mean_accuracy(runs: Sequence[SeedItems]) -> Estimate:

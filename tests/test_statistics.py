@@ -6,11 +6,19 @@ import math
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from slimcls.statistics import SeedItems, mean_accuracy, paired_difference, wilson
+from slimcls.statistics import (
+    Estimate,
+    SeedItems,
+    mean_accuracy,
+    paired_difference,
+    smallest_detectable_loss,
+    wilson,
+)
 
 
 def test_wilson_against_published_values() -> None:
@@ -225,6 +233,82 @@ def test_a_run_against_one_that_is_always_wrong_is_its_accuracy(sides: tuple[Run
     assert accuracy.mean == difference.mean == pytest.approx(np.mean(accuracy.per_seed))
     assert accuracy.se == difference.se
     assert 0 <= accuracy.low < accuracy.mean < accuracy.high <= 1 or accuracy.high == 1
+
+
+# What a design can show
+
+
+def harmless(
+    rng: np.random.Generator,
+    seeds: int,
+    items: int,
+    seed_sd: float,
+    disagreement: float,
+    shared: float,
+) -> Estimate:
+    """A cut as accurate as full depth, tested on the same items in every seed."""
+    share = [disagreement / 2, 1 - disagreement, disagreement / 2]
+    always = rng.choice([-1, 0, 1], items, p=share)
+    sides: tuple[Runs, Runs] = ([], [])
+    for seed in range(seeds):
+        same = rng.random(items) < math.sqrt(shared)
+        values = np.where(same, always, rng.choice([-1, 0, 1], items, p=share))
+        sides[0].append(SeedItems(seed, np.arange(items), values + rng.normal(0, seed_sd)))
+        sides[1].append(SeedItems(seed, np.arange(items), np.zeros(items)))
+    return paired_difference(*sides)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "items", "seed_sd", "disagreement", "shared", "level"),
+    [
+        (3, 500, 0.01, 0.06, 0.3, 0.05),
+        (3, 500, 0.01, 0.06, 0.3, 0.05 / 3),
+        (3, 500, 0.0, 0.06, 0.9, 0.05),
+        (5, 1000, 0.02, 0.2, 0.4, 0.05),
+    ],
+)
+def test_the_smallest_detectable_loss_is_detected_in_eight_of_ten(
+    seeds: int, items: int, seed_sd: float, disagreement: float, shared: float, level: float
+) -> None:
+    rng = np.random.default_rng(0)
+    made = [harmless(rng, seeds, items, seed_sd, disagreement, shared) for _ in range(600)]
+    loss = smallest_detectable_loss(
+        seeds, items, seed_sd=seed_sd, disagreement=disagreement, shared=shared, level=level
+    )
+    assert 0.75 < np.mean([one.p_noninferior(loss) <= level for one in made]) < 0.86
+    own = np.median([one.smallest_detectable(level) for one in made])
+    assert own == pytest.approx(loss, rel=0.25), "an estimate says it of its own variances"
+
+
+def test_more_of_anything_detects_less() -> None:
+    plain = smallest_detectable_loss(3, 500)
+    assert 0.03 < plain < 0.05
+    assert smallest_detectable_loss(5, 500) < plain
+    assert smallest_detectable_loss(3, 1000) < plain
+    assert smallest_detectable_loss(3, 500, seed_sd=0.0) < plain
+    assert smallest_detectable_loss(3, 500, disagreement=0.2) > plain
+    assert smallest_detectable_loss(3, 500, level=0.01) > plain
+    assert smallest_detectable_loss(3, 500, power=0.9) > plain
+    # Items that come back in every seed are no new ones.
+    many = {"seed_sd": 0.0, "level": 0.05}
+    assert smallest_detectable_loss(9, 500, shared=1.0, **many) > smallest_detectable_loss(
+        9, 500, shared=0.0, **many
+    )
+
+
+def test_the_page_has_the_figures_of_the_function() -> None:
+    page = (ROOT / "docs" / "statistics.md").read_text()
+    for seeds in (3, 4, 5, 10):
+        found = [smallest_detectable_loss(seeds, items) for items in (200, 500, 1000)]
+        found.append(smallest_detectable_loss(seeds, 500, level=0.05 / 3))
+        assert f"| {seeds} | {' | '.join(f'{100 * one:.1f}' for one in found)} |\n" in page
+
+
+@pytest.mark.parametrize("seeds", [0, 1, 2])
+def test_a_design_of_few_seeds_shows_nothing(seeds: int) -> None:
+    assert smallest_detectable_loss(seeds, 1000) == math.inf
+    if seeds:
+        assert paired_difference(*pair(seeds, items=200)).smallest_detectable() == math.inf
 
 
 # What is easily got wrong
