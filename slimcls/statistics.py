@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.stats import binomtest, chi2, norm
+from scipy.special import ndtr
+from scipy.stats import binomtest, chi2
 from scipy.stats import t as student
 
 #: Least sum of squared deviations that a seed's items are taken to have: runs that never disagreed
@@ -28,7 +29,7 @@ POWER = 0.8
 #: disagree, and share of that variance that an item has in every seed.
 SEED_SD, DISAGREEMENT, SHARED = 0.015, 0.07, 0.3
 #: Equally likely places in the distribution of a variance, for means over it.
-_PLACES = (np.arange(400) + 0.5) / 400
+_PLACES = (np.arange(100) + 0.5) / 100
 
 Array = NDArray[np.float64]
 
@@ -209,7 +210,7 @@ def _detectable(
     se = float(np.sqrt(between + common))
 
     def lack(margin: float) -> float:
-        return power - float(norm.cdf((margin - halves) / se).mean())
+        return power - float(ndtr((margin - halves) / se).mean())
 
     return float(brentq(lack, 0.0, halves.max() + 10 * se))
 

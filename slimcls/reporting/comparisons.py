@@ -10,11 +10,11 @@ import pandas as pd
 
 from slimcls.reporting import evidence, selections
 from slimcls.reporting.evidence import Evidence
-from slimcls.reporting.verdicts import CHEAP, Cut, Family, Verdict, judge
+from slimcls.reporting.verdicts import CHEAP, ComparedCut, CutFamily, Verdict, judge
 from slimcls.statistics import Estimate, SeedItems, mean_accuracy, paired_difference
 
 #: A family's cuts by one rule: (task, line).
-Key = tuple[str, str]
+LineKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def compare(found: Evidence, items: Mapping[str, SeedItems], margin: float = 0.0
         items: what each run got right, by the run's name.
         margin: the loss, as a share, that does not matter.
     """
-    families: dict[Key, Family] = {}
-    cuts: dict[Key, dict[tuple[int, str], Cut]] = {}
+    families: dict[LineKey, CutFamily] = {}
+    cuts: dict[LineKey, dict[tuple[int, str], ComparedCut]] = {}
     lacking: list[str] = []
     absent: dict[str, dict[str, set[int]]] = {}
     for (task, _), rows in evidence.families(found.runs):
@@ -55,7 +55,7 @@ def compare(found: Evidence, items: Mapping[str, SeedItems], margin: float = 0.0
             if judged:
                 cuts[key] = judged
                 over = _over(_items(full, items), rivals, items)
-                families[key] = Family(list(judged.values()), over)
+                families[key] = CutFamily(list(judged.values()), over)
                 for name, seeds in _absent(rivals, rows, found.runs.backbone.nunique()).items():
                     absent.setdefault(task, {}).setdefault(name, set()).update(seeds)
     verdicts = judge(families, margin) if families else {}
@@ -83,7 +83,7 @@ def _rivals(baselines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 #: Costs of a run that are averaged over seeds.
-COSTS = ("train_seconds", "peak_memory_mb", "latency_ms")
+AVERAGED = ("train_seconds", "peak_memory_mb", "latency_ms")
 
 
 def _absent(rivals: pd.DataFrame, rows: pd.DataFrame, models: int) -> dict[str, set[int]]:
@@ -119,8 +119,8 @@ def _over(
 
 def _cuts(
     here: pd.DataFrame, full: pd.DataFrame, rivals: pd.DataFrame, items: Mapping[str, SeedItems]
-) -> tuple[dict[tuple[int, str], Cut], list[str]]:
-    judged: dict[tuple[int, str], Cut] = {}
+) -> tuple[dict[tuple[int, str], ComparedCut], list[str]]:
+    judged: dict[tuple[int, str], ComparedCut] = {}
     faults: list[str] = []
     keep: Any
     cut: Any
@@ -131,7 +131,7 @@ def _cuts(
         except ValueError as error:
             faults.append(f"keep {keep} ({cut}): no comparison, {error}")
             continue
-        judged[keep, cut] = Cut(int(keep), loss, _over(mine, rivals, items))
+        judged[keep, cut] = ComparedCut(int(keep), loss, _over(mine, rivals, items))
     return judged, faults
 
 
@@ -165,15 +165,15 @@ def _cells(runs: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.DataFrame:
                 "weights_mb": cell.params_kept.iloc[0] * 4 / 1e6,
                 "threads": ", ".join(map(str, sorted(set(cell.threads)))),
             }
-            | {name: cell[name].mean() for name in COSTS}
+            | {name: cell[name].mean() for name in AVERAGED}
         )
     return pd.DataFrame(rows).sort_values(["task", "line", "keep"]).reset_index(drop=True)
 
 
 def _differences(
     runs: pd.DataFrame,
-    cuts: Mapping[Key, Mapping[tuple[int, str], Cut]],
-    verdicts: Mapping[Key, Sequence[Verdict]],
+    cuts: Mapping[LineKey, Mapping[tuple[int, str], ComparedCut]],
+    verdicts: Mapping[LineKey, Sequence[Verdict]],
 ) -> pd.DataFrame:
     """A row a cut: its difference to full depth with interval, and its verdict with the reason."""
     rows: list[dict[str, Any]] = []
@@ -200,6 +200,7 @@ def _differences(
                     "verdict": verdict.word,
                     "reason": verdict.reason,
                     "smallest_margin": verdict.smallest_margin,
+                    "smallest_detectable": verdict.smallest_detectable,
                     "limit": verdict.limit,
                 }
             )

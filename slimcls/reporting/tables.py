@@ -13,7 +13,7 @@ from slimcls.reporting.comparisons import Comparisons
 from slimcls.reporting.study import Study
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
-Rows = list[dict[str, Any]]
+TableRows = list[dict[str, Any]]
 
 
 def as_paper(cells: pd.DataFrame) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def as_paper(cells: pd.DataFrame) -> pd.DataFrame:
 
     The last row of a line is its mean over tasks, at depths that every task has.
     """
-    rows: Rows = []
+    rows: TableRows = []
     depths = sorted(set(cells.keep), reverse=True)
     tasks = sorted(set(cells.task))
     for line in dict.fromkeys(cells.line):
@@ -54,8 +54,11 @@ def _over_tasks(cells: pd.DataFrame, tasks: Sequence[str]) -> str:
 
 
 def enough(compared: Comparisons) -> pd.DataFrame:
-    """A row a task and line: full depth, the smallest depth that is good enough, what it saves."""
-    rows: Rows = []
+    """A row a task and line: full depth, the smallest depth that is good enough, what it saves.
+
+    Where none is good enough the deepest cut stands there, with its verdict.
+    """
+    rows: TableRows = []
     full = compared.cells[compared.cells.keep == compared.cells.depth]
     lines = compared.cells.groupby(["task", "line"], sort=True)
     for (task, line), cells in lines:
@@ -71,13 +74,13 @@ def enough(compared: Comparisons) -> pd.DataFrame:
 
 
 def _smallest(tested: pd.DataFrame) -> dict[str, str]:
-    names = ("smallest depth that is good enough", "difference, 95 % interval", "parameters saved")
-    good = tested[tested.verdict == "good enough"] if len(tested) else tested
-    if good.empty:
-        words = sorted(set(tested.verdict)) if len(tested) else ["no cut to compare"]
-        return dict(zip(names, (f"none shown: {', '.join(words)}", "", ""), strict=True))
-    best = good.sort_values("keep").iloc[0]
-    shown = (f"{best.keep}", interval(best), f"{best.params_saved:.1%}")
+    names = ("kept", "difference (points)", "parameters saved", "verdict")
+    if tested.empty:
+        return dict(zip(names, ("", "", "", "no cut to compare"), strict=True))
+    good, ordered = tested[tested.verdict == "good enough"], tested.sort_values("keep")
+    best = ordered.iloc[-1] if good.empty else good.sort_values("keep").iloc[0]
+    word = f"none good enough; the deepest cut: {best.verdict}" if good.empty else best.verdict
+    shown = (f"{best.keep}", interval(best), f"{best.params_saved:.1%}", word)
     return dict(zip(names, shown, strict=True))
 
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from slimcls.statistics import ENOUGH_SEEDS, Estimate
 
-Key = TypeVar("Key", bound=Hashable)
-Word = Literal[
-    "good enough", "worse", "cannot tell", "no reference", "no better than a baseline"
-]  # fmt: skip
+FamilyKey = TypeVar("FamilyKey", bound=Hashable)
 
+#: Baselines that need no fine-tuned language model, in people's words: what a cut has to beat to be
+#: worth its name.
+CHEAP = {
+    "majority": "the majority class",
+    "tfidf": "TF-IDF",
+    "embeddings": "the mean of the embeddings",
+}
 
-#: Baselines that need no fine-tuned language model: what a cut has to beat to be worth its name.
-CHEAP = ("majority", "tfidf", "embeddings")
+#: What a verdict's word begins with where a cheap baseline was not beaten; its name follows.
+NOT_SHOWN = "not shown to beat"
 
 
 @dataclass(frozen=True)
-class Cut:
+class ComparedCut:
     """One depth of a family, compared on the same seeds and items."""
 
     keep: int
@@ -30,16 +34,16 @@ class Cut:
 
 
 @dataclass(frozen=True)
-class Family:
+class CutFamily:
     """The cuts of one model that share a full depth: one task and mode."""
 
-    cuts: Sequence[Cut]
+    cuts: Sequence[ComparedCut]
     baselines: Mapping[str, Estimate] = field(default_factory=dict)
     """Full depth's accuracy minus that of each cheap baseline, by its name."""
 
 
 @dataclass(frozen=True)
-class Step:
+class TestedCut:
     """A hypothesis after the procedure over all families."""
 
     adjusted: float
@@ -54,7 +58,9 @@ class Verdict:
     """What can be said of a cut, and why."""
 
     keep: int
-    word: Word
+    word: str
+    """``good enough``, ``worse``, ``cannot tell``, ``no reference``, or ``not shown to beat`` and
+    the baseline's name."""
     reason: str
     """One sentence for the reader of a report; points are percentage points of accuracy."""
     p: float
@@ -63,13 +69,15 @@ class Verdict:
     """The one-sided level that the family was left with."""
     smallest_margin: float
     """Least margin, as a share, that this cut alone would pass at that level."""
+    smallest_detectable: float
+    """Least margin that a harmless cut with these variances would pass with 80 % power there."""
     limit: Literal["seeds", "items"]
     """What keeps that margin from being smaller."""
 
 
 def sequences(
-    families: Mapping[Key, Sequence[float]], level: float = 0.05
-) -> dict[Key, list[Step]]:
+    families: Mapping[FamilyKey, Sequence[float]], level: float = 0.05
+) -> dict[FamilyKey, list[TestedCut]]:
     """Fixed sequences within families, Holm across them; p-values are one-sided, in test order.
 
     Each family begins with an equal share of ``level``. A rejected hypothesis hands its family's
@@ -77,10 +85,10 @@ def sequences(
     It is a procedure of Bretz et al. (2009), who prove that errors over all families together keep
     the level. With one hypothesis a family it is Holm's, with one family a fixed sequence.
     """
-    steps: dict[Key, list[Step]] = {key: [] for key in families}
+    steps: dict[FamilyKey, list[TestedCut]] = {key: [] for key in families}
     filled = [key for key in families if families[key]]
     shares = {key: 1 / len(filled) for key in filled}
-    levels: dict[Key, float] = {}
+    levels: dict[FamilyKey, float] = {}
     reached = 0.0
     while waiting := [key for key in filled if len(steps[key]) < len(families[key])]:
         if reached <= level:
@@ -88,7 +96,7 @@ def sequences(
         costs = {key: families[key][len(steps[key])] / shares[key] for key in waiting}
         key = min(waiting, key=costs.__getitem__)
         reached = max(reached, min(1.0, costs[key]))
-        steps[key].append(Step(reached, levels[key], reached <= level))
+        steps[key].append(TestedCut(reached, levels[key], reached <= level))
         others = [name for name in waiting if name != key]
         if len(steps[key]) == len(families[key]):
             for name in others:
@@ -97,8 +105,8 @@ def sequences(
 
 
 def judge(
-    families: Mapping[Key, Family], margin: float = 0.02, level: float = 0.05
-) -> dict[Key, list[Verdict]]:
+    families: Mapping[FamilyKey, CutFamily], margin: float = 0.02, level: float = 0.05
+) -> dict[FamilyKey, list[Verdict]]:
     """A verdict for each cut of each family, from deep to shallow.
 
     "Good enough" says that less than the margin is lost, and that full depth and the cut each beat
@@ -119,7 +127,7 @@ def judge(
         for key, ordered in cuts.items()
     }
     steps = sequences(p_values, level)
-    verdicts: dict[Key, list[Verdict]] = {}
+    verdicts: dict[FamilyKey, list[Verdict]] = {}
     for key, ordered in cuts.items():
         tested = list(zip(ordered, steps[key], strict=True))
         stop = max((cut.keep for cut, step in tested if not step.rejected), default=0)
@@ -130,7 +138,7 @@ def judge(
     return verdicts
 
 
-def _ordered(cuts: Sequence[Cut]) -> list[Cut]:
+def _ordered(cuts: Sequence[ComparedCut]) -> list[ComparedCut]:
     depths = [cut.keep for cut in cuts]
     if len(set(depths)) < len(depths):
         raise ValueError(f"a depth occurs twice among {sorted(depths)}: their order decides")
@@ -143,7 +151,7 @@ def unbeaten(over: Mapping[str, Estimate], level: float = 0.05) -> str | None:
     return max(left, key=left.__getitem__) if left else None
 
 
-def _p_value(family: Family, cut: Cut, margin: float) -> float:
+def _p_value(family: CutFamily, cut: ComparedCut, margin: float) -> float:
     """What enters the procedure: that of a claim whose parts must all hold, its largest p-value.
 
     The parts are that less than the margin is lost, and that full depth and the cut each beat every
@@ -157,69 +165,85 @@ def _p_value(family: Family, cut: Cut, margin: float) -> float:
 
 
 def _absent(over: Mapping[str, Estimate]) -> list[str]:
-    return [name for name in CHEAP if name not in over]
+    return [named for name, named in CHEAP.items() if name not in over]
 
 
 def _thin(over: Mapping[str, Estimate]) -> list[str]:
-    return [name for name, one in over.items() if len(one.seeds) < ENOUGH_SEEDS]
+    return [CHEAP.get(name, name) for name, one in over.items() if len(one.seeds) < ENOUGH_SEEDS]
 
 
 def _word(
-    family: Family, cut: Cut, step: Step, margin: float, level: float, stop: int
-) -> tuple[Word, str]:
+    family: CutFamily, cut: ComparedCut, step: TestedCut, margin: float, level: float, stop: int
+) -> tuple[str, str]:
     """``stop``: the deepest cut of the family that was not shown to be good enough; 0: none."""
-    if lack := _lack(family, cut, level):
-        return lack
     loss, points = cut.loss, f"{100 * margin:g} points"
     if step.rejected:
         shown = f"a loss of {points} is ruled out and every baseline beaten"
         entered = _p_value(family, cut, margin)
         return "good enough", f"{shown} (p = {entered:.2g}, {step.adjusted:.2g} adjusted)"
-    if (p := loss.p_below(-margin)) <= level:
-        return "worse", f"a loss of more than {points} is shown (p = {p:.2g})"
-    # The family's share of the level may be less than all of it, at which both were beaten above.
-    if reason := _not_beaten("full depth", family.baselines, step.level):
-        return "no reference", reason
-    if cut.keep < stop:
-        return "cannot tell", f"not tested: the deeper keep {stop} was not shown to be good enough"
-    if reason := _not_beaten(f"keep {cut.keep}", cut.baselines, step.level):
-        return "no better than a baseline", reason
-    least = 100 * loss.smallest_margin(step.level)
-    limit = loss.limit(step.level)
-    return (
-        "cannot tell",
-        f"only a loss of {least:.1f} points is ruled out; more {limit} would help most",
-    )
+    unmet = _unmet(family, cut, step.level, level, stop)
+    if len(loss.seeds) >= ENOUGH_SEEDS and (p := loss.p_below(-margin)) <= level:
+        shown = f"a loss of more than {points} is shown (p = {p:.2g})"
+        other = next((f"; {reason}" for word, reason in unmet if word != "cannot tell"), "")
+        return "worse", shown + other
+    return next(unmet, None) or ("cannot tell", _undecided(loss, step.level))
 
 
-def _lack(family: Family, cut: Cut, level: float) -> tuple[Word, str] | None:
-    """What keeps a cut from being judged at all."""
-    gates: list[tuple[str, Mapping[str, Estimate], Word]] = [
-        ("full depth", family.baselines, "no reference"),
-        (f"keep {cut.keep}", cut.baselines, "no better than a baseline"),
-    ]
-    for what, over, word in gates:
+def _unmet(
+    family: CutFamily, cut: ComparedCut, share: float, level: float, stop: int
+) -> Iterator[tuple[str, str]]:
+    """What a claim of "good enough" lacks besides a small loss, the most telling first.
+
+    Baselines are held to ``level``, and later to the family's ``share`` of it.
+    """
+    gates = [("full depth", family.baselines, True), (f"keep {cut.keep}", cut.baselines, False)]
+    for what, over, reference in gates:
         if absent := _absent(over):
-            return "no reference", f"{what} was not compared with {', '.join(absent)}"
-        if reason := _not_beaten(what, over, level):
-            return word, reason
+            yield "no reference", f"{what} was not compared with {', '.join(absent)}"
+        yield from _not_beaten(what, over, level, reference=reference)
     if (seeds := len(cut.loss.seeds)) < ENOUGH_SEEDS:
-        return "cannot tell", f"a verdict needs {ENOUGH_SEEDS} seeds, and has {seeds}"
+        yield "cannot tell", f"a verdict needs {ENOUGH_SEEDS} seeds, and has {seeds}"
     for what, over, _ in gates:
         if thin := ", ".join(_thin(over)):
             reason = f"{what} was compared with {thin} on fewer than {ENOUGH_SEEDS} seeds"
-            return "no reference", reason
-    return None
+            yield "no reference", reason
+    yield from _not_beaten("full depth", family.baselines, share, reference=True)
+    if cut.keep < stop:
+        reason = f"not tested: the deeper keep {stop} was not shown to be good enough"
+        yield "cannot tell", f"{reason}; {_could_show(cut.loss, share)}"
+    yield from _not_beaten(f"keep {cut.keep}", cut.baselines, share, reference=False)
 
 
-def _not_beaten(what: str, over: Mapping[str, Estimate], level: float) -> str | None:
-    if not (name := unbeaten(over, level)):
-        return None
-    p = over[name].p_above(0.0)
-    return f"{what} was not shown to beat {name} (p = {p:.2g}, level {level:.2g})"
+def _not_beaten(
+    what: str, over: Mapping[str, Estimate], level: float, *, reference: bool
+) -> Iterator[tuple[str, str]]:
+    """The word and the reason where a baseline was not beaten; ``reference``: by full depth."""
+    if name := unbeaten(over, level):
+        one, named = over[name], CHEAP.get(name, name)
+        word = "no reference" if reference else f"{NOT_SHOWN} {named}"
+        p = f"p = {one.p_above(0.0):.2g}, level {level:.2g}"
+        yield word, f"{what} against {named}: {in_points(one)} points, not shown to be better ({p})"
 
 
-def _verdict(cut: Cut, step: Step, word: Word, reason: str) -> Verdict:
+def _undecided(loss: Estimate, level: float) -> str:
+    least = 100 * loss.smallest_margin(level)
+    help_most = f"more {loss.limit(level)} would help most"
+    return (
+        f"only a loss of {least:.1f} points is ruled out; {_could_show(loss, level)}; {help_most}"
+    )
+
+
+def _could_show(loss: Estimate, level: float) -> str:
+    detectable = 100 * loss.smallest_detectable(level)
+    return f"smallest loss that these seeds and items show with 80 % power: {detectable:.1f} points"
+
+
+def in_points(one: Estimate) -> str:
+    """``-1.2 (-2.9 to +0.5)``: a difference with its 95 % interval, in percentage points."""
+    return f"{100 * one.mean:+.1f} ({100 * one.low:+.1f} to {100 * one.high:+.1f})"
+
+
+def _verdict(cut: ComparedCut, step: TestedCut, word: str, reason: str) -> Verdict:
     return Verdict(
         keep=cut.keep,
         word=word,
@@ -227,5 +251,6 @@ def _verdict(cut: Cut, step: Step, word: Word, reason: str) -> Verdict:
         p=step.adjusted,
         level=step.level,
         smallest_margin=cut.loss.smallest_margin(step.level),
+        smallest_detectable=cut.loss.smallest_detectable(step.level),
         limit=cut.loss.limit(step.level),
     )

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from reporting.made_study import ITEMS, add_run, make_study
+from reporting.made_study import ITEMS, add_cheap, add_run, make_study
 
 from slimcls import runs
 from slimcls.errors import UserError
@@ -42,8 +42,32 @@ def test_verdicts_are_those_the_data_were_made_for(read: study.Study) -> None:
     lost = read.compared.differences.set_index(["line", "keep"]).difference
     assert lost["p-cls", 1] == pytest.approx(-0.1, abs=1e-9)
     smallest = tables.enough(read.compared).set_index("mode")
-    column = "smallest depth that is good enough"
-    assert smallest[column].to_dict() == {"cls": "1", "p-cls": "3"}
+    assert smallest.kept.to_dict() == {"cls": "1", "p-cls": "3"}
+    assert set(smallest.verdict) == {"good enough"}
+
+
+def test_each_line_has_its_estimate_before_its_verdict(read: study.Study) -> None:
+    for table in (tables.enough(read.compared), tables.differences(read.compared)):
+        names = list(table.columns)
+        assert names.index("difference (points)") < names.index("verdict")
+    page = tables.markdown(tables.differences(read.compared))
+    assert re.search(r"\| p-cls \| 1 \| 0 \| -10\.0 \(-1.* to -.*\) \| 0, 1, 2 \| worse \|", page)
+
+
+def test_beside_cannot_tell_stands_what_the_design_could_have_shown(tmp_path: Path) -> None:
+    """Seeds that swing by five points show nothing: neither a loss nor that there is none."""
+    for seed, lost in ((0, 0.0), (1, 0.1), (2, 0.05)):
+        add_run(tmp_path, right=0.9, keep=6, seed=seed)
+        add_run(tmp_path, right=0.9 - lost, keep=2, seed=seed)
+        add_cheap(tmp_path, seed)
+    row = study.read(tmp_path).compared.differences.iloc[0]
+    assert row.verdict == "cannot tell"
+    said = f"show with 80 % power: {100 * row.smallest_detectable:.1f} points; more seeds would"
+    assert said in row.reason
+    assert 0.1 < row.smallest_detectable < 0.3
+    shown = tables.enough(study.read(tmp_path).compared).iloc[0]
+    assert shown.verdict == "none good enough; the deepest cut: cannot tell"
+    assert (shown.kept, shown["difference (points)"][:5]) == ("2", "-5.0 ")
 
 
 def test_the_setting_is_chosen_on_validation_data(read: study.Study) -> None:
@@ -240,11 +264,11 @@ def test_an_interval_of_few_seeds_says_what_it_does_not_hold(made: Path, tmp_pat
         add_run(tmp_path / "runs", right=0.6, keep=6, seed=seed, method="tfidf")
     text = report(ReportConfig(folder=str(tmp_path / "runs"), out=str(tmp_path / "r"))).read_text()
     assert "one seed: the interval is over test items and says nothing about other seeds;" in text
-    assert "two seeds: the interval is too narrow where seeds differ." in text
+    assert "two seeds: the interval is too narrow where seeds differ. The verdict" in text
     assert "| 0 * | no reference |" in text
     assert "| 0, 1 * |" in text
     text = report(ReportConfig(folder=str(made), out=str(tmp_path / "m"))).read_text()
-    assert "between test items.\n" in text
+    assert "between test items. The verdict" in text
     assert " * |" not in text
 
 
@@ -341,7 +365,9 @@ def test_baselines_of_other_models_and_items_are_rows_of_their_own(tmp_path: Pat
     assert ((levels.low < levels.accuracy) & (levels.accuracy < levels.high)).all()
     reasons = compared.differences.set_index("line").reason
     assert reasons["p-cls, poor, shots 200"].startswith("a loss of 2 points is ruled out")
-    assert "full depth was not shown to beat embeddings" in reasons["p-cls, rich, shots 200"]
+    assert (
+        "full depth against the mean of the embeddings: -5.0" in reasons["p-cls, rich, shots 200"]
+    )
     assert compared.missing == ()
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcls.reporting.verdicts import Cut, Family, Verdict, judge, sequences, unbeaten
+from slimcls.reporting.verdicts import ComparedCut, CutFamily, Verdict, judge, sequences, unbeaten
 from slimcls.statistics import Estimate
 
 p_values = st.floats(0, 1)
@@ -111,13 +111,16 @@ def estimate(mean: float, sd: float = 0.005, seeds: int = 3) -> Estimate:
 BEATS = {"majority": estimate(0.4), "tfidf": estimate(0.1), "embeddings": estimate(0.2)}
 
 
-def one(cut: Cut, baselines: dict[str, Estimate] | None = None) -> Verdict:
-    family = Family([cut], BEATS if baselines is None else baselines)
+def one(cut: ComparedCut, baselines: dict[str, Estimate] | None = None) -> Verdict:
+    family = CutFamily([cut], BEATS if baselines is None else baselines)
     return judge({"trec": family})["trec"][0]
 
 
 def test_a_small_loss_is_good_enough_and_a_large_one_worse() -> None:
-    good, bad = one(Cut(2, estimate(-0.005), BEATS)), one(Cut(2, estimate(-0.06), BEATS))
+    good, bad = (
+        one(ComparedCut(2, estimate(-0.005), BEATS)),
+        one(ComparedCut(2, estimate(-0.06), BEATS)),
+    )
     assert (good.word, bad.word) == ("good enough", "worse")
     assert good.reason.startswith(
         "a loss of 2 points is ruled out and every baseline beaten (p = 0"
@@ -129,45 +132,95 @@ def test_a_small_loss_is_good_enough_and_a_large_one_worse() -> None:
 def test_worse_than_full_depth_within_the_margin_is_good_enough() -> None:
     loss = estimate(-0.01, sd=0.002)
     assert loss.high < 0
-    assert one(Cut(2, loss, BEATS)).word == "good enough"
+    assert one(ComparedCut(2, loss, BEATS)).word == "good enough"
 
 
 def test_what_is_not_shown_comes_with_the_margin_that_is() -> None:
-    verdict = one(Cut(2, estimate(-0.02), BEATS))
+    verdict = one(ComparedCut(2, estimate(-0.02), BEATS))
     assert verdict.word == "cannot tell"
     assert verdict.smallest_margin == estimate(-0.02).smallest_margin(0.05)
     assert 0.027 < verdict.smallest_margin < 0.031
     assert verdict.limit == "items"
-    assert verdict.reason == "only a loss of 2.9 points is ruled out; more items would help most"
+    assert verdict.reason == (
+        "only a loss of 2.9 points is ruled out; smallest loss that these seeds and items show "
+        "with 80 % power: 1.3 points; more items would help most"
+    )
+    assert verdict.smallest_detectable == estimate(-0.02).smallest_detectable(0.05)
     loss = estimate(-0.02)
     assert (
-        judge({0: Family([Cut(2, loss, BEATS)], BEATS)}, margin=0.031)[0][0].word == "good enough"
+        judge({0: CutFamily([ComparedCut(2, loss, BEATS)], BEATS)}, margin=0.031)[0][0].word
+        == "good enough"
     )
 
 
 def test_no_reference_no_verdict() -> None:
-    cut = Cut(2, estimate(0.0), BEATS)
+    cut = ComparedCut(2, estimate(0.0), BEATS)
     weak = BEATS | {"tfidf": estimate(0.005)}
     verdict = one(cut, weak)
     assert verdict.word == "no reference"
-    assert verdict.reason.startswith("full depth was not shown to beat tfidf (p = 0.1")
+    assert verdict.reason.startswith(
+        "full depth against TF-IDF: +0.5 (-0.5 to +1.5) points, not shown to be better (p = 0.1"
+    )
     assert verdict.p == weak["tfidf"].p_above(0) > 0.15
-    beaten = one(Cut(2, estimate(0.0), weak))
-    assert beaten.word == "no better than a baseline"
-    assert beaten.reason.startswith("keep 2 was not shown to beat tfidf")
+    beaten = one(ComparedCut(2, estimate(0.0), weak))
+    assert beaten.word == "not shown to beat TF-IDF"
+    assert beaten.reason.startswith("keep 2 against TF-IDF: +0.5 (-0.5 to +1.5) points, not shown")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("majority", "the majority class"),
+        ("tfidf", "TF-IDF"),
+        ("embeddings", "the mean of the embeddings"),
+    ],
+)
+def test_a_cut_that_is_surely_worse_is_called_so_whatever_it_beats(name: str, said: str) -> None:
+    """The word hid a certain loss where a baseline was not shown to be beaten."""
+    weak = BEATS | {name: estimate(0.005)}
+    lost = ComparedCut(2, estimate(-0.1), weak)
+    for verdict in (one(lost), one(lost, weak), one(ComparedCut(2, estimate(-0.1), BEATS), weak)):
+        assert verdict.word == "worse"
+        assert verdict.reason.startswith("a loss of more than 2 points is shown (p = ")
+        assert f" against {said}: +0.5 (-0.5 to +1.5) points" in verdict.reason
+    assert one(lost, {}).word == "worse"
+    assert one(ComparedCut(2, estimate(-0.02), weak)).word == f"not shown to beat {said}"
+
+
+def test_no_word_says_what_was_not_shown() -> None:
+    """What is not beaten at the level may be far below the cut all the same."""
+    wide = BEATS | {"tfidf": estimate(0.047, sd=0.04)}
+    verdict = one(ComparedCut(2, estimate(-0.01), wide))
+    assert verdict.word == "not shown to beat TF-IDF"
+    assert "keep 2 against TF-IDF: +4.7 (-3.7 to +13.1) points" in verdict.reason
+
+
+def test_worse_is_said_wrongly_once_in_twenty_at_most() -> None:
+    """Of cuts that lose the margin, whether or not the baselines are beaten."""
+    rng = np.random.default_rng(0)
+    plain = estimate(0.0)
+    words = []
+    for off, near in plain.se * rng.standard_t(plain.df, (1500, 2)):
+        over = BEATS | {"tfidf": estimate(near)}
+        words.append(one(ComparedCut(2, estimate(-0.02 + off), over)).word)
+    assert 0.03 < words.count("worse") / 1500 < 0.065
 
 
 def test_a_baseline_that_is_absent_or_has_few_seeds_is_no_reference() -> None:
     """Those that are there were beaten by far: the best of all may not be among them."""
     fewer = {name: over for name, over in BEATS.items() if name != "tfidf"}
     thin = BEATS | {"tfidf": estimate(0.1, seeds=2)}
-    cut = Cut(2, estimate(0.0), BEATS)
+    cut = ComparedCut(2, estimate(0.0), BEATS)
     said = {
-        "full depth was not compared with majority, tfidf, embeddings": one(cut, {}),
-        "full depth was not compared with tfidf": one(cut, fewer),
-        "full depth was compared with tfidf on fewer than 3 seeds": one(cut, thin),
-        "keep 2 was not compared with tfidf": one(Cut(2, estimate(0.0), fewer)),
-        "keep 2 was compared with tfidf on fewer than 3 seeds": one(Cut(2, estimate(0.0), thin)),
+        "full depth was not compared with the majority class, TF-IDF, the mean of the embeddings": (
+            one(cut, {})
+        ),
+        "full depth was not compared with TF-IDF": one(cut, fewer),
+        "full depth was compared with TF-IDF on fewer than 3 seeds": one(cut, thin),
+        "keep 2 was not compared with TF-IDF": one(ComparedCut(2, estimate(0.0), fewer)),
+        "keep 2 was compared with TF-IDF on fewer than 3 seeds": one(
+            ComparedCut(2, estimate(0.0), thin)
+        ),
     }
     for reason, verdict in said.items():
         assert (verdict.word, verdict.reason, verdict.p) == ("no reference", reason, 1)
@@ -176,19 +229,19 @@ def test_a_baseline_that_is_absent_or_has_few_seeds_is_no_reference() -> None:
 def test_a_gate_has_no_more_than_its_family_s_share_of_the_level() -> None:
     """p = 0.03 beats a baseline where one family is judged, not where three are."""
     barely = BEATS | {"tfidf": estimate(0.01)}
-    sure = Cut(4, estimate(0.0, sd=0.001), BEATS)
+    sure = ComparedCut(4, estimate(0.0, sd=0.001), BEATS)
     for cut, over, word in [
         (sure, barely, "no reference"),
-        (Cut(4, sure.loss, barely), BEATS, "no better than a baseline"),
+        (ComparedCut(4, sure.loss, barely), BEATS, "not shown to beat TF-IDF"),
     ]:
         alone = one(cut, over)
         assert alone.word == "good enough"
         assert alone.p == pytest.approx(0.03, abs=0.001)
-        hopeless = Family([Cut(2, estimate(-0.1), BEATS)], BEATS)
-        family = Family([cut, Cut(2, sure.loss, BEATS)], over)
+        hopeless = CutFamily([ComparedCut(2, estimate(-0.1), BEATS)], BEATS)
+        family = CutFamily([cut, ComparedCut(2, sure.loss, BEATS)], over)
         deep, shallow = judge({0: family, 1: hopeless, 2: hopeless})[0]
         assert deep.word == word
-        assert "beat tfidf (p = 0.03, level 0.017)" in deep.reason
+        assert "not shown to be better (p = 0.03, level 0.017)" in deep.reason
         assert shallow.word == ("no reference" if over is barely else "cannot tell")
 
 
@@ -201,7 +254,7 @@ def test_reports_whose_full_depth_beats_nothing_keep_the_level() -> None:
         families = {}
         for key, error in enumerate(errors):
             over = BEATS | {"tfidf": estimate(error)}
-            families[key] = Family([Cut(2, sure, over)], over)
+            families[key] = CutFamily([ComparedCut(2, sure, over)], over)
         wrong += any(found[0].word == "good enough" for found in judge(families).values())
     assert 0.02 < wrong / 400 < 0.08
 
@@ -214,7 +267,7 @@ def test_the_baseline_named_is_the_hardest_to_beat() -> None:
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_too_few_seeds_no_verdict(seeds: int) -> None:
     for loss in (0.0, -0.2):
-        verdict = one(Cut(2, estimate(loss, seeds=seeds), BEATS))
+        verdict = one(ComparedCut(2, estimate(loss, seeds=seeds), BEATS))
         assert verdict.word == "cannot tell"
         assert verdict.reason == f"a verdict needs 3 seeds, and has {seeds}"
         assert verdict.p == 1
@@ -222,8 +275,8 @@ def test_too_few_seeds_no_verdict(seeds: int) -> None:
 
 def test_the_first_depth_that_fails_stops_the_shallower_ones() -> None:
     losses = {1: -0.06, 2: 0.0, 4: -0.02, 8: 0.0, 12: 0.0}
-    cuts = [Cut(keep, estimate(loss), BEATS) for keep, loss in losses.items()]
-    verdicts = judge({"trec": Family(cuts, BEATS)})["trec"]
+    cuts = [ComparedCut(keep, estimate(loss), BEATS) for keep, loss in losses.items()]
+    verdicts = judge({"trec": CutFamily(cuts, BEATS)})["trec"]
     assert [(each.keep, each.word) for each in verdicts] == [
         (12, "good enough"),
         (8, "good enough"),
@@ -231,14 +284,16 @@ def test_the_first_depth_that_fails_stops_the_shallower_ones() -> None:
         (2, "cannot tell"),
         (1, "worse"),
     ]
-    assert verdicts[3].reason == "not tested: the deeper keep 4 was not shown to be good enough"
+    assert verdicts[3].reason.startswith(
+        "not tested: the deeper keep 4 was not shown to be good enough; smallest loss that these "
+    )
 
 
 def test_more_families_ask_for_more_evidence() -> None:
-    cut, hopeless = Cut(2, estimate(-0.01), BEATS), Cut(2, estimate(-0.1), BEATS)
+    cut, hopeless = ComparedCut(2, estimate(-0.01), BEATS), ComparedCut(2, estimate(-0.1), BEATS)
     assert one(cut).word == "good enough"
-    families = {mode: Family([hopeless], BEATS) for mode in ("cls", "p-cls")}
-    verdicts = judge({"lm": Family([cut], BEATS)} | families)
+    families = {mode: CutFamily([hopeless], BEATS) for mode in ("cls", "p-cls")}
+    verdicts = judge({"lm": CutFamily([cut], BEATS)} | families)
     assert verdicts["lm"][0].word == "cannot tell"
     assert verdicts["lm"][0].level == pytest.approx(0.05 / 3)
     assert verdicts["lm"][0].smallest_margin > one(cut).smallest_margin
@@ -247,9 +302,9 @@ def test_more_families_ask_for_more_evidence() -> None:
 
 def test_two_cuts_of_one_depth_have_no_order() -> None:
     with pytest.raises(ValueError, match="a depth occurs twice"):
-        judge({"trec": Family([Cut(2, estimate(0.0)), Cut(2, estimate(0.1))])})
+        judge({"trec": CutFamily([ComparedCut(2, estimate(0.0)), ComparedCut(2, estimate(0.1))])})
 
 
 def test_no_families_no_verdicts() -> None:
     assert judge({}) == {}
-    assert judge({"trec": Family([])}) == {"trec": []}
+    assert judge({"trec": CutFamily([])}) == {"trec": []}
