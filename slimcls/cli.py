@@ -10,14 +10,13 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import jsonargparse
-import yaml
 
 from slimcls.errors import Interrupted, UserError
+from slimcls.storage.yaml_files import read_yaml
 
 jsonargparse.set_parsing_settings(docstring_parse_attribute_docstrings=True)
 T = TypeVar("T")
@@ -230,21 +229,6 @@ def _split_config(words: list[str], parser: Parser) -> tuple[list[str], list[str
         else:
             rest.append(word)
     return settings, rest
-
-
-def read_yaml(path: Path | str) -> dict[str, Any]:
-    """A YAML mapping from a file. Raises UserError that names file and line."""
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must be a mapping of settings, one 'key: value' a line")
-    return content
 
 
 def _yaml_flags(path: str, parser: Parser) -> list[str]:

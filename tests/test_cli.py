@@ -91,7 +91,7 @@ def test_a_file_of_settings(tmp_path: Path) -> None:
     path = tmp_path / "run.yaml"
     path.write_text(
         "dataset: trec\nkeep: 3\nlr: 5e-5\nshots: all\nbatch_size: 8\nmax-text-tokens: null\n"
-        "overwrite: true\nshare_prefix: off\ntext_column: null\n"
+        "overwrite: true\nshare_prefix: false\ntext_column: null\n"
     )
     config = cli.parse(RunConfig, ["--config", str(path)], prog="slimcls.train")
     assert (config.dataset, config.keep, config.lr, config.shots) == ("trec", 3, 5e-5, "all")

@@ -123,7 +123,7 @@ def test_settings_are_checked_without_heavy_imports(words: str, tmp_path: Path) 
         ("keep: two\n", "must be a whole number or all"),
         ("keep: [2, 3]\n", "must be a whole number or all"),
         ("- keep\n", "must be a mapping"),
-        ("keep: 2: 3\n", "not valid YAML"),
+        ("keep: 2: 3\n", "line 1: not YAML"),
         ("mode: cls\nlm-loss: sequence\n", "only --mode lm"),
     ],
 )

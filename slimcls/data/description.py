@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from slimcls.data.spec import PART_NAMES, SUFFIXES, DatasetSpec
 from slimcls.errors import UserError
+from slimcls.storage.yaml_files import read_yaml
 
 
 class _Wrong(Exception):
@@ -95,7 +94,7 @@ def read(path: Path) -> DatasetSpec:
         UserError: not YAML, an unknown key, a wrong value, or keys that contradict each other,
             always with the file and the key.
     """
-    given = _mapping(path)
+    given = read_yaml(path)
     values: dict[str, Any] = {"name": path.stem}
     for key, value in given.items():
         if key not in _KEYS:
@@ -108,23 +107,6 @@ def read(path: Path) -> DatasetSpec:
     spec = DatasetSpec(**_with_files(path, values))
     _agree(path, spec)
     return spec
-
-
-def _mapping(path: Path) -> dict[Any, Any]:
-    try:
-        given = yaml.safe_load(path.read_text("utf-8"))
-    except yaml.YAMLError as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        where = "" if line is None else f" line {line + 1}"
-        problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise UserError(f"{path}{where}: not YAML: {problem}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    if not isinstance(given, dict):
-        raise UserError(f"{path}: must hold keys and values ({', '.join(_KEYS)})")
-    return given
 
 
 def _with_files(path: Path, values: dict[str, Any]) -> dict[str, Any]:

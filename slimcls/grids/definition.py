@@ -23,6 +23,7 @@ from slimcls.grids.cells import (
     Search,
     label,
 )
+from slimcls.storage.yaml_files import read_yaml
 
 #: What a grid has no use for, and why.
 REFUSED = {
@@ -46,7 +47,7 @@ def read(path: str, **given: Any) -> Grid:
         UserError: a setting that there is none of, a value of the wrong type, an axis without
             values, combinations that RunConfig refuses (named), or no combination at all.
     """
-    content = cli.read_yaml(path)
+    content = read_yaml(path)
     try:
         return _grid(Path(path).stem, content, {k: v for k, v in given.items() if v is not None})
     except UserError as error:

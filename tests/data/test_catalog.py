@@ -90,7 +90,7 @@ WRONG = [
     ("label_words: [One, One]", "label_words: names one twice"),
     ("labels: good", "labels: must be a list"),
     ("labels: [good]", "labels: must be a list of two"),
-    ("labels: [yes, no]", "labels: holds True, not a text (quote it)"),
+    ("labels: [yes, no]", "yes would be taken for true or false; quote it"),
     ("version: first", "version: must be a whole number"),
     ("version: true", "version: must be a whole number"),
     ("pool: 1", "pool: must be true or false"),
@@ -121,7 +121,7 @@ def test_faults_in_a_description_name_file_and_key(tmp_path, line, problem):
     ("content", "problem"),
     [
         ("a: [1", "line 1: not YAML"),
-        ("just words", "must hold keys and values"),
+        ("just words", "must be a mapping"),
         (b"name: caf\xe9", "not UTF-8"),
         ("name: x", "splits: missing"),
         ("splits: {train: train, test: test}", "text_column, label_column: both must be given"),
