@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from slimcls.data.spec import PART_NAMES, SUFFIXES, DatasetSpec
+from slimcls.data.reader import TABLES
+from slimcls.data.spec import PART_NAMES, DatasetSpec
 from slimcls.errors import UserError
 
 
@@ -130,8 +131,8 @@ def _mapping(path: Path) -> dict[Any, Any]:
 def _with_files(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     files = {part: path.parent / name for part, name in values.get("files", {}).items()}
     for part, file in files.items():
-        if file.suffix.lower() not in SUFFIXES:
-            raise UserError(f"{path}: files: {part}: {file.name} is none of {', '.join(SUFFIXES)}")
+        if file.suffix.lower() not in TABLES:
+            raise UserError(f"{path}: files: {part}: {file.name} is none of {', '.join(TABLES)}")
         if not file.is_file():
             raise UserError(f"{path}: files: {part}: no such file {file}")
     if set(files) == {"train"}:
