@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimcls import cli
+from slimcls.data.reader import READERS
 from slimcls.errors import UserError
 
-SUFFIXES = (".txt", ".csv", ".tsv", ".jsonl", ".parquet")
 #: What no text ends in, and no file that is read either.
 OTHERS = (".json", ".xlsx", ".xls", ".ods", ".xml", ".pdf", ".zip", ".gz")
 
@@ -81,8 +81,8 @@ def _paths(config: PredictConfig) -> tuple[Path, Path] | None:
         if not config.input.strip():
             raise UserError("the text is empty")
         return None
-    if source.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{source}: not a kind of file that is read ({', '.join(SUFFIXES)})")
+    if source.suffix.lower() not in READERS:
+        raise UserError(f"{source}: not a kind of file that is read ({', '.join(READERS)})")
     if not source.is_file():
         raise UserError(f"{source}: no such file")
     target = Path(config.out or source.with_suffix(f".predicted{source.suffix}"))
@@ -95,7 +95,7 @@ def _paths(config: PredictConfig) -> tuple[Path, Path] | None:
 
 def _names_a_file(text: str) -> bool:
     """Whether the input is a file, or by its looks was meant to be one."""
-    if text.lower().endswith((*SUFFIXES, *OTHERS)) and not any(letter.isspace() for letter in text):
+    if text.lower().endswith((*READERS, *OTHERS)) and not any(letter.isspace() for letter in text):
         return True
     try:
         return Path(text).is_file()

@@ -16,6 +16,9 @@ from slimcls import cli
 from slimcls.classifier import text_files
 from slimcls.classifier.classifier import Classifier, Prediction
 from slimcls.config import RunConfig
+from slimcls.data import reader
+from slimcls.data.delimited import dialect_of
+from slimcls.data.rows import Row
 from slimcls.predict import main
 from slimcls.train import train
 
@@ -150,8 +153,8 @@ def test_a_file_streams_in_chunks(
 ) -> None:
     """No more rows are read than are about to be classified."""
     monkeypatch.setattr(text_files, "CHUNK", 4)
-    read: list[int] = []
-    texts_of, classify = text_files._text_of, Classifier.predict
+    read: list[Row] = []
+    stream, classify = reader.stream_rows, Classifier.predict
     ahead: list[int] = []
 
     def predict(self, texts, *more):
@@ -159,7 +162,7 @@ def test_a_file_streams_in_chunks(
         return classify(self, texts, *more)
 
     monkeypatch.setattr(
-        text_files, "_text_of", lambda *words: read.append(words[0]) or texts_of(*words)
+        reader, "stream_rows", lambda path: (read.append(row) or row for row in stream(path))
     )
     monkeypatch.setattr(Classifier, "predict", predict)
     for suffix in (".txt", ".csv", ".tsv", ".jsonl", ".parquet"):
@@ -267,7 +270,7 @@ def test_bad_rows_of_a_parquet_file(
     pd.DataFrame({"text": ["rain", None, "", "wind"], "n": [1, 2, 3, 4]}).to_parquet(source)
     assert main([str(run), str(source)]) == 0
     errors = capsys.readouterr().err.splitlines()
-    assert [line.split("line ")[1][0] for line in errors] == ["2", "3"]
+    assert [line.split("row ")[1][0] for line in errors] == ["1", "2"]
     table = read_back(tmp_path / "some.predicted.parquet")
     assert table["n"].tolist() == [1, 4]
     assert table["n"].dtype == "int64"
@@ -335,13 +338,56 @@ def test_odd_files(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        "\n \ntext;n\nrain, wind;1\nsun;2\n",
+        ' text ,n\n"rain, wind",1\nsun,2\n',
+        "text\tn\nrain, wind\t1\nsun\t2\n",
+        "text|n\nrain, wind|1\nsun|2\n",
+    ],
+    ids=["blank first line", "blanks in the header", "tabs", "upright lines"],
+)
+def test_columns_are_told_apart_as_in_training(run: Path, tmp_path: Path, content: str) -> None:
+    """The text alone is classified: never the line with all its cells."""
+    source = made(tmp_path / "some.csv", content)
+    assert main([str(run), str(source)]) == 0
+    with (tmp_path / "some.predicted.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter=dialect_of(source)["delimiter"]))
+    assert [list(row) for row in rows] == [["text", "n", *ADDED]] * 2
+    theirs = slimcls.load(run).predict(["rain, wind", "sun"])
+    for row, prediction in zip(rows, theirs, strict=True):
+        found = [float(row[f"probability_{name}"]) for name in LABELS]
+        assert found == pytest.approx(list(prediction.probabilities.values()), abs=1e-5)
+
+
+def test_other_columns_of_a_parquet_file_come_back_as_they_were(run: Path, tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    given = pa.table({
+        "text": ["rain", "sun"],
+        "far": pa.array([10**18, None], pa.timestamp("us")),
+        "fine": pa.array([1, 2], pa.timestamp("ns", "Europe/Berlin")),
+        "many": pa.array([[1], None]),
+        "map": pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64())),
+        "kind": pa.array(["a", None]).dictionary_encode(),
+        "bytes": pa.array([b"\xff", None]),
+        "inside": pa.array([{"a": 1}, None]),
+    })  # fmt: skip
+    pq.write_table(given, tmp_path / "some.parquet")
+    assert main([str(run), str(tmp_path / "some.parquet")]) == 0
+    found = pq.read_table(tmp_path / "some.predicted.parquet")
+    assert found.select(given.column_names).equals(pq.read_table(tmp_path / "some.parquet"))
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"", "none of its 0 rows"),
-        ("a.csv", b"", "is empty"),
-        ("a.csv", b"text,n\n", "none of its 0 rows"),
+        ("a.txt", b"", "the file is empty"),
+        ("a.csv", b"", "the file is empty"),
+        ("a.csv", b"text,n\n", "holds no rows"),
         ("a.csv", b"text,n\n,1\n", "none of its 1 rows"),
-        ("a.jsonl", b"\n\n", "none of its 0 rows"),
+        ("a.jsonl", b"\n\n", "the file is empty"),
         ("a.jsonl", b"{}\n", "which column"),
         ("a.parquet", b"PAR1", "cannot be read as Parquet"),
         ("a.json", b"text\nrain\n", "not a kind of file that is read"),
@@ -362,7 +408,7 @@ def test_a_parquet_file_without_rows(
 ) -> None:
     source = tmp_path / "a.parquet"
     pd.DataFrame({"text": pd.Series([], dtype=str)}).to_parquet(source)
-    assert "none of its 0 rows" in refused(capsys, run, source)
+    assert "holds no rows" in refused(capsys, run, source)
     pd.DataFrame({"text": [None, ""]}).to_parquet(source)
     assert "none of its 2 rows" in refused(capsys, run, source)
 

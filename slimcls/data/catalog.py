@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from slimcls.data.spec import PART_NAMES, SUFFIXES, DatasetSpec
+from slimcls.data.reader import TABLES
+from slimcls.data.spec import PART_NAMES, DatasetSpec
 from slimcls.errors import UserError
 
 _PACKAGED = Path(__file__).parent / "catalog"
@@ -60,14 +61,14 @@ def _own(path: Path, name: str) -> DatasetSpec:
     suffix = path.suffix.lower()
     if path.is_dir():
         return _folder(path)
-    if suffix in (*SUFFIXES, ".yaml", ".yml"):
+    if suffix in (*TABLES, ".yaml", ".yml"):
         if not path.is_file():
             raise UserError(f"dataset {name}: no such file")
-        if suffix in SUFFIXES:
+        if suffix in TABLES:
             return DatasetSpec(name=path.stem, pool=True, files={"all": path})
         return _described(path)
     if path.exists():
-        raise UserError(f"dataset {name}: not a kind of file that is read ({', '.join(SUFFIXES)})")
+        raise UserError(f"dataset {name}: not a kind of file that is read ({', '.join(TABLES)})")
     raise UserError.unknown("dataset", name, names(), _WHAT_ELSE)
 
 
@@ -75,7 +76,7 @@ def _folder(path: Path) -> DatasetSpec:
     files = {part: found for part in PART_NAMES if (found := _part_file(path, part))}
     name = path.resolve().name
     if "train" not in files:
-        raise UserError(f"dataset {path}: the folder has no train file ({', '.join(SUFFIXES)})")
+        raise UserError(f"dataset {path}: the folder has no train file ({', '.join(TABLES)})")
     if "test" in files:
         return DatasetSpec(name=name, files=files)
     if "validation" in files:
@@ -87,7 +88,7 @@ def _part_file(folder: Path, part: str) -> Path | None:
     found = [
         file
         for file in sorted(folder.iterdir())
-        if file.suffix.lower() in SUFFIXES and file.stem.lower() in PART_NAMES[part]
+        if file.suffix.lower() in TABLES and file.stem.lower() in PART_NAMES[part]
     ]
     if len(found) > 1:
         several = ", ".join(file.name for file in found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from slimcls.data.files import Rows
+from slimcls.data.rows import Rows
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 

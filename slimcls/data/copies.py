@@ -7,8 +7,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from slimcls.data.files import Rows
-from slimcls.data.files import read as read_file
+from slimcls.data.reader import read_rows
+from slimcls.data.rows import Rows
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.cache import cache_dir
@@ -27,7 +27,7 @@ def read(spec: DatasetSpec) -> dict[str, Rows] | None:
     parts = {}
     for part, name in spec.splits.items():
         try:
-            rows = read_file(folder(spec) / f"{name}.parquet")
+            rows = read_rows(folder(spec) / f"{name}.parquet")
         except UserError:
             return None
         parts[part] = replace(rows, where=f"hub dataset {spec.hub} {name}")

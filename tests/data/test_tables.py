@@ -243,7 +243,7 @@ def test_data_folders_that_lack_something(tmp_path):
     with pytest.raises(UserError, match=r"--data-dir .*none: no such folder"):
         tables.load(catalog.find("sst2"), tmp_path / "none")
     (tmp_path / "sst2").mkdir()
-    with pytest.raises(UserError, match=r"train.parquet: not a readable Parquet file"):
+    with pytest.raises(UserError, match=r"train.parquet: cannot be read as Parquet"):
         tables.load(catalog.find("sst2"), tmp_path)
     own = tmp_path / "own.yaml"
     own.write_text("text_column: a\nlabel_column: b\nsplits: {train: tr, test: te}")

@@ -1,0 +1,88 @@
+"""Text files in UTF-8, and the two kinds that hold a row a line: ``.txt`` and ``.jsonl``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+from slimcls.data.rows import Row
+from slimcls.errors import UserError
+
+#: Where a text file came from bytes that are no UTF-8, or JSON from half of a pair.
+_NO_CHARACTER = re.compile("[\ud800-\udfff]")
+#: Bytes from 0x80 on stand above this where they could not be decoded.
+_ESCAPED = 0xDC00
+
+BLANK = "the file is empty"
+
+
+@contextmanager
+def open_text(path: Path) -> Iterator[TextIO]:
+    """A text file to go through line by line, bytes that are no UTF-8 kept for :func:`no_utf8`.
+
+    Raises UserError where it cannot be opened, or holds nothing but blanks.
+    """
+    try:
+        file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    with file:
+        if not any(line.strip() for line in file):
+            raise UserError(f"{path}: {BLANK}")
+        file.seek(0)
+        yield file
+
+
+def no_utf8(texts: Iterable[object]) -> str:
+    """What is wrong with the first text that was not decoded; empty where all were."""
+    for text in texts:
+        if isinstance(text, str) and not text.isascii() and (found := _NO_CHARACTER.search(text)):
+            return f"byte 0x{ord(found[0]) - _ESCAPED:02x} is not UTF-8; save the file as UTF-8"
+    return ""
+
+
+def half_pair(texts: Iterable[object]) -> str:
+    """What is wrong with the first text that holds half a surrogate pair; empty where none does."""
+    for text in texts:
+        if isinstance(text, str) and not text.isascii() and (found := _NO_CHARACTER.search(text)):
+            return f"\\u{ord(found[0]):04x} is half a surrogate pair, which UTF-8 cannot hold"
+    return ""
+
+
+def text_rows(path: Path) -> Iterator[Row]:
+    """A row a line, blank ones too, with the line as its ``text``."""
+    with open_text(path) as file:
+        yield from line_rows(file)
+
+
+def line_rows(lines: Iterable[str]) -> Iterator[Row]:
+    """As :func:`text_rows`, of lines that are open already (decoded as :func:`open_text` does)."""
+    for number, line in enumerate(lines, 1):
+        text = line.rstrip("\r\n")
+        yield Row(number, {"text": text}, no_utf8([text]))
+
+
+def json_rows(path: Path) -> Iterator[Row]:
+    """An object a line; blank lines are passed over."""
+    with open_text(path) as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield _json_row(number, line)
+
+
+def _json_row(number: int, line: str) -> Row:
+    if fault := no_utf8([line]):
+        return Row(number, {}, fault)
+    try:
+        values = json.loads(line)
+    except RecursionError:
+        return Row(number, {}, "nested too deeply")
+    except ValueError as error:
+        return Row(number, {}, f"not JSON: {error}")
+    if not isinstance(values, dict):
+        return Row(number, {}, "not a JSON object of column names and values")
+    return Row(number, values, half_pair([*values, *values.values()]))

@@ -1,0 +1,86 @@
+"""The one reader of data files, for training, predicting, baselines and scoring: row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+
+from slimcls.data import parquet
+from slimcls.data.columns import choose_text
+from slimcls.data.delimited import delimited_rows
+from slimcls.data.lines import json_rows, text_rows
+from slimcls.data.rows import Row, Rows
+from slimcls.errors import UserError
+
+#: How each kind of file is read, by the end of its name.
+READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
+    ".txt": text_rows,
+    ".csv": delimited_rows,
+    ".tsv": delimited_rows,
+    ".jsonl": json_rows,
+    ".parquet": parquet.parquet_rows,
+}
+#: The kinds with columns, which may hold a dataset.
+TABLES = tuple(suffix for suffix in READERS if suffix != ".txt")
+
+
+def stream_rows(path: Path) -> Iterator[Row]:
+    """The rows of a file in their order, bad ones too; only a part of it is in memory.
+
+    Raises UserError where the file as a whole cannot be read, or holds no row.
+    """
+    empty = True
+    for row in READERS[path.suffix.lower()](path):
+        empty = False
+        yield row
+    if empty:
+        raise UserError(f"{path}: holds no rows")
+
+
+def read_rows(path: Path) -> Rows:
+    """All rows of a file. Raises UserError as :func:`stream_rows` does, and for a bad row."""
+    rows = list(_good_rows(path))
+    names = dict.fromkeys(name for row in rows for name in row.values)
+    columns = {name: [row.values.get(name) for row in rows] for name in names}
+    found = Rows(str(path), rows[0].unit, [row.number for row in rows], columns)
+    return parquet.as_python(path, found) if path.suffix.lower() == ".parquet" else found
+
+
+def _good_rows(path: Path) -> Iterator[Row]:
+    for row in stream_rows(path):
+        if row.fault:
+            raise UserError(f"{path} {row.place}: {row.fault}")
+        yield row
+
+
+def stream_texts(path: Path, column: str | None, size: int) -> Iterator[list[tuple[Row, str]]]:
+    """The rows of a file, ``size`` at a time, each with its text; one without is a bad row.
+
+    Args:
+        path: the file.
+        column: names the column of the texts; where None, the first chunk settles it.
+        size: rows of a chunk.
+
+    Raises:
+        UserError: as :func:`stream_rows` does, or the column is not there or not clear.
+    """
+    if column is not None and path.suffix.lower() == ".txt":
+        raise UserError(f"--text-column {column}: {path} has no columns")
+    rows = stream_rows(path)
+    chosen = ""
+    while chunk := list(islice(rows, size)):
+        good = [row for row in chunk if not row.fault]
+        if good and not chosen:
+            names = dict.fromkeys(name for row in good for name in row.values)
+            chosen = choose_text(path, list(names), column)
+        yield [_with_text(row, chosen) for row in chunk]
+
+
+def _with_text(row: Row, column: str) -> tuple[Row, str]:
+    text = row.values.get(column)
+    if row.fault:
+        return row, ""
+    if not isinstance(text, str):
+        return row._replace(fault=f"no text under {column!r}"), ""
+    return (row, text) if text.strip() else (row._replace(fault="the text is empty"), "")
