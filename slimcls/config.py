@@ -9,18 +9,17 @@ from typing import Any, Literal
 from slimcls.devices import Accelerator
 from slimcls.errors import UserError
 from slimcls.layers import criteria
+from slimcls.roles import Role, settings_with
 
 Mode = Literal["lm", "p-cls", "cls"]
 Shots = int | Literal["all"]
 Precision = Literal["auto", "32", "bf16", "16"]
 
 #: Settings that say where or how to write, not what comes out: they are not part of a run's hash.
-NOT_HASHED = frozenset(
-    {"out", "data_dir", "overwrite", "force", "logger", "checkpoint_seconds", "scores"}
-)
+NOT_HASHED = frozenset(settings_with(Role.OUTSIDE))
 
 #: Settings that make one cut of a model another.
-CUT_SETTINGS = frozenset({"keep", "layers", "select", "scores"})
+CUT_SETTINGS = frozenset(settings_with(Role.CUT))
 
 
 @dataclass(kw_only=True)
