@@ -15,6 +15,7 @@ from slimcls import cli
 from slimcls.backbones import sources
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
+from slimcls.roles import Role, settings_with, settings_without
 from slimcls.session.shared import Shared
 from slimcls.train import train
 
@@ -22,19 +23,15 @@ if TYPE_CHECKING:
     from slimcls.runs.schema import RunResult
 
 #: Settings that decide which items a run has, and where it is written.
-ITEMS = (
-    "dataset", "data_dir", "text_column", "label_column", "shots", "demos", "seed", "split",
-    "validation_size", "test_size", "out", "overwrite",
-)  # fmt: skip
+ITEMS = settings_with(Role.ITEMS | Role.FOLDER)
 
 #: Those that decide which model there is, and what goes into it.
-MODEL = ("model", "revision", "max_text_tokens")
+MODEL = settings_with(Role.MODEL | Role.INPUT, but=Role.KIND)
 
-#: Those that decide what an untrained cut computes.
-CUT = (
-    "keep", "layers", "select", "scores", "lm_loss", "accelerator", "eval_batch_size",
-    "share_prefix", "force", "save_model",
-)  # fmt: skip
+#: Those that besides decide what an untrained cut computes: it is of one kind, and not trained.
+CUT = tuple(
+    name for name in settings_without(Role.TRAINING | Role.KIND) if name not in (*ITEMS, *MODEL)
+)
 
 WITHOUT_MODEL = {"majority", "tfidf"}
 

@@ -8,19 +8,18 @@ from typing import Any, Literal
 
 from slimcls.devices import Accelerator
 from slimcls.errors import UserError
+from slimcls.kinds import LossName, ModeName
 from slimcls.layers import criteria
+from slimcls.roles import Role, settings_with
 
-Mode = Literal["lm", "p-cls", "cls"]
 Shots = int | Literal["all"]
 Precision = Literal["auto", "32", "bf16", "16"]
 
 #: Settings that say where or how to write, not what comes out: they are not part of a run's hash.
-NOT_HASHED = frozenset(
-    {"out", "data_dir", "overwrite", "force", "logger", "checkpoint_seconds", "scores"}
-)
+NOT_HASHED = frozenset(settings_with(Role.OUTSIDE))
 
 #: Settings that make one cut of a model another.
-CUT_SETTINGS = frozenset({"keep", "layers", "select", "scores"})
+CUT_SETTINGS = frozenset(settings_with(Role.CUT))
 
 
 @dataclass(kw_only=True)
@@ -37,7 +36,7 @@ class RunConfig:
     revision: str | None = None
     """Branch, tag or commit of a hub model; the hub's default branch if not given."""
 
-    mode: Mode = "p-cls"
+    mode: ModeName = "p-cls"
     """How to train: lm (prompt and label word), p-cls (prompt plus head), cls (text plus head)."""
 
     keep: int | Literal["all"] | None = None
@@ -88,7 +87,7 @@ class RunConfig:
     max_text_tokens: int | None = None
     """Longest text in tokens; longer ones are cut. Default: 256, less where the context needs."""
 
-    lm_loss: Literal["label-words", "label-token", "sequence"] | None = None
+    lm_loss: LossName | None = None
     """Loss of mode lm: over the label words' first tokens (label-words, the default), over the
     whole vocabulary at that position (label-token), or over the whole prompt (sequence)."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimcls.errors import UserError
+from slimcls.kinds import LM_LOSSES, ModeName
 
 if TYPE_CHECKING:
     from slimcls.classifier.classifier import Classifier
@@ -18,10 +19,8 @@ DESCRIPTION = "slimcls.json"
 
 _TEXT: dict[str, Any] = {"labels": (list, str), "max_text_tokens": int, "context": int}
 _PROMPT = _TEXT | {"template": str, "label_words": (list, str), "demonstrations": (list, dict)}
-#: Losses of mode lm, as RunConfig has them.
-LM_LOSSES = ("label-words", "label-token", "sequence")
 #: What a description must hold to classify, by mode.
-KEYS: dict[str, dict[str, Any]] = {
+KEYS: dict[ModeName, dict[str, Any]] = {
     "cls": _TEXT,
     "p-cls": _PROMPT,
     "lm": _PROMPT | {"lm_loss": str},

@@ -5,7 +5,7 @@
 ``cls``    the bare text goes in, the same head on its last token
 
 Source: Yuan et al., "Why Lift so Heavy? Slimming Large Language Models by Cutting Off the Layers",
-arXiv 2402.11700. ``lm`` has three losses, a row each in ``LM_LOSSES``.
+arXiv 2402.11700. ``lm`` has three losses, a row each in ``BY_LOSS``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from slimcls.backbones.vocabulary import rows_of
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import hidden_states, last_tokens
 from slimcls.data.batches import Batch
+from slimcls.kinds import LM_LOSSES
 
 
 class Mode:
@@ -115,13 +116,17 @@ class WholePrompt(LabelWords):
 
 
 #: Losses of mode lm, by the name that ``--lm-loss`` takes.
-LM_LOSSES = {"label-words": LabelWords, "label-token": LabelToken, "sequence": WholePrompt}
+BY_LOSS: dict[str, type[LabelWords]] = {
+    "label-words": LabelWords,
+    "label-token": LabelToken,
+    "sequence": WholePrompt,
+}
 
 
 def make_mode(name: str, lm_loss: str | None, word_ids: Sequence[Sequence[int]]) -> Mode:
     """The strategy of a mode; ``word_ids`` are the token ids of each class's label word."""
     if name == "lm":
-        return LM_LOSSES[lm_loss or "label-words"](word_ids)
+        return BY_LOSS[lm_loss or LM_LOSSES[0]](word_ids)
     return Classification()
 
 

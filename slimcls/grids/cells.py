@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from slimcls.config import CUT_SETTINGS, NOT_HASHED, RunConfig
+from slimcls.config import CUT_SETTINGS, RunConfig
 from slimcls.errors import UserError
+from slimcls.roles import Role, settings_with
 
 #: Settings that do not tell runs apart (the content of layer scores does).
-NO_AXES = NOT_HASHED - {"scores"}
+NO_AXES = frozenset(settings_with(Role.OUTSIDE, but=Role.CUT))
 #: One combination: settings by name, those that the file gives.
 Combination = dict[str, Any]
 By = Literal["validation_accuracy", "validation_macro_f1"]

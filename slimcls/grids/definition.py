@@ -23,15 +23,18 @@ from slimcls.grids.cells import (
     Search,
     label,
 )
+from slimcls.roles import Role, settings_with
 from slimcls.storage.yaml_files import read_yaml
 
-#: What a grid has no use for, and why.
-REFUSED = {
+#: Why a grid has no use for a setting.
+_REASONS = {
     "overwrite": "a grid leaves finished runs alone; delete the run directories to start them anew",
     "devices": "a cell is one process; start runs on several devices with slimcls train",
     "num_nodes": "a cell is one process; start runs on several machines with slimcls train",
     "strategy": "a cell is one process; start runs of several processes with slimcls train",
 }
+#: What a grid has no use for, and why.
+REFUSED = {name: _REASONS[name] for name in settings_with(Role.ALONE)}
 #: Keys of the YAML that are no settings.
 EXCLUDE, CHOOSE, CELLS = "exclude", "choose", "cells"
 

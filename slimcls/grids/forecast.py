@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 
 from slimcls.config import RunConfig, hashed
 from slimcls.errors import UserError
+from slimcls.roles import Role, settings_with
 
 if TYPE_CHECKING:
     from slimcls.runs.schema import RunResult
     from slimcls.session.shared import Place, Shared
 
 #: Settings that change neither a run's memory nor, by much, its time.
-FREE = frozenset(
-    {"seed", "lr", "weight_decay", "schedule", "warmup", "clip", "lora_alpha", "class_weights"}
-)
+FREE = frozenset(settings_with(Role.FREE))
 
 
 @dataclass(frozen=True, kw_only=True)

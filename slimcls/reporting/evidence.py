@@ -19,22 +19,19 @@ import pandas as pd
 from slimcls.config import CUT_SETTINGS
 from slimcls.errors import UserError
 from slimcls.reporting.verdicts import CHEAP
+from slimcls.roles import Role, settings_with, settings_without
 from slimcls.runs.choices import Candidate, Choice, choose
 
 #: Settings that a search may vary: of several in a cell the one best on validation is reported.
-SEARCHED = (
-    "lr", "epochs", "batch_size", "batch_tokens", "weight_decay", "schedule", "warmup", "clip",
-    "patience", "monitor",
-)  # fmt: skip
+SEARCHED = settings_with(Role.SEARCHED)
 
 #: What runs and baselines must share to have been measured on the same items.
-ITEMS = ("task", "shots", "demos", "split", "validation_size", "test_size")
+ITEMS = ("task", *settings_with(Role.ITEMS, but=Role.NAME | Role.REPEAT | Role.OUTSIDE))
 
 #: What two runs of a task, model and mode must share for their difference to be the cut's.
-SHARED = (
-    "lm_loss", "tune", "lora_rank", "lora_alpha", *ITEMS[1:], "max_text_tokens", "class_weights",
-    "precision",
-)  # fmt: skip
+SHARED = settings_without(
+    Role.NAME | Role.REPEAT | Role.KIND | Role.CUT | Role.SEARCHED | Role.NEUTRAL | Role.OUTSIDE
+)
 
 #: Baselines that read words and no model.
 WITHOUT_MODEL = ("majority", "tfidf")

@@ -17,6 +17,7 @@ import yaml
 
 from slimcls.config import RunConfig, hashed
 from slimcls.errors import Busy, UserError
+from slimcls.roles import Role, settings_with
 from slimcls.runs.schema import (
     RESULT,
     SCHEMA_VERSION,
@@ -44,7 +45,7 @@ def run_name(config: RunConfig, fingerprints: dict[str, Any], method: str | None
     and weights are, in place of their names; ``method`` names a baseline that trains no model.
     """
     settings = hashed(config)
-    for name in ("dataset", "model", "revision", "text_column", "label_column"):
+    for name in settings_with(Role.NAME):
         settings.pop(name, None)
     if method:
         settings["method"] = method

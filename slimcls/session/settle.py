@@ -12,6 +12,7 @@ from slimcls.backbones.truncate import config_in, depth_of, read_config
 from slimcls.config import Precision, RunConfig
 from slimcls.devices import Accelerator, accelerator_for
 from slimcls.errors import UserError
+from slimcls.kinds import LM_LOSSES
 from slimcls.layers.layer_scores import Scores
 from slimcls.session import selection
 
@@ -32,7 +33,7 @@ def resolve(config: RunConfig, source: Source, scores: Scores | None = None) -> 
         select="first" if config.keep == "all" else config.select,
         accelerator=accelerator,
         precision=_precision(config.precision, accelerator),
-        lm_loss=(config.lm_loss or "label-words") if config.mode == "lm" else None,
+        lm_loss=(config.lm_loss or LM_LOSSES[0]) if config.mode == "lm" else None,
         lr=config.lr if config.lr is not None else learning_rate(config.tune, len(layers)),
     )
 

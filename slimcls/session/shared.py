@@ -16,6 +16,7 @@ from slimcls.data.tables import Tables
 from slimcls.layers.layer_scores import Scores
 from slimcls.layers.samples import Sample
 from slimcls.log import Log
+from slimcls.roles import Role, settings_with
 from slimcls.session import selection
 
 if TYPE_CHECKING:
@@ -24,13 +25,8 @@ if TYPE_CHECKING:
 
 #: Draws of items whose token ids are kept: a grid's seeds come round again and again.
 REMEMBERED = 4
-#: Settings that leave the items and their token ids as they are.
-WORK = frozenset({
-    "keep", "layers", "select", "random_blocks", "tune", "lora_rank", "lora_alpha", "epochs",
-    "batch_size", "batch_tokens", "lr", "weight_decay", "schedule", "warmup", "clip", "patience",
-    "monitor", "class_weights", "precision", "accelerator", "eval_batch_size", "share_prefix",
-    "compact_vocabulary", "recompute_features", "compile", "save_model",
-})  # fmt: skip
+#: Settings that may change a run's items, their token ids, or what label words are read.
+INPUTS = frozenset(settings_with(Role.ITEMS | Role.MODEL | Role.INPUT | Role.SCORING))
 
 
 @dataclass(frozen=True)
@@ -167,4 +163,4 @@ class _Notes(Log):
 
 def _what_goes_in(config: RunConfig) -> dict[str, Any]:
     """The settings that may change a run's items or their token ids."""
-    return {name: value for name, value in hashed(config).items() if name not in WORK}
+    return {name: value for name, value in hashed(config).items() if name in INPUTS}

@@ -1,0 +1,120 @@
+"""What each setting of a run decides: one table, from which all that treats settings alike derives.
+
+A new field of RunConfig needs a row of :data:`ROLES`; ``tests/test_roles.py`` holds it. What it
+then is (hashed or not, an axis of a grid or not, shared by runs that are compared, ...) follows
+from its roles.
+"""
+
+from __future__ import annotations
+
+from enum import Flag, auto
+
+
+class Role(Flag):
+    """What a setting decides; it may decide several things."""
+
+    ITEMS = auto()
+    """Which items a run has."""
+    NAME = auto()
+    """What its content is, whose fingerprint stands in a run's hash in place of the name."""
+    REPEAT = auto()
+    """Which of many equal repeats a run is: they are averaged."""
+    MODEL = auto()
+    """Which model there is, uncut."""
+    INPUT = auto()
+    """What of an item goes into the model."""
+    KIND = auto()
+    """What kind of run it is: the columns ``mode`` and ``method`` say it."""
+    SCORING = auto()
+    """How what the model says becomes classes."""
+    CUT = auto()
+    """Which of the model's layers stay."""
+    TRAINING = auto()
+    """How weights are trained; means nothing where none are."""
+    SEARCHED = auto()
+    """How long and how fast training goes: of several, the best on validation is reported."""
+    FREE = auto()
+    """Nothing of memory, and of time next to nothing."""
+    ARITHMETIC = auto()
+    """How and by what it is computed, which may change the last bits."""
+    NEUTRAL = auto()
+    """No class that is ever predicted: runs that differ in it alone are the same."""
+    ALONE = auto()
+    """What means nothing in a grid, whose cells are a process each and are never done twice."""
+    FOLDER = auto()
+    """Where a run is written, and whether what was there goes."""
+    OUTSIDE = auto()
+    """Where things lie, what is looked at, how it is written: nothing of a run's identity."""
+
+
+#: Every field of RunConfig with what it decides.
+ROLES: dict[str, Role] = {
+    "dataset": Role.ITEMS | Role.NAME,
+    "data_dir": Role.ITEMS | Role.OUTSIDE,
+    "text_column": Role.ITEMS | Role.NAME,
+    "label_column": Role.ITEMS | Role.NAME,
+    "shots": Role.ITEMS,
+    "demos": Role.ITEMS,
+    "seed": Role.ITEMS | Role.REPEAT | Role.FREE,
+    "split": Role.ITEMS,
+    "validation_size": Role.ITEMS,
+    "test_size": Role.ITEMS,
+    "model": Role.MODEL | Role.NAME,
+    "revision": Role.MODEL | Role.NAME,
+    "max_text_tokens": Role.INPUT,
+    "mode": Role.INPUT | Role.KIND,
+    "keep": Role.CUT,
+    "layers": Role.CUT,
+    "select": Role.CUT,
+    # What the file holds is hashed, as the scores' fingerprint.
+    "scores": Role.CUT | Role.OUTSIDE,
+    "random_blocks": Role.KIND,
+    "lm_loss": Role.SCORING,
+    "tune": Role.TRAINING,
+    "lora_rank": Role.TRAINING,
+    "lora_alpha": Role.TRAINING | Role.FREE,
+    "epochs": Role.TRAINING | Role.SEARCHED,
+    "batch_size": Role.TRAINING | Role.SEARCHED,
+    "batch_tokens": Role.TRAINING | Role.SEARCHED,
+    "lr": Role.TRAINING | Role.SEARCHED | Role.FREE,
+    "weight_decay": Role.TRAINING | Role.SEARCHED | Role.FREE,
+    "schedule": Role.TRAINING | Role.SEARCHED | Role.FREE,
+    "warmup": Role.TRAINING | Role.SEARCHED | Role.FREE,
+    "clip": Role.TRAINING | Role.SEARCHED | Role.FREE,
+    "patience": Role.TRAINING | Role.SEARCHED,
+    "monitor": Role.TRAINING | Role.SEARCHED,
+    "class_weights": Role.TRAINING | Role.FREE,
+    # How many processes share a step decides how many items it has.
+    "devices": Role.TRAINING | Role.ALONE,
+    "num_nodes": Role.TRAINING | Role.ALONE,
+    "strategy": Role.TRAINING | Role.ALONE,
+    "precision": Role.TRAINING | Role.ARITHMETIC,
+    "recompute_features": Role.TRAINING | Role.ARITHMETIC,
+    "compile": Role.TRAINING | Role.ARITHMETIC,
+    # All rows come out the same, to the last bit: tests/backbones/test_vocabulary.py.
+    "compact_vocabulary": Role.TRAINING | Role.NEUTRAL,
+    "accelerator": Role.ARITHMETIC,
+    # Another batch may change a probability's last bit, and no class: tests/test_train.py.
+    "eval_batch_size": Role.ARITHMETIC | Role.NEUTRAL,
+    # Not neutral: with dropout on, a shared prefix draws once for a batch.
+    "share_prefix": Role.ARITHMETIC,
+    "force": Role.OUTSIDE,
+    # What is tested is in memory, whether it is written too or not.
+    "save_model": Role.NEUTRAL,
+    "logger": Role.TRAINING | Role.OUTSIDE,
+    "checkpoint_seconds": Role.TRAINING | Role.OUTSIDE,
+    "out": Role.FOLDER | Role.OUTSIDE,
+    "overwrite": Role.FOLDER | Role.OUTSIDE | Role.ALONE,
+}
+
+_NONE = Role(0)
+
+
+def settings_with(roles: Role, but: Role = _NONE) -> tuple[str, ...]:
+    """The settings that have one of ``roles`` and none of ``but``, in the table's order."""
+    return tuple(name for name, mine in ROLES.items() if mine & roles and not mine & but)
+
+
+def settings_without(roles: Role) -> tuple[str, ...]:
+    """The settings that have none of ``roles``, in the table's order."""
+    return tuple(name for name, mine in ROLES.items() if not mine & roles)

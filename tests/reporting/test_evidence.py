@@ -1,0 +1,53 @@
+"""What a mean over seeds may hold: runs that differ in nothing that matters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reporting.made_study import add_run
+
+from slimcls import runs
+from slimcls.reporting.evidence import Evidence, gather
+
+
+def gathered(folder: Path) -> Evidence:
+    return gather(runs.load(folder))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"share_prefix": False}, "share prefix False"),
+        ({"devices": 2, "strategy": "ddp"}, "devices 2, strategy ddp"),
+        ({"num_nodes": 2, "strategy": "ddp"}, "num nodes 2, strategy ddp"),
+        ({"accelerator": "gpu"}, "accelerator gpu"),
+        ({"compile": True}, "compile True"),
+        ({"recompute_features": True}, "recompute features True"),
+        ({"precision": "bf16"}, "precision bf16"),
+        ({"class_weights": True}, "class weights True"),
+        ({"max_text_tokens": 9}, "max text tokens 9"),
+    ],
+)
+def test_what_changes_what_comes_out_makes_a_line_of_its_own(
+    tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    """The other seed of a cell ran another way: no mean may be taken over both."""
+    for seed, more in ((0, {}), (1, settings)):
+        for keep in (6, 1):
+            add_run(tmp_path, right=0.8, keep=keep, seed=seed, **more)
+    families = gathered(tmp_path).runs.groupby("family").seed.unique().map(list).to_dict()
+    assert len(families) == 2
+    (other,) = (name for name in families if said in name)
+    assert families.pop(other) == [1]
+    assert list(families.values()) == [[0]]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"eval_batch_size": 8}, {"compact_vocabulary": False}, {"save_model": "none"}]
+)
+def test_what_changes_no_prediction_makes_none(tmp_path: Path, settings: dict[str, Any]) -> None:
+    for seed, more in ((0, {}), (1, settings)):
+        add_run(tmp_path, right=0.8, keep=1, seed=seed, **more)
+    assert gathered(tmp_path).runs.family.unique().tolist() == ["p-cls"]
