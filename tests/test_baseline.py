@@ -223,7 +223,7 @@ def test_the_majority_is_what_validation_has_most_of() -> None:
     rival = Rival(METHODS["majority"], Nothing(), train, validation, ("a", "b", "c"))
     assert rival.chosen == "b"
     assert rival.tried == {"a": 1 / 3, "b": 2 / 3}
-    assert rival.scores(["p", "q"]).softmax(1).tolist() == [[0, 1, 0]] * 2
+    assert rival.logits(["p", "q"]).softmax(1).tolist() == [[0, 1, 0]] * 2
     assert rival.coefficients == 0
     even = Rival(METHODS["majority"], Nothing(), train, validation[1:], ("a", "b", "c"))
     assert even.chosen == "a", "of equally good ones the more frequent in training"
@@ -232,10 +232,10 @@ def test_the_majority_is_what_validation_has_most_of() -> None:
 def test_a_class_without_training_texts_cannot_be_predicted() -> None:
     items = [Example(n, f"{'rain' if n % 2 else 'soup'} {n}", 2 * (n % 2)) for n in range(20)]
     rival = Rival(METHODS["tfidf"], Words(), items, items[:4], ("a", "b", "c"))
-    scores = rival.scores(["rain", "soup", "unheard of"])
-    assert scores.argmax(1).tolist()[:2] == [2, 0]
-    assert scores[:, 1].eq(float("-inf")).all()
-    assert scores.softmax(1).isfinite().all()
+    logits = rival.logits(["rain", "soup", "unheard of"])
+    assert logits.argmax(1).tolist()[:2] == [2, 0]
+    assert logits[:, 1].eq(float("-inf")).all()
+    assert logits.softmax(1).isfinite().all()
 
 
 def test_the_weaker_of_equal_candidates_is_not_taken() -> None:

@@ -254,7 +254,7 @@ def test_dropout_acts_in_training_and_not_in_evaluation(toy: Path, out: Path) ->
 
     def twice(self: Learner, batch: Batch) -> bool:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            losses = [self.mode.scores(self.model, batch, self.read_prefix()) for _ in range(2)]
+            losses = [self.mode.logits(self.model, batch, self.read_prefix())[-1] for _ in range(2)]
         return losses[0].equal(losses[1])
 
     def train_spy(self: Learner, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -431,8 +431,8 @@ def test_macro_f1_is_that_of_scikit_learn() -> None:
         accuracy, macro = accuracy_and_f1(confusion)
         assert macro == pytest.approx(expected)
         assert accuracy == pytest.approx((truth == predicted).mean())
-        scores = torch.nn.functional.one_hot(torch.tensor(predicted), classes).float()
-        found = metrics(scores, truth.tolist(), [str(name) for name in range(classes)])
+        logits = torch.nn.functional.one_hot(torch.tensor(predicted), classes).float()
+        found = metrics(logits, truth.tolist(), [str(name) for name in range(classes)])
         assert found.macro_f1 == pytest.approx(expected)
         assert found.accuracy == pytest.approx(accuracy)
 

@@ -84,14 +84,14 @@ def run(
         params_trained=rival.coefficients,
         texts_cut=_texts_cut(base, splits),
         **outcome.items(splits, prompted=False),
-        **outcome.scores(splits, fitted, test),
+        **outcome.accuracy(splits, fitted, test),
         model_mb=rival.megabytes,
         latency_ms=rival.latency(texts),
         **outcome.cost(fitted, time.perf_counter() - started, "cpu"),
     )
     result = RunResult(config, found, folder)
     tokens = rival.vectoriser.tokens(texts)
-    outcome.write_predictions(folder, splits.test, rival.scores(texts), data.spec.labels, tokens)
+    outcome.write_predictions(folder, splits.test, rival.logits(texts), data.spec.labels, tokens)
     runs.write_result(result)
     return result
 
@@ -138,8 +138,8 @@ def _fit(
 
 
 def _figures(rival: Rival, items: tuple[Example, ...], names: tuple[str, ...]) -> Metrics:
-    scores = rival.scores([example.text for example in items])
-    return metrics(scores, [example.label for example in items], names)
+    logits = rival.logits([example.text for example in items])
+    return metrics(logits, [example.label for example in items], names)
 
 
 def _texts_cut(base: Base | None, splits: Splits) -> int:

@@ -176,7 +176,7 @@ METHODS = {
 
 
 class Rival:
-    """A fitted method: texts in, scores out.
+    """A fitted method: texts in, logits out.
 
     Args:
         method: What to try.
@@ -209,20 +209,20 @@ class Rival:
         self.chosen = max(self.tried, key=lambda name: self.tried[name])
         self.classifier = fitted[self.chosen]
 
-    def scores(self, texts: Sequence[str]) -> Tensor:
+    def logits(self, texts: Sequence[str]) -> Tensor:
         """Logarithms of the class probabilities (texts, classes); -inf for what cannot be."""
         with np.errstate(divide="ignore"):
             logs = np.log(self.classifier.predict_proba(self.vectoriser(texts)))
-        scores = torch.full((len(texts), self.classes), float("-inf"), dtype=torch.float64)
-        scores[:, list(self.classifier.classes_)] = torch.from_numpy(logs)
-        return scores
+        logits = torch.full((len(texts), self.classes), float("-inf"), dtype=torch.float64)
+        logits[:, list(self.classifier.classes_)] = torch.from_numpy(logs)
+        return logits
 
     def latency(self, texts: Sequence[str], repeats: int = 20) -> float:
         """Median milliseconds for one text alone, as for a cut model."""
         times = []
         for turn in range(3 + repeats):
             started = time.perf_counter()
-            self.scores([texts[turn % len(texts)]])
+            self.logits([texts[turn % len(texts)]])
             times.append(time.perf_counter() - started)
         return 1000 * median(times[3:])
 

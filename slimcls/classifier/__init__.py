@@ -1,1 +1,1 @@
-"""A classifier in use: token ids in, scores out. Knows no run, no settings of a run, no trainer."""
+"""A classifier in use: token ids in, logits out. Knows no run, no settings of a run, no trainer."""

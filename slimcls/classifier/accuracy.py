@@ -1,4 +1,4 @@
-"""How right scores are: accuracy, macro-F1 and figures of each class, all from counts."""
+"""How right logits are: accuracy, macro-F1 and figures of each class, all from counts."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Metrics:
-    """Scores of one part of the data."""
+    """Figures of one part of the data."""
 
     accuracy: float
     macro_f1: float
     per_class: list[dict[str, Any]]
 
 
-def metrics(scores: Tensor, labels: Sequence[int], names: Sequence[str]) -> Metrics:
-    """Accuracy, macro-F1 and per-class figures of scores (items, classes).
+def metrics(logits: Tensor, labels: Sequence[int], names: Sequence[str]) -> Metrics:
+    """Accuracy, macro-F1 and per-class figures of logits (items, classes).
 
     They are as scikit-learn has them: macro-F1 is the mean over the classes that occur in truth or
     prediction, and a figure without anything to divide by is 0. They come from counts: importing
     scikit-learn for them would take longer than a small test.
     """
     classes = len(names)
-    places = torch.as_tensor(labels) * classes + scores.argmax(1).cpu()
+    places = torch.as_tensor(labels) * classes + logits.argmax(1).cpu()
     confusion = torch.bincount(places, minlength=classes**2).view(classes, classes)
     accuracy, macro_f1 = accuracy_and_f1(confusion)
     return Metrics(accuracy, macro_f1, _per_class(confusion, names))

@@ -52,33 +52,33 @@ class Classifier:
         self, texts: Sequence[str], batch_size: int = 64, done: Callable[[int], Any] | None = None
     ) -> list[Prediction]:
         """Classify texts; ``done`` is told how many texts each batch had."""
-        scores = self.scores(self.encoder.encode(list(texts)).ids, batch_size, done)
-        rows = scores.softmax(1).tolist()
-        names = [self.labels[place] for place in scores.argmax(1).tolist()]
+        logits = self.logits(self.encoder.encode(list(texts)).ids, batch_size, done)
+        rows = logits.softmax(1).tolist()
+        names = [self.labels[place] for place in logits.argmax(1).tolist()]
         return [
             Prediction(name, dict(zip(self.labels, row, strict=True)))
             for name, row in zip(names, rows, strict=True)
         ]
 
     @torch.inference_mode()
-    def scores(
+    def logits(
         self,
         ids: Sequence[list[int]],
         batch_size: int = 64,
         done: Callable[[int], Any] | None = None,
     ) -> Tensor:
-        """Scores (texts, classes), float32, of whole encoded texts, in their order."""
-        scores = torch.zeros(len(ids), len(self.labels))
+        """Logits (texts, classes), float32, of whole encoded texts, in their order."""
+        logits = torch.zeros(len(ids), len(self.labels))
         rest = [item[len(self.prefix_ids) :] for item in ids]
         device = self.model.device
         for places in by_length([len(item) for item in rest], batch_size):
             batch = collate([(place, rest[place], 0) for place in places], 0).to(device)
             with self._turn:
-                found = self.mode.scores(self.model, batch, self._read_prefix())
-            scores[places] = found.cpu()
+                found = self.mode.logits(self.model, batch, self._read_prefix())
+            logits[places] = found[-1].cpu()
             if done:
                 done(len(places))
-        return scores
+        return logits
 
     def latency(self, texts: Sequence[str], repeats: int = 20) -> float:
         """Median milliseconds for one text alone, tokenising included."""

@@ -36,16 +36,27 @@ class Mode:
     class_weights: Tensor | None = None
 
     def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
-        """Training loss, a scalar."""
-        scores = self.scores(model, batch, prefix)
-        if self.class_weights is None:
-            return F.cross_entropy(scores, batch.labels)
-        weights = self.class_weights.to(scores.device)
-        # torch's own mean divides by the batch's weights, which cancels them at batch size 1.
-        return F.cross_entropy(scores, batch.labels, weights, reduction="none").mean()
+        """Training loss, a scalar: the sum over the depths that the model answers at."""
+        first, *others = (
+            self._cross_entropy(at_depth, batch.labels)
+            for at_depth in self.logits(model, batch, prefix)
+        )
+        return sum(others, first)
 
-    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
-        """Scores (items, classes) whose softmax are the class probabilities; float32 or finer."""
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The mean over the items of logits (items, classes)."""
+        if self.class_weights is None:
+            return F.cross_entropy(logits, labels)
+        weights = self.class_weights.to(logits.device)
+        # torch's own mean divides by the batch's weights, which cancels them at batch size 1.
+        return F.cross_entropy(logits, labels, weights, reduction="none").mean()
+
+    def logits(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        """Logits (depths, items, classes), float32 or finer, from the shallowest depth on.
+
+        The model answers once at each depth where it has a head: an ordinary one at its last alone.
+        The softmax of what it says last are the class probabilities.
+        """
         raise NotImplementedError
 
     def training_ids(self, ids: list[int], label: int) -> list[int]:
@@ -58,8 +69,8 @@ class Classification(Mode):
 
     head = "classification"
 
-    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
-        return _exact(model.score(_pooled(model, batch, prefix)))
+    def logits(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+        return _exact(model.score(_pooled(model, batch, prefix)))[None]
 
 
 class LabelWords(Mode):
@@ -70,10 +81,10 @@ class LabelWords(Mode):
     def __init__(self, word_ids: Sequence[Sequence[int]]) -> None:
         self.word_ids = [list(ids) for ids in word_ids]
 
-    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+    def logits(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
         firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
         weight = model.get_output_embeddings().weight[rows_of(model, firsts)]
-        return _exact(F.linear(_pooled(model, batch, prefix), weight))
+        return _exact(F.linear(_pooled(model, batch, prefix), weight))[None]
 
 
 class LabelToken(LabelWords):
@@ -100,12 +111,12 @@ class WholePrompt(LabelWords):
         logits = _exact(model.get_output_embeddings()(hidden[:, :-1][real]))
         return F.cross_entropy(logits, batch.input_ids[:, 1:][real])
 
-    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+    def logits(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
         """Log-probability of each whole label word, the sum over its tokens."""
-        words = [self._word_scores(model, batch, prefix, ids) for ids in self.word_ids]
-        return torch.stack(words, dim=1)
+        words = [self._word_logits(model, batch, prefix, ids) for ids in self.word_ids]
+        return torch.stack(words, dim=1)[None]
 
-    def _word_scores(
+    def _word_logits(
         self, model: Any, batch: Batch, prefix: Prefix | None, word: Sequence[int]
     ) -> Tensor:
         longer = _with_word(batch, word[:-1])
@@ -144,9 +155,9 @@ def _pooled(model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
     return last_tokens(_base(model), batch, prefix)[:, 0]
 
 
-def _exact(scores: Tensor) -> Tensor:
+def _exact(logits: Tensor) -> Tensor:
     """Half precision is too coarse for a softmax; what is finer stays as it is."""
-    return scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
 
 def _with_word(batch: Batch, word: Sequence[int]) -> Batch:

@@ -39,7 +39,7 @@ class Labelled:
         inputs = self.inputs
         # A new one each time: it keeps the demonstrations' keys and values, which are the model's.
         classifier = Classifier(model, self.tokenizer, inputs.mode, inputs.encoder, self.labels)
-        right = classifier.scores(inputs.test).argmax(1).tolist()
+        right = classifier.logits(inputs.test).argmax(1).tolist()
         pairs = zip(right, inputs.splits.test, strict=True)
         return sum(guess == item.label for guess, item in pairs) / len(right)
 

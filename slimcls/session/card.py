@@ -39,7 +39,7 @@ def prompt(text):
     return slimcls["prompt_before"] + text + slimcls["prompt_after"]
 """
 
-_HEAD_SCORES = """\
+_HEAD_LOGITS = """\
 
 def classify(texts):
     batch = tokenizer([{text} for text in texts], {options}return_tensors="pt")
@@ -47,7 +47,7 @@ def classify(texts):
         return model(**batch).logits
 """
 
-_WORD_SCORES = """\
+_WORD_LOGITS = """\
 
 def classify(texts):
     batch = tokenizer([prompt(text) for text in texts], padding=True, return_tensors="pt")
@@ -57,9 +57,9 @@ def classify(texts):
     return logits[:, [ids[0] for ids in slimcls["label_word_ids"]]]
 """
 
-_WHOLE_WORD_SCORES = """\
+_WHOLE_WORD_LOGITS = """\
 
-def score(text, word):
+def logit(text, word):
     ids = tokenizer(prompt(text))["input_ids"] + word
     with torch.no_grad():
         logs = model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
@@ -68,14 +68,14 @@ def score(text, word):
 
 def classify(texts):
     words = slimcls["label_word_ids"]
-    return torch.stack([torch.stack([score(text, word) for word in words]) for text in texts])
+    return torch.stack([torch.stack([logit(text, word) for word in words]) for text in texts])
 """
 
 _USE = """\
 
 texts = ["{example}"]
-scores = classify(texts)
-for text, row in zip(texts, scores):
+logits = classify(texts)
+for text, row in zip(texts, logits):
     print(slimcls["labels"][row.argmax()], row.softmax(0).tolist())
 """
 
@@ -96,15 +96,15 @@ def code(description: dict[str, Any]) -> str:
     mode, loss = description["mode"], description.get("lm_loss")
     example = "An example text."
     if mode == "cls":
-        scores = _HEAD_SCORES.format(text="text.strip()", options="padding=True, truncation=True, ")
+        logits = _HEAD_LOGITS.format(text="text.strip()", options="padding=True, truncation=True, ")
         cut = ""
     else:
         cut = _CUT
-        scores = _HEAD_SCORES.format(text="prompt(text)", options="padding=True, ")
+        logits = _HEAD_LOGITS.format(text="prompt(text)", options="padding=True, ")
         if mode == "lm":
-            scores = _WHOLE_WORD_SCORES if loss == "sequence" else _WORD_SCORES
+            logits = _WHOLE_WORD_LOGITS if loss == "sequence" else _WORD_LOGITS
     factory = "AutoModelForCausalLM" if mode == "lm" else "AutoModelForSequenceClassification"
-    parts = [_OPEN.format(factory=factory), cut, scores, _USE.format(example=example)]
+    parts = [_OPEN.format(factory=factory), cut, logits, _USE.format(example=example)]
     return "\n".join(part for part in parts if part)
 
 

@@ -1,4 +1,4 @@
-"""Figures of a run: scores against truth, time, memory, and the row they end in."""
+"""Figures of a run: accuracy, time, memory, and the row they end in."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def outcome(
         texts_cut=inputs.texts_cut,
         text_tokens=inputs.encoder.max_text_tokens,
         **items(inputs.splits, prompted=config.uses_prompt),
-        **scores(inputs.splits, fitted, test),
+        **accuracy(inputs.splits, fitted, test),
         **cost(fitted, seconds, plan.device),
         model_mb=0.0,
         latency_ms=latency_ms,
@@ -109,7 +109,7 @@ def items(splits: Splits, *, prompted: bool) -> dict[str, Any]:
     }
 
 
-def scores(splits: Splits, fitted: Fitted, test: Metrics) -> dict[str, Any]:
+def accuracy(splits: Splits, fitted: Fitted, test: Metrics) -> dict[str, Any]:
     """Columns: validation and test figures with their intervals over items."""
     validation = _interval(fitted.validation_accuracy, len(splits.validation))
     low, high = _interval(test.accuracy, len(splits.test))
@@ -143,7 +143,7 @@ def cost(fitted: Fitted, seconds: float, device: str) -> dict[str, Any]:
 def write_predictions(
     folder: Path,
     test: Sequence[Example],
-    scores: Tensor,
+    logits: Tensor,
     names: Sequence[str],
     tokens: Sequence[Sized],
 ) -> None:
@@ -160,7 +160,7 @@ def write_predictions(
             "probabilities": row.softmax(0).tolist(),
             "tokens": len(item),
         }
-        for example, row, item in zip(test, scores, tokens, strict=True)
+        for example, row, item in zip(test, logits, tokens, strict=True)
     ]
     write_rows(folder / PREDICTIONS, PREDICTED, rows)
 

@@ -129,10 +129,10 @@ class Session:
     def _finish(self, classifier: Classifier, fitted: Fitted) -> RunResult:
         config, folder, inputs, splits = self.config, self.folder, self.inputs, self.inputs.splits
         classifier.model.to(self.plan.device)
-        scores = self._scores(classifier, inputs.test, "testing")
-        test = metrics(scores, _labels(splits.test), classifier.labels)
+        logits = self._logits(classifier, inputs.test, "testing")
+        test = metrics(logits, _labels(splits.test), classifier.labels)
         if fitted.epochs_run == 0:
-            scored = self._scores(classifier, inputs.validation, "validating")
+            scored = self._logits(classifier, inputs.validation, "validating")
             validation = metrics(scored, _labels(splits.validation), classifier.labels)
             fitted.validation_accuracy = validation.accuracy
             fitted.validation_macro_f1 = validation.macro_f1
@@ -154,24 +154,24 @@ class Session:
         if config.save_model == "best":
             handover.save(classifier, result, splits.demonstrations, self.data.spec)
             found.model_mb = handover.megabytes(folder / "model")
-        outcome.write_predictions(folder, splits.test, scores, classifier.labels, inputs.test)
+        outcome.write_predictions(folder, splits.test, logits, classifier.labels, inputs.test)
         runs.write_result(result)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return result
 
-    def _scores(self, classifier: Classifier, ids: list[list[int]], doing: str) -> torch.Tensor:
+    def _logits(self, classifier: Classifier, ids: list[list[int]], doing: str) -> torch.Tensor:
         self.log.say(doing)
         if self.features:
-            scores = self.features.scores(ids, classifier.prefix_ids)
+            logits = self.features.logits(ids, classifier.prefix_ids)
         else:
             with tqdm(total=len(ids), disable=not sys.stderr.isatty(), leave=False) as bar:
-                scores = classifier.scores(ids, self.config.eval_batch_size, bar.update)
-        if not scores.isfinite().all():
+                logits = classifier.logits(ids, self.config.eval_batch_size, bar.update)
+        if not logits.isfinite().all():
             raise Diverged(
-                f"the scores became {scores.sum().item()} while {doing}: try a lower --lr, "
+                f"the logits became {logits.sum().item()} while {doing}: try a lower --lr, "
                 "--clip 1 or --precision 32"
             )
-        return scores
+        return logits
 
 
 def _labels(examples: Sequence[Example]) -> list[int]:

@@ -115,8 +115,8 @@ class Features:
         return OnFeatures(plain, items, self.of(items, prefix, to))
 
     @torch.inference_mode()
-    def scores(self, items: Sequence[list[int]], prefix: list[int]) -> Tensor:
-        """Scores (items, classes) of the head as it is, float32, as a classifier in use has them.
+    def logits(self, items: Sequence[list[int]], prefix: list[int]) -> Tensor:
+        """Logits (items, classes) of the head as it is, float32, as a classifier in use has them.
 
         ``items`` begin with ``prefix``.
         """
@@ -165,11 +165,11 @@ class OnFeatures(Classification):
         self._vectors = vectors
         self._rows = {digest(ids): row for row, ids in enumerate(items)}
 
-    def scores(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+    def logits(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
         self._vectors = self._vectors.to(batch.labels.device)
         real = zip(batch.input_ids.tolist(), batch.lengths.tolist(), strict=True)
         rows = [self._rows[digest(ids[:length])] for ids, length in real]
-        return model.score(self._vectors[rows]).float()
+        return model.score(self._vectors[rows]).float()[None]
 
 
 class _Pool:

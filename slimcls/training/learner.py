@@ -106,13 +106,13 @@ class Learner(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count predictions by true and predicted class."""
-        scores = self.mode.scores(self.model, batch, self._prefix)
-        self._check_finite("validation scores", scores)
-        classes = scores.shape[1]
+        logits = self.mode.logits(self.model, batch, self._prefix)[-1]
+        self._check_finite("validation logits", logits)
+        classes = logits.shape[1]
         if not len(self._confusion):
             self._confusion = torch.zeros(classes, classes, device=self.device)
         ones = torch.ones(len(batch.labels), device=self.device)
-        self._confusion.index_put_((batch.labels, scores.argmax(1)), ones, accumulate=True)
+        self._confusion.index_put_((batch.labels, logits.argmax(1)), ones, accumulate=True)
 
     def on_validation_epoch_end(self) -> None:
         """Log accuracy and macro-F1 over the whole validation set, all processes together."""

@@ -61,7 +61,7 @@ json.dump(results, open(sys.argv[3], "w"))
 
 
 def plain_results(models: dict[str, Path], folder: Path) -> dict[str, Any]:
-    """Per model: scores one by one, scores together, the model's class."""
+    """Per model: logits one by one, logits together, the model's class."""
     cards = {}
     for name, model in models.items():
         (code,) = re.findall(r"```python\n(.*?)```", (model / "README.md").read_text(), flags=re.S)
@@ -98,13 +98,13 @@ def plain(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("mode", "loss"), KINDS)
-def test_plain_transformers_gives_the_same_scores(
+def test_plain_transformers_gives_the_same_logits(
     plain: tuple[dict[str, Path], Any], family: str, mode: str, loss: str | None
 ) -> None:
     models, results = plain
     name = f"{family} {mode} {loss}"
     classifier = slimcls.load(models[name])
-    ours = classifier.scores(classifier.encoder.encode(ODD).ids)
+    ours = classifier.logits(classifier.encoder.encode(ODD).ids)
     alone, together, model_class = results[name]
     for theirs in (alone, together):
         torch.testing.assert_close(ours, torch.tensor(theirs), atol=1e-5, rtol=0)
@@ -152,8 +152,8 @@ def test_tuned_in_part_the_folder_is_as_plain(
     classifier = slimcls.load(result.folder)
     assert 0 < result.params_trained < result.params_kept
     assert not any("lora" in name for name, _ in classifier.model.named_parameters())
-    scores = classifier.scores(classifier.encoder.encode(ODD[2:5]).ids)
-    assert scores.isfinite().all()
+    logits = classifier.logits(classifier.encoder.encode(ODD[2:5]).ids)
+    assert logits.isfinite().all()
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 
 from slimcls.backbones import sources
+from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
-from slimcls.classifier.modes import Mode, make_mode
+from slimcls.classifier.classifier import Classifier
+from slimcls.classifier.modes import Classification, Mode, make_mode
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import read_prefix
 from slimcls.data.batches import Batch, collate
+from slimcls.data.prompts import TextEncoder
 
 FAMILIES = ["tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox"]
 PREFIX = [5, 17, 33, 200, 9, 41, 77, 12]
@@ -43,14 +46,14 @@ def prefix_of(model: Any) -> Prefix:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(("name", "loss"), MODES)
-def test_shared_prefix_gives_the_same_scores(family: str, name: str, loss: str | None) -> None:
+def test_shared_prefix_gives_the_same_logits(family: str, name: str, loss: str | None) -> None:
     mode = make_mode(name, loss, WORDS)
     model = make_model(family, mode)
     whole = batch_of([PREFIX + ids for ids in queries()])
     rest = batch_of(queries())
     with torch.no_grad():
-        plain = mode.scores(model, whole, None)
-        shared = mode.scores(model, rest, prefix_of(model))
+        plain = mode.logits(model, whole, None)[-1]
+        shared = mode.logits(model, rest, prefix_of(model))[-1]
     torch.testing.assert_close(shared, plain, atol=1e-5, rtol=0)
 
 
@@ -112,8 +115,8 @@ def test_padding_and_batch_size_change_nothing(family: str, name: str, loss: str
     mode = make_mode(name, loss, WORDS)
     model = make_model(family, mode)
     with torch.no_grad():
-        together = mode.scores(model, batch_of(queries()), None)
-        alone = torch.cat([mode.scores(model, batch_of([ids]), None) for ids in queries()])
+        together = mode.logits(model, batch_of(queries()), None)[-1]
+        alone = torch.cat([mode.logits(model, batch_of([ids]), None)[-1] for ids in queries()])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)
 
 
@@ -150,7 +153,7 @@ def test_whole_words_are_scored_by_all_their_tokens() -> None:
     model = make_model("tiny-gpt2", mode)
     item = queries()[2]
     with torch.no_grad():
-        ours = mode.scores(model, batch_of([item]), None)[0]
+        ours = mode.logits(model, batch_of([item]), None)[-1, 0]
         for place, word in enumerate(WORDS):
             logs = model(torch.tensor([item + word])).logits[0].log_softmax(-1)
             by_hand = sum(logs[len(item) - 1 + i, token] for i, token in enumerate(word))
@@ -176,6 +179,27 @@ def test_classification_is_what_plain_transformers_computes(family: str) -> None
     batch = batch_of(queries())
     mask = torch.arange(batch.input_ids.shape[1])[None] < batch.lengths[:, None]
     with torch.no_grad():
-        ours = mode.scores(model, batch, None)
+        ours = mode.logits(model, batch, None)[-1]
         theirs = model(input_ids=batch.input_ids, attention_mask=mask.long()).logits
     torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_a_mode_may_answer_at_several_depths() -> None:
+    """Each depth adds its own loss; a classifier says what the deepest says."""
+
+    class TwoDepths(Classification):
+        def logits(self, model: Any, batch: Batch, prefix: Any) -> torch.Tensor:
+            deep = super().logits(model, batch, prefix)
+            return torch.cat([deep.flip(2), deep])
+
+    plain, both = make_mode("cls", None, []), TwoDepths()
+    model, batch = make_model("tiny-gpt2", plain), batch_of(queries())
+    with torch.no_grad():
+        deep = plain.logits(model, batch, None)[0]
+        shallow = torch.nn.functional.cross_entropy(deep.flip(1), batch.labels)
+        together = both.loss(model, batch, None)
+        assert together.item() == pytest.approx((plain.loss(model, batch, None) + shallow).item())
+    tokenizer = open_tokenizer(sources.find("tiny-gpt2", None))
+    encoder = TextEncoder(tokenizer, context=32)
+    ours, theirs = (Classifier(model, tokenizer, m, encoder, "abc") for m in (both, plain))
+    assert torch.equal(ours.logits(queries()), theirs.logits(queries()))

@@ -158,23 +158,23 @@ def losses_and_predictions(
         prefix = []
     losses: list[float] = []
     predicted: list[int] = []
-    step, scored = Learner.training_step, type(mode).scores
+    step, scored = Learner.training_step, type(mode).logits
 
     def spy(self: Learner, batch: Batch, batch_idx: int) -> Tensor:
         loss = step(self, batch, batch_idx)
         losses.append(float(loss.detach()))
         return loss
 
-    def scores(self: Any, *args: Any) -> Tensor:
+    def logits(self: Any, *args: Any) -> Tensor:
         found = scored(self, *args)
         if not torch.is_grad_enabled():
-            predicted.extend(found.argmax(1).tolist())
+            predicted.extend(found[-1].argmax(1).tolist())
         return found
 
     (folder / "checkpoints").mkdir(parents=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Learner, "training_step", spy)
-        patch.setattr(type(mode), "scores", scores)
+        patch.setattr(type(mode), "logits", logits)
         fit(Work(
             model, mode, config, Items(train, labels[:48]), Items(validation, labels[48:]),
             prefix, folder, Log(quiet=True),
