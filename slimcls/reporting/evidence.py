@@ -28,7 +28,7 @@ SEARCHED = (
 )  # fmt: skip
 
 #: What runs and baselines must share to have been measured on the same items.
-ITEMS = ("task", "shots", "demos", "split", "validation_size", "test_size")
+ITEMS = ("task", "shots", "demos", "split", "draw_version", "validation_size", "test_size")
 
 #: What two runs of a task, model and mode must share for their difference to be the cut's.
 SHARED = (
