@@ -19,6 +19,9 @@ from slimcls.errors import UserError
 #: Validation reserved from train takes at most this part of it (one in so many).
 SHARE = 5
 
+#: Raised when a rule comes to draw other items: runs of the earlier draw keep names of their own.
+VERSIONS = {"stratified": 1, "paper": 2}
+
 
 @dataclass(frozen=True)
 class Example:
@@ -42,6 +45,8 @@ class Splits:
     notes: tuple[str, ...]
     #: Rows taken out of train or validation because their text occurs elsewhere in the source.
     repeats_removed: int
+    #: Of the rule that drew them: its entry of VERSIONS.
+    version: int
 
 
 def draw(
@@ -63,11 +68,11 @@ def draw(
         seed: redraws every part.
         validation_size: most validation items; never more than the test part has.
         test_size: most test items, drawn at random.
-        rule: ``stratified`` reserves validation first, in the classes' proportions and at least
-            one of each; ``paper`` draws demonstrations, then training items, then validation at
-            random from what is left (Yuan et al., arXiv 2402.11700). A source's own validation
-            part is used with either. Both take texts out of train that the source repeats in
-            train, validation or test.
+        rule: how validation is drawn from train, before demonstrations and training items are:
+            ``stratified`` in the classes' proportions, at least one of each; ``paper`` at random,
+            as the authors' code does (Yuan et al., arXiv 2402.11700; docs/paper-protocol.md). A
+            source's own validation part is used with either. Both take texts out of train that
+            the source repeats in train, validation or test.
 
     Raises:
         UserError: no class has that many shots, or nothing is left to train or validate on.
@@ -92,15 +97,9 @@ class _Drawing:
     def run(self, rule: str, validation_size: int, test_size: int) -> Splits:
         test = self._order(_examples(self.tables.test), "test")[:test_size]
         wanted = min(validation_size, len(self.tables.test))
-        by_class = rule == "stratified"
-        if self.validation_pool or by_class or self.shots == "all":
-            validation = self._validation(wanted, by_class)
-            demonstrations = self._demonstrations()
-            train = self._train()
-        else:
-            demonstrations = self._demonstrations()
-            train = self._train()
-            validation = self._rest(wanted)
+        validation = self._validation(wanted, rule == "stratified")
+        demonstrations = self._demonstrations()
+        train = self._train()
         self._warn(validation)
         return Splits(
             demonstrations=tuple(demonstrations),
@@ -109,6 +108,7 @@ class _Drawing:
             test=tuple(test),
             notes=tuple(self.notes),
             repeats_removed=self.removed,
+            version=VERSIONS[rule],
         )
 
     def _own_validation(self) -> list[Example]:
@@ -174,7 +174,7 @@ class _Drawing:
         if by_class:
             chosen = self._proportionally(ordered, wanted, 0 if own else self.demos + 1)
         else:
-            chosen = ordered[:wanted]
+            chosen = ordered[:wanted] if own else _sparing(ordered, wanted)
         self._take(chosen)
         return chosen
 
@@ -226,20 +226,6 @@ class _Drawing:
             raise UserError(f"dataset {self.tables.spec.name}: nothing is left to train on")
         return self._order(chosen, "order")
 
-    def _rest(self, wanted: int) -> list[Example]:
-        """Validation as the authors draw it: at random from what is left."""
-        left = [item for items in self.free.values() for item in items]
-        if not left:
-            raise UserError(
-                f"--shots {self.shots} --split paper: nothing is left to validate on; give less, "
-                "or --split stratified"
-            )
-        chosen = self._order(left, "validation")[:wanted]
-        if len(chosen) < wanted:
-            self.notes.append(f"validation has {len(chosen)} items instead of {wanted}: all left")
-        self._take(chosen)
-        return chosen
-
     def _warn(self, validation: Sequence[Example]) -> None:
         if not validation:
             raise UserError(f"dataset {self.tables.spec.name}: nothing is left to validate on")
@@ -252,6 +238,17 @@ class _Drawing:
 
 def _examples(table: Table) -> list[Example]:
     return [Example(*row) for row in zip(table.ids, table.texts, table.labels, strict=True)]
+
+
+def _sparing(ordered: Sequence[Example], wanted: int) -> list[Example]:
+    """The first ``wanted`` items, but none that is the last of its class: that one trains."""
+    left = Counter(item.label for item in ordered)
+    chosen: list[Example] = []
+    for item in ordered:
+        if len(chosen) < wanted and left[item.label] > 1:
+            left[item.label] -= 1
+            chosen.append(item)
+    return chosen
 
 
 def _quota(

@@ -26,7 +26,8 @@ from slimcls.runs.choices import Candidate, Choice, choose
 SEARCHED = settings_with(Role.SEARCHED)
 
 #: What runs and baselines must share to have been measured on the same items.
-ITEMS = ("task", *settings_with(Role.ITEMS, but=Role.NAME | Role.REPEAT | Role.OUTSIDE))
+_ITEMS = settings_with(Role.ITEMS, but=Role.NAME | Role.REPEAT | Role.OUTSIDE)
+ITEMS = ("task", *_ITEMS, "draw_version")
 
 #: What two runs of a task, model and mode must share for their difference to be the cut's.
 SHARED = settings_without(

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from slimcls.config import RunConfig, hashed
+from slimcls.data.splits import VERSIONS
 from slimcls.errors import Busy, UserError
 from slimcls.roles import Role, settings_with
 from slimcls.runs.schema import (
@@ -49,6 +50,9 @@ def run_name(config: RunConfig, fingerprints: dict[str, Any], method: str | None
         settings.pop(name, None)
     if method:
         settings["method"] = method
+    # The first draw of each rule has no version in its name.
+    if (version := VERSIONS[config.split]) > 1:
+        settings["draw_version"] = version
     content = json.dumps(settings | fingerprints | {"schema": SCHEMA_VERSION}, sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()[:10]
     model = [_plain(Path(config.model).name)] if config.model else []

@@ -78,6 +78,8 @@ class Outcome:
     """Texts of all splits that were longer than max_text_tokens."""
     repeats_removed: int
     """Training texts left out because they occur again."""
+    draw_version: int = 1
+    """Of the rule that drew the items (``split``); items of another version are not the same."""
     text_tokens: int
     """Longest text in tokens that is not cut; 0 where none is."""
     validation_accuracy: float

@@ -106,6 +106,7 @@ def items(splits: Splits, *, prompted: bool) -> dict[str, Any]:
         "validation_items": len(splits.validation),
         "test_items": len(splits.test),
         "repeats_removed": splits.repeats_removed,
+        "draw_version": splits.version,
     }
 
 

@@ -129,6 +129,15 @@ def test_any_setting_that_a_grid_searched_makes_no_other_line(tmp_path: Path) ->
     assert read.found.choices.lora_rank.tolist() == [8, 4]
 
 
+def test_items_of_an_earlier_draw_are_no_cell_of_todays(tmp_path: Path):
+    for seed in (0, 1):
+        add_run(tmp_path, right=0.8, keep=6, seed=seed, split="paper")
+    frame = runs.load(tmp_path)
+    frame["draw_version"] = [1, 2]
+    found = evidence.gather(frame)
+    assert sorted(found.runs.family) == ["p-cls, draw version 1", "p-cls, draw version 2"]
+
+
 def test_a_choice_of_runs_that_are_gone_decides_nothing(tmp_path: Path) -> None:
     made = Choice("gone", {"lr": 1e-4}, "validation_accuracy", (), (Candidate("gone", {}, 0.9),))
     choices.write(tmp_path / "part", "g", [made])

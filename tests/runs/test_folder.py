@@ -17,8 +17,9 @@ from conftest import ROOT
 
 from slimcls import runs
 from slimcls.config import NOT_HASHED, RunConfig
+from slimcls.data import splits
 from slimcls.errors import UserError
-from slimcls.runs.schema import Outcome, RunResult
+from slimcls.runs.schema import Outcome, RunResult, defaults
 
 PRINTS = {"source": "sha256:1", "data": "sha256:2"}
 
@@ -70,6 +71,18 @@ def test_the_name_follows_what_decides_the_outcome() -> None:
     same = {"out": "x", "data_dir": "y", "force": True, "overwrite": True, "logger": "wandb"}
     assert set(same) | {"checkpoint_seconds", "scores"} == NOT_HASHED
     assert {runs.run_name(config(**{k: v}), PRINTS) for k, v in same.items()} == {name}
+
+
+def test_an_earlier_draw_of_a_rule_is_not_taken_for_the_present_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = runs.run_name(config(split="paper"), PRINTS)
+    stratified = runs.run_name(config(), PRINTS)
+    for name in splits.VERSIONS:
+        monkeypatch.setitem(splits.VERSIONS, name, 1)
+    assert runs.run_name(config(split="paper"), PRINTS) != now
+    assert runs.run_name(config(), PRINTS) == stratified
+    assert defaults()["draw_version"] == 1
 
 
 def test_every_column_has_one_type(tmp_path: Path) -> None:
