@@ -27,12 +27,12 @@ SEARCHED = settings_with(Role.SEARCHED)
 
 #: What runs and baselines must share to have been measured on the same items.
 _ITEMS = settings_with(Role.ITEMS, but=Role.NAME | Role.REPEAT | Role.OUTSIDE)
-ITEMS = ("task", *_ITEMS, "draw_version")
+_DRAW = "draw_version"
+ITEMS = ("task", *_ITEMS, _DRAW)
 
 #: What two runs of a task, model and mode must share for their difference to be the cut's.
-SHARED = settings_without(
-    Role.NAME | Role.REPEAT | Role.KIND | Role.CUT | Role.SEARCHED | Role.NEUTRAL | Role.OUTSIDE
-)
+_OTHERWISE = Role.NAME | Role.REPEAT | Role.KIND | Role.CUT | Role.SEARCHED
+SHARED = (*settings_without(_OTHERWISE | Role.NEUTRAL | Role.OUTSIDE), _DRAW)
 
 #: Baselines that read words and no model.
 WITHOUT_MODEL = ("majority", "tfidf")
