@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slimcls.data import corpus
-from slimcls.data.columns import Labels, choose
+from slimcls.data.columns import choose
+from slimcls.data.labels import Labels
 from slimcls.data.pooling import Table, split
 from slimcls.data.reader import read_rows
 from slimcls.data.rows import Rows
@@ -61,6 +62,7 @@ def load(spec: DatasetSpec, data_dir: Path | None = None) -> Tables:
     for part, rows in sources.items():
         _need_columns(rows, text, label)
         parts[part] = _table(rows, text, labels, strict=bool(spec.files), notes=notes)
+    notes += labels.notes()
     if spec.pool:
         parts, said = split(_pooled(parts.values()), near_duplicates=spec.near_duplicates)
         notes += said
@@ -171,7 +173,7 @@ def _pooled(tables: Iterable[Table]) -> Table:
 def _filled(
     spec: DatasetSpec, text_column: str, label_column: str, labels: tuple[str, ...]
 ) -> DatasetSpec:
-    words = spec.label_words or tuple(_word(name) for name in labels)
+    words = spec.label_words or _words(labels)
     if len(set(words)) < len(words):
         twice = next(word for word in words if words.count(word) > 1)
         raise UserError(
@@ -188,10 +190,14 @@ def _filled(
     )
 
 
-def _word(name: str) -> str:
-    """A label's name as a word of a prompt: ``world_news`` is ``World news``."""
-    spaced = " ".join(name.replace("_", " ").split()) or name
-    return spaced[0].upper() + spaced[1:]
+def _words(names: tuple[str, ...]) -> tuple[str, ...]:
+    """The labels' names as words of a prompt: ``world_news`` is ``World news``.
+
+    Their case stays where it alone tells some of them apart.
+    """
+    spaced = tuple(" ".join(name.replace("_", " ").split()) or name for name in names)
+    words = tuple(word[0].upper() + word[1:] for word in spaced)
+    return spaced if len(set(words)) < len(set(spaced)) == len(spaced) else words
 
 
 def _check(parts: dict[str, Table], first: Rows, notes: list[str], names: tuple[str, ...]) -> None:

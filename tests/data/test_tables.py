@@ -314,3 +314,40 @@ def test_texts_that_differ_in_signs_only_are_split_alike_in_any_order(tmp_path):
     one = _load(_csv(tmp_path / "a.csv", rows))
     other = _load(_csv(tmp_path / "b.csv", rows[::-1]))
     assert one.test.texts == other.test.texts
+
+
+def test_labels_that_differ_in_case_are_classes_of_their_own(tmp_path):
+    rows = _rows(300, ("us", "US", "uk"))
+    (tmp_path / "d.yaml").write_text(
+        "files: {train: a.csv}\nlabels: [us, US, uk]\nlabel_words: [we, America, Britain]"
+    )
+    _csv(tmp_path / "a.csv", rows)
+    for path in (tmp_path / "d.yaml", tmp_path / "a.csv"):
+        loaded = _load(path)
+        assert sorted(loaded.spec.labels) == ["US", "uk", "us"]
+        for row, label in zip(loaded.train.ids, loaded.train.labels, strict=True):
+            assert loaded.spec.labels[label] == rows[row][1]
+        (note,) = [note for note in loaded.notes if "case" in note]
+        assert "us, US" in note or "US, us" in note
+        assert "under labels in a dataset YAML" in note
+
+
+def test_a_label_in_another_case_counts_where_it_can_mean_one_class_only(tmp_path):
+    (tmp_path / "d.yaml").write_text("files: {train: a.csv}\nlabels: [us, uk]")
+    _csv(tmp_path / "a.csv", _rows(300, ("us", "US", "uk")))
+    loaded = _load(tmp_path / "d.yaml")
+    assert Counter(loaded.train.labels) == {0: 160, 1: 80}
+    assert "100 rows with the label US count as us" in loaded.notes
+    (tmp_path / "d.yaml").write_text("files: {train: a.csv}\nlabels: [us, Us, uk]")
+    with pytest.raises(UserError, match=r"line 3: label 'US' is not one of the classes described"):
+        _load(tmp_path / "d.yaml")
+
+
+def test_case_stays_in_label_words_where_it_alone_tells_them_apart(tmp_path):
+    loaded = _load(_csv(tmp_path / "a.csv", _rows(90, ("no", "No", "not_sure"))))
+    assert loaded.spec.label_words == ("No", "no", "not sure")
+
+
+def test_a_label_of_thousands_of_digits_is_a_name(tmp_path):
+    loaded = _load(_csv(tmp_path / "a.csv", _rows(90, ("1" * 5000, "2"))))
+    assert loaded.spec.labels == ("1" * 5000, "2")
