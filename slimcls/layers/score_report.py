@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from slimcls.escaping import in_figure
 from slimcls.layers import criteria
 from slimcls.layers.layer_scores import Scores
 from slimcls.storage.files import replacing
@@ -89,7 +90,7 @@ def draw(scores: Scores, path: Path) -> None:
     axes.margins(x=0.01)
     axes.set_xlabel("layer")
     axes.set_ylabel(criteria.find(scores.criterion).axis)
-    axes.set_title("\n".join(_title(scores)), loc="left", fontsize=9)
+    axes.set_title("\n".join(map(in_figure, _title(scores))), loc="left", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, metadata={"Software": None})

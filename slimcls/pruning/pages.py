@@ -8,7 +8,7 @@ import pandas as pd
 
 from slimcls.pruning.settings import PruneConfig
 from slimcls.reporting import figure_style, figures
-from slimcls.reporting.tables import markdown
+from slimcls.reporting.tables import csv, markdown
 from slimcls.storage.files import write_text
 
 #: File names, without ending, of the comparison of criteria and of parts of blocks.
@@ -27,14 +27,14 @@ def write(table: pd.DataFrame, config: PruneConfig, out: Path) -> str:
     figure_style.save(draw(table), out / name)
     shown = markdown(by_layer(table) if config.parts else by_removed(table))
     write_text(out / f"{name}.md", shown + "\n")
-    write_text(out / f"{name}.csv", table.to_csv(index=False))
+    write_text(out / f"{name}.csv", csv(table))
     return shown
 
 
 def _write_bits(table: pd.DataFrame, out: Path) -> str:
     text = markdown(by_step(table))
     write_text(out / f"{BITS}.md", text + "\n")
-    write_text(out / f"{BITS}.csv", table.to_csv(index=False))
+    write_text(out / f"{BITS}.csv", csv(table))
     return text
 
 

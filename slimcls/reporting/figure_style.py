@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from slimcls.escaping import in_figure
 from slimcls.storage.files import replacing
 
 P = ParamSpec("P")
@@ -108,7 +109,7 @@ def depth_axis(axes: Axes, keeps: pd.Series) -> None:
 
 def name_axes(axes: Axes, title: str, x: str, y: str) -> None:
     """Title and axis labels of a panel."""
-    axes.set_title(title, loc="left", fontsize=10)
+    axes.set_title(in_figure(title), loc="left", fontsize=10)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
 
@@ -121,6 +122,5 @@ def one_legend(figure: Figure, panels: Sequence[Axes]) -> None:
             found.setdefault(label, handle)
     if found:
         columns = min(4, len(found))
-        figure.legend(
-            found.values(), found.keys(), loc="outside lower center", ncol=columns, fontsize=8
-        )
+        names = [in_figure(name) for name in found]
+        figure.legend(found.values(), names, loc="outside lower center", ncol=columns, fontsize=8)

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
+from slimcls.escaping import in_figure
 from slimcls.reporting.figure_style import (
     LINES,
     WIDTH,
@@ -142,9 +143,9 @@ def confusion(counts: dict[str, np.ndarray], labels: Sequence[str]) -> Figure:
                 shade = "white" if share > 0.5 else "black"
                 number = f"{int(matrix[row, column])}"
                 axes.text(column, row, number, ha="center", va="center", fontsize=7, color=shade)
-        places = range(len(labels))
-        axes.set_xticks(places, labels, rotation=40, ha="right", fontsize=7)
-        axes.set_yticks(places, labels, fontsize=7)
+        places, names = range(len(labels)), [in_figure(label) for label in labels]
+        axes.set_xticks(places, names, rotation=40, ha="right", fontsize=7)
+        axes.set_yticks(places, names, fontsize=7)
         axes.grid(visible=False)
         name_axes(axes, title, "predicted", "true")
     return figure
@@ -214,7 +215,7 @@ def selections(table: pd.DataFrame) -> Figure:
         places = range(len(here))
         axes.errorbar(middle, places, xerr=ends, capsize=2, **line_style(LINES[0]) | {"ls": "none"})
         axes.axvline(0, color="0.45", lw=1)
-        axes.set_yticks(places, names, fontsize=7)
+        axes.set_yticks(places, [in_figure(name) for name in names], fontsize=7)
         axes.margins(y=0.08)
         name_axes(axes, task, "points above or below the first layers", "")
     return figure

@@ -6,7 +6,7 @@ import base64
 import html
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
 
+from slimcls.escaping import in_markdown
 from slimcls.reporting import figure_style, figures, tables
 from slimcls.reporting.study import Study, classes, confusion
 from slimcls.storage.files import write_text
@@ -32,14 +33,14 @@ def write(study: Study, out: Path, title: str) -> Path:
     The same study gives the same bytes. Raises UserError where ``out`` cannot be written.
     """
     for name, table in tables.CSV.items():
-        write_text(out / "tables" / f"{name}.csv", table(study).to_csv(index=False))
+        write_text(out / "tables" / f"{name}.csv", tables.csv(table(study)))
     for name, table in tables.EXTRA_CSV.items():
         if len(rows := table(study)):
-            write_text(out / "tables" / f"{name}.csv", rows.to_csv(index=False))
+            write_text(out / "tables" / f"{name}.csv", tables.csv(rows))
     named = {name: f"figures/{name}.png" for name in _draw(study, out / "figures")}
     text = _markdown(study, title, named)
     write_text(out / "report.md", text)
-    write_text(out / "report.html", _html(text, title, out))
+    write_text(out / "report.html", _html(text, title, out, set(named.values())))
     return out / "report.md"
 
 
@@ -52,7 +53,10 @@ def _draw(study: Study, folder: Path) -> Iterator[str]:
         "layers": figures.accuracy_against_layers(cells, levels),
         "parameters": figures.accuracy_against_parameters(cells),
         "costs": figures.cost_against_layers(cells),
-    } | {f"confusion-{_plain(task)}": drawing for task, drawing in confusions(study)}
+    }
+    for task, drawing in confusions(study):
+        name = f"confusion-{_plain(task)}"
+        drawn[f"{name}-{len(drawn)}" if name in drawn else name] = drawing
     if len(study.compared.selections):
         drawn["selections"] = figures.selections(study.compared.selections)
     for name, figure in drawn.items():
@@ -88,13 +92,13 @@ def _markdown(study: Study, title: str, named: dict[str, str]) -> str:
     )  # fmt: skip
     compared = study.compared
     text = environment.get_template("page.md.j2").render(
-        title=title,
-        summary=summary(study),
+        title=in_markdown(title),
+        summary=in_markdown(summary(study)),
         margin=f"{100 * study.margin:g}",
         lines=len(compared.differences.groupby(["task", "line"]))
         if len(compared.differences)
         else 0,
-        notes=_notes(study),
+        notes=[in_markdown(note) for note in _notes(study)],
         caveats=tables.caveats(compared),
         figures=named,
         confusions=[
@@ -109,7 +113,7 @@ def _markdown(study: Study, title: str, named: dict[str, str]) -> str:
         choices=tables.markdown(tables.choices(study.found.choices)),
         published=tables.markdown(published),
         source=source,
-        missing=[*compared.missing, *study.unread],
+        missing=[in_markdown(line) for line in (*compared.missing, *study.unread)],
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 
@@ -150,15 +154,17 @@ def _notes(study: Study) -> list[str]:
     ]
 
 
-def _html(text: str, title: str, out: Path) -> str:
-    """The page in one file: figures inside it as SVG."""
+def _html(text: str, title: str, out: Path, drawn: Set[str]) -> str:
+    """The page in one file: the figures that were drawn inside it as SVG, no other picture."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(text)
 
     def inlined(match: re.Match[str]) -> str:
+        if match[1] not in drawn:
+            return 'src=""'
         picture = (out / match[1]).with_suffix(".svg").read_bytes()
         return f'src="data:image/svg+xml;base64,{base64.b64encode(picture).decode()}"'
 
-    body = re.sub(r'src="(figures/[^"]+)"', inlined, body)
+    body = re.sub(r'src="([^"]*)"', inlined, body)
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}</body></html>\n'
 

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from slimcls.escaping import in_csv, in_markdown
 from slimcls.reporting.comparisons import Comparisons
 from slimcls.reporting.study import Study
 
@@ -204,11 +205,16 @@ EXTRA_CSV: dict[str, Callable[[Study], pd.DataFrame]] = {
 }
 
 
+def csv(table: pd.DataFrame) -> str:
+    """A table as CSV with all its digits; no text in it is a formula to a spreadsheet."""
+    return str(table.map(in_csv).to_csv(index=False))
+
+
 def markdown(table: pd.DataFrame) -> str:
-    """A table of Markdown, cells as they are; empty for an empty table."""
+    """A table of Markdown that shows its cells' text as it is; empty for an empty table."""
     if table.empty:
         return ""
-    head = [str(name) for name in table.columns]
+    head = [in_markdown(str(name)) for name in table.columns]
     rows = [[_cell(value) for value in row] for row in table.itertuples(index=False)]
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -217,4 +223,4 @@ def markdown(table: pd.DataFrame) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, float):
         return "" if pd.isna(value) else f"{value:g}"
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return in_markdown(str(value))

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -208,7 +209,7 @@ def _halving(
 
 def _results(files: Sequence[Path]) -> tuple[Columns, list[Fault]]:
     """The columns of result files that are as slimcls wrote them, and what is wrong with others."""
-    types, rows = _select([str(path) for path in files])
+    types, rows = _select([_literal(path) for path in files])
     table: Columns = dict(zip(types, zip(*rows, strict=True), strict=True)) if rows else {}
     odd = _odd(types, table) if rows else ""
     if odd and len(files) > 1:
@@ -237,6 +238,11 @@ def _select(files: list[str]) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
                 return _types(first), connection.sql(_ALIKE, params=[files]).fetchall()
         table = connection.sql(_READ, params=[files])
         return _types(table), table.fetchall()
+
+
+def _literal(path: Path) -> str:
+    """The path for DuckDB, which takes ``*``, ``?`` and ``[`` in it for a pattern."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", str(path))
 
 
 def _connection() -> Any:
@@ -321,7 +327,7 @@ def _dtype(name: str, hint: Any) -> Any:
 def _predicted(files: Sequence[Path]) -> tuple[pd.DataFrame, list[Fault]]:
 
     with _connection() as connection:
-        table = connection.sql(_READ, params=[[str(path) for path in files]])
+        table = connection.sql(_READ, params=[[_literal(path) for path in files]])
         types = _types(table)
         for name, hint in PREDICTED.items():
             if types.get(name) != _sql_type(hint):

@@ -26,7 +26,7 @@ def add_run(
     layers = settings.pop("layers", list(range(keep)))
     cut = {"keep": "all", "layers": None} if method in CHEAP else {"keep": keep, "layers": layers}
     data, source = settings.pop("data", "sha256:b"), settings.pop("source", "sha256:a")
-    validation = settings.pop("validation", right)
+    validation, note = settings.pop("validation", right), settings.pop("note", "")
     known = {"dataset": "sst2", "model": "made", "lr": 1e-3, "precision": "32"}
     config = RunConfig(**(known | cut | {"seed": seed} | settings))
     random = np.random.default_rng(seed)
@@ -44,7 +44,8 @@ def add_run(
         "params_saved": 1 - (1 + keep) / (1 + DEPTH), "test_items": ITEMS, "test_accuracy": right,
         "validation_accuracy": validation, "latency_ms": 1.0 + keep, "train_seconds": 10.0 * keep,
         "peak_memory_mb": 100.0 + keep, "data_fingerprint": data, "source_fingerprint": source,
-        "device": "cpu", "threads": 1, "source_note": "made up", "per_class": "[]",
+        "device": "cpu", "threads": 1, "source_note": "made up", "data_note": note,
+        "per_class": "[]",
     }  # fmt: skip
     folder = out / name
     folder.mkdir(parents=True)

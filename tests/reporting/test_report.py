@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import html
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -167,6 +169,14 @@ def test_confusion_counts_every_item_of_every_seed(read: study.Study) -> None:
     assert counts.trace() == round(0.805 * 3 * ITEMS)
 
 
+def test_tasks_with_names_alike_have_a_picture_each(tmp_path: Path) -> None:
+    for name in ("a b", "a-b"):
+        for keep in (6, 2):
+            add_run(tmp_path / "r", right=0.8, keep=keep, seed=0, dataset=f"{name}.csv", data=name)
+    page = report(ReportConfig(folder=str(tmp_path / "r"), out=str(tmp_path / "out")))
+    assert len(set(re.findall(r"figures/confusion-[^)]+", page.read_text()))) == 2
+
+
 def test_every_confusion_matrix_has_every_class_of_its_task(tmp_path: Path) -> None:
     """A class that one cell alone was asked for, as with two sets of test items."""
     deep = add_run(tmp_path, right=0.8, keep=6, seed=0)
@@ -200,17 +210,97 @@ def test_the_same_files_give_the_same_bytes(made: Path, tmp_path: Path) -> None:
 def test_pages_hold_tables_and_pictures_by_themselves(made: Path, tmp_path: Path) -> None:
     page = report(ReportConfig(folder=str(made), out=str(tmp_path / "r"), title="My <study>"))
     text = page.read_text()
-    assert text.startswith("# My <study>\n")
+    assert text.startswith("# My \\<study\\>\n")
     assert "| sst2 | p-cls | 0.905 (6 layers) | 3 |" in text
     for picture in re.findall(r"\]\((figures/[^)]+)\)", text):
         assert (page.parent / picture).stat().st_size > 5_000
         ElementTree.parse((page.parent / picture).with_suffix(".svg"))
-    html = (page.parent / "report.html").read_text()
-    assert "<title>My &lt;study&gt;</title>" in html
-    assert 'src="figures' not in html
-    assert html.count('src="data:image/svg+xml;base64,') == text.count("](figures/")
+    content = (page.parent / "report.html").read_text()
+    assert "<title>My &lt;study&gt;</title>" in content
+    assert 'src="figures' not in content
+    assert content.count('src="data:image/svg+xml;base64,') == text.count("](figures/")
     table = pd.read_csv(page.parent / "tables" / "accuracy.csv")
     assert len(table) == 6
+
+
+def relabel(folder: Path, *labels: str) -> None:
+    """Give the two classes of a run's test items other names."""
+    path = folder / runs.PREDICTIONS
+    rows = pd.read_parquet(path)
+    names = dict(zip(("neg", "pos"), labels, strict=True))
+    rows.assign(label=rows.label.map(names), prediction=rows.prediction.map(names)).to_parquet(path)
+
+
+@pytest.mark.parametrize("labels", [("$10_to_$20", "under $10_$"), ("_a_$", "$\\frac{$")])
+def test_dollars_in_labels_and_names_are_drawn_as_they_are(
+    labels: tuple[str, str], tmp_path: Path
+) -> None:
+    """Between two dollars matplotlib reads mathematics, and stops at what is none."""
+    for keep in (6, 2):
+        made = add_run(tmp_path / "runs", right=0.8, keep=keep, seed=0, dataset="x/a$\\x$.csv")
+        relabel(made, *labels)
+    report(ReportConfig(folder=str(tmp_path / "runs"), out=str(tmp_path / "r")))
+    ((task, figure),) = pages.confusions(study.read(tmp_path / "runs"))
+    assert task == "a$\\x$"
+    shown = [label.get_text().replace("\\$", "$") for label in figure.axes[0].get_xticklabels()]
+    assert shown == sorted(labels)
+
+
+HOSTILE = (
+    "![x](http://evil.example/y.png)",
+    "![x](figures/nope.png)",
+    "![x](figures/../../secret.svg)",
+    "[a](javascript:alert(1)) <script>alert(1)</script>",
+    "a | b\n\n# heading\n![x](http://evil.example/z.png)",
+)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_outside_text_is_no_mark_up(text: str, tmp_path: Path) -> None:
+    """A note's picture made the page call another machine, or took in a file from elsewhere."""
+    (tmp_path / "secret.svg").write_text("<svg>secret</svg>")
+    for keep in (6, 2):
+        add_run(tmp_path / "runs", right=0.8, keep=keep, seed=0, note=text)
+    (tmp_path / "runs" / f"{text[:9]}x").mkdir()
+    (tmp_path / "runs" / f"{text[:9]}x" / "result.parquet").write_bytes(b"no parquet")
+    page = report(ReportConfig(folder=str(tmp_path / "runs"), out=str(tmp_path / "r"), title=text))
+    content = (page.parent / "report.html").read_text()
+    pictures = re.findall(r'<img src="([^"]*)"', content)
+    assert all(one.startswith("data:image/svg+xml;base64,") for one in pictures)
+    assert len(pictures) == page.read_text().count("](figures/layers") + 3
+    assert "<script" not in content
+    assert "<a " not in content
+    assert content.count("<h1>") == 1
+    plain = html.unescape(re.sub("<[^>]+>", "", content))
+    assert f"sst2: {' '.join(text.split())}" in plain
+    assert "secret</svg>" not in base64_free(content)
+
+
+def base64_free(content: str) -> str:
+    """The page with its pictures' bytes as text."""
+    found = re.findall(r"base64,([A-Za-z0-9+/=]+)", content)
+    return content + "".join(base64.b64decode(one).decode() for one in found)
+
+
+@pytest.mark.parametrize("name", ["=1+cmd", "+1", "-2", "@SUM(A1)"])
+def test_no_cell_of_the_tables_is_a_formula(name: str, tmp_path: Path) -> None:
+    for keep in (6, 2):
+        add_run(tmp_path / "runs", right=0.8, keep=keep, seed=0, dataset=f"x/{name}.csv")
+    page = report(ReportConfig(folder=str(tmp_path / "runs"), out=str(tmp_path / "r")))
+    for table in ("accuracy", "differences", "paper"):
+        frame = pd.read_csv(page.parent / "tables" / f"{table}.csv")
+        assert set(frame.task) == {f"'{name}"}
+    assert pd.read_csv(page.parent / "tables" / "differences.csv").difference.tolist() == [0]
+
+
+def test_a_folder_s_name_is_no_pattern(tmp_path: Path) -> None:
+    for folder, right in (("study1", 0.6), ("study[1]", 0.8)):
+        for keep in (6, 2):
+            add_run(tmp_path / folder, right=right, keep=keep, seed=0)
+    page = report(ReportConfig(folder=str(tmp_path / "study[1]"), out=str(tmp_path / "r")))
+    assert page.read_text().startswith("# study\\[1\\]\n")
+    accuracy = pd.read_csv(page.parent / "tables" / "accuracy.csv").accuracy
+    assert accuracy.tolist() == pytest.approx([0.8, 0.8])
 
 
 def test_no_reference_no_verdict(tmp_path: Path) -> None:

@@ -77,6 +77,20 @@ def test_odd_folder_names_are_read_as_they_are(tmp_path: Path) -> None:
 LATER = ["random_blocks", "compact_vocabulary", "batch_tokens", "method", "scores_fingerprint"]
 
 
+@pytest.mark.parametrize(
+    ("name", "like"),
+    [("study[1]", "study1"), ("a*b", "axxb"), ("a?b", "axb"), ("[a-c]", "b"), ("a**", "ab")],
+)
+def test_the_name_of_a_folder_is_no_pattern(name: str, like: str, tmp_path: Path) -> None:
+    """Its namesake's files were read in its place."""
+    for folder, seed in ((name, 1), (like, 2)):
+        write(tmp_path / folder / "r", seed=seed)
+        predicted(tmp_path / folder / "r", ["a"] * seed)
+    frame, said = load(tmp_path / name)
+    assert (frame.seed.tolist(), said) == ([1], [])
+    assert len(runs.predictions(frame)) == 1
+
+
 def test_columns_that_came_later_have_their_defaults(tmp_path: Path) -> None:
     write(tmp_path / "old", random_blocks=True, more={"method": "x"})
     rewrite(tmp_path / "old", lambda table: table.drop_columns(LATER))
