@@ -37,13 +37,14 @@ def empty_run(data: Path, folder: Path) -> Callable[[Any, Any], Any]:
     from slimcls.config import RunConfig
     from slimcls.runs.folder import write_result
     from slimcls.runs.schema import RunResult
+    from slimcls.session.place import find_place
     from slimcls.train import train
 
     with contextlib.redirect_stderr(io.StringIO()):
         real = train(RunConfig(dataset=str(data), out=str(folder / "real"), **SETTINGS))
 
     def run(config: Any, shared: Any) -> None:
-        place = shared.place(config)
+        place = find_place(config, shared)
         place.folder.mkdir(parents=True, exist_ok=True)
         outcome = dataclasses.replace(real.outcome, run=place.folder.name)
         write_result(RunResult(place.config, outcome, place.folder))

@@ -59,9 +59,9 @@ def _open(data_dir: str | None, wanted: dict[str, Any]) -> tuple[Any, dict[str, 
 
     source = sources.find(MODEL)
     tokenizer = open_tokenizer(source)
-    texts = samples.read(TEXT, data_dir=Path(data_dir) if data_dir else None)
+    texts = samples.read_texts(TEXT, data_dir=Path(data_dir) if data_dir else None)
     found = {
-        name: samples.encode(texts.drawn(count), tokenizer, max_text_tokens=tokens)
+        name: samples.encode_sample(texts.drawn(count), tokenizer, max_text_tokens=tokens)
         for name, (count, tokens) in wanted.items()
     }
     return open_cut(source, range(depth_of(read_config(source))), head="lm"), found
@@ -72,7 +72,7 @@ def profiles_row(model: Any, sample: Any, repetitions: int) -> Row:
     import torch
 
     from slimcls.layers.activations import run_blocks
-    from slimcls.layers.criteria import profiles
+    from slimcls.layers.criteria import measure_together
 
     batches = list(sample.batches())
 
@@ -86,7 +86,7 @@ def profiles_row(model: Any, sample: Any, repetitions: int) -> Row:
         {"transformers": _reference(model, sample), "slimcls": _scores(model, sample)[:-1]},
         within=1e-5,
     )
-    sides = {"slimcls": lambda: profiles(model, sample, NAMES), "plain forward pass": plain}
+    sides = {"slimcls": lambda: measure_together(model, sample, NAMES), "plain forward pass": plain}
     turns = harness.alternate(sides, repetitions=repetitions)
     times = turns.seconds
     over = harness.ratio(
@@ -96,9 +96,9 @@ def profiles_row(model: Any, sample: Any, repetitions: int) -> Row:
 
 
 def _scores(model: Any, sample: Any) -> tuple[float, ...]:
-    from slimcls.layers.criteria import profiles
+    from slimcls.layers.criteria import measure_together
 
-    scores = profiles(model, sample, ["bi"])["bi"].scores
+    scores = measure_together(model, sample, ["bi"])["bi"].scores
     assert scores is not None
     return scores
 

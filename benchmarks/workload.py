@@ -104,25 +104,19 @@ def prepare(data_dir: str | None = None, **settings: Any) -> Workload:
     By default the packaged model cut to 2 layers, and trec in mode cls. Raises UserError where the
     data set cannot be had.
     """
-    from slimcls.backbones import sources
     from slimcls.backbones.tokenizers import open_tokenizer
     from slimcls.config import RunConfig
-    from slimcls.data import catalog, tables
     from slimcls.log import Log
     from slimcls.session.inputs import make_inputs
-    from slimcls.session.settle import resolve
+    from slimcls.session.place import find_place
+    from slimcls.session.shared import Shared
 
     plain: dict[str, Any] = {"dataset": "trec", "model": "smollm2-135m", "mode": "cls"}
-    config = RunConfig(**(plain | settings), data_dir=data_dir)
-    spec = catalog.find(
-        config.dataset, text_column=config.text_column, label_column=config.label_column
-    )
-    data = tables.load(spec, Path(config.data_dir) if config.data_dir else None)
-    source = sources.find(config.model, config.revision)
-    config = resolve(config, source)
-    tokenizer = open_tokenizer(source, never_empty=not config.uses_prompt)
-    inputs = make_inputs(config, data, tokenizer, Log(quiet=True))
-    return Workload(config, source, data, tokenizer, inputs)
+    place = find_place(RunConfig(**(plain | settings), data_dir=data_dir), Shared())
+    config = place.config
+    tokenizer = open_tokenizer(place.source, never_empty=not config.uses_prompt)
+    inputs = make_inputs(config, place.data, tokenizer, Log(quiet=True))
+    return Workload(config, place.source, place.data, tokenizer, inputs)
 
 
 def without_dropout(model: Any) -> Any:

@@ -214,7 +214,7 @@ def _check_ranges(config: RunConfig) -> None:
 
 
 def _check_cut(config: RunConfig) -> None:
-    needs_text = criteria.find(config.select).needs_text
+    needs_text = criteria.find_criterion(config.select).needs_text
     if config.scores is not None and not needs_text:
         raise UserError(
             f"--scores: --select {config.select} needs none; name the criterion the file is of, or "

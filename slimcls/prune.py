@@ -32,14 +32,15 @@ def prune(config: PruneConfig) -> Pruned:
     from slimcls.layers.scoring import check_memory
     from slimcls.pruning import folder
 
-    scores = inputs.scores_of(config, source, parts)
-    layers = scores.kept_layers(config.keep or 0) if scores else tuple(config.layers or ())
+    selection = inputs.selection_of(config)
+    scores = inputs.scores_of(selection, source, parts)
+    layers = selection.layers(source, scores)
     text = scores.text if scores else ""
     about = folder.describe(
         source,
         layers,
-        select=config.rule if scores else "layers",
-        scores=scores.fingerprint if scores and text else "",
+        select="layers" if config.layers else config.rule,
+        scores=scores.fingerprint if scores else "",
         text=text,
     )
     check_memory(source, layers, exact_device(config.accelerator), config.force)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcls import cli
-from slimcls.devices import Accelerator, exact_device
+from slimcls.devices import Accelerator
 from slimcls.errors import UserError
-from slimcls.layers import criteria
+from slimcls.layers.criteria import find_criterion
+from slimcls.layers.selection import Selection
 
 if TYPE_CHECKING:
-    from slimcls.backbones.sources import Source
     from slimcls.layers.layer_scores import Scores
-    from slimcls.layers.samples import Sample, Texts
+    from slimcls.layers.samples import Texts
 
 
 @dataclass(kw_only=True)
@@ -70,7 +70,7 @@ class ScoreConfig:
     """Write over an output file that is there."""
 
     def __post_init__(self) -> None:
-        criterion = criteria.find(self.criterion, "--criterion")
+        criterion = find_criterion(self.criterion, "--criterion")
         least = {"samples": 1, "keep": 1, "max_text_tokens": 2, "batch_size": 1, "seed": 0}
         for name, bound in least.items():
             value = getattr(self, name)
@@ -88,6 +88,21 @@ class ScoreConfig:
             raise UserError(f"{out}: is there already; --overwrite writes over it")
 
 
+def selection_of(config: ScoreConfig) -> Selection:
+    """The choice that the scores shall answer for."""
+    return Selection(
+        model=config.model,
+        select=config.criterion,
+        keep=config.keep,
+        samples=config.samples,
+        max_text_tokens=config.max_text_tokens,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        accelerator=config.accelerator,
+        force=config.force,
+    )
+
+
 def score(config: ScoreConfig) -> Scores:
     """Measure a model's layers; nothing is written.
 
@@ -96,69 +111,39 @@ def score(config: ScoreConfig) -> Scores:
     """
     from slimcls.backbones import sources
 
-    criterion = criteria.find(config.criterion, "--criterion")
+    selection = selection_of(config)
     sources.check_name(config.model, config.revision)
-    texts = _texts(config) if criterion.needs_text else None
-    source = sources.find(config.model, config.revision, lambda folder: _check(folder, config))
-    from slimcls.layers import scoring
-
-    return scoring.measure(
-        criterion,
-        source,
-        _sample(config, texts, source) if texts else None,
-        keep=config.keep if criterion.each_depth else 1,
-        seed=config.seed,
-        device=exact_device(config.accelerator),
-        force=config.force,
-    )
+    texts = _texts(config) if selection.measures else None
+    # Whether there is a choice shows before weights are fetched.
+    source = sources.find(config.model, config.revision, selection.check_model)
+    return selection.measure(source, selection.sample(texts, source) if texts else None)
 
 
 def _texts(config: ScoreConfig) -> Texts:
-    from slimcls.layers import samples
+    from slimcls.layers.samples import read_texts
 
     assert config.text is not None
     folder = Path(config.data_dir) if config.data_dir else None
-    found = samples.read(config.text, data_dir=folder, text_column=config.text_column)
-    count = config.samples or criteria.find(config.criterion).samples
-    return found.drawn(count, config.seed)
-
-
-def _check(folder: Path, config: ScoreConfig) -> None:
-    """Whether there is a choice; before the weights are fetched."""
-    from slimcls.backbones.selectors import check_keep
-    from slimcls.backbones.truncate import config_in, depth_of
-
-    check_keep(depth_of(config_in(folder, config.model)), config.keep, config.criterion)
-
-
-def _sample(config: ScoreConfig, texts: Texts, source: Source) -> Sample:
-    from slimcls.backbones.tokenizers import open_tokenizer
-    from slimcls.layers.samples import encode
-
-    return encode(
-        texts,
-        open_tokenizer(source),
-        max_text_tokens=config.max_text_tokens,
-        batch_size=config.batch_size,
-    )
+    return read_texts(config.text, data_dir=folder, text_column=config.text_column)
 
 
 def main(argv: list[str] | None = None) -> int:
     """The command: print a table; write the scores and their figure with ``--out``."""
     config = cli.parse(ScoreConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.score")
     scores = score(config)
-    from slimcls.layers import layer_scores, score_report
+    from slimcls.layers.layer_scores import write_scores
+    from slimcls.layers.score_report import draw_scores, score_table
 
-    print(score_report.table(scores))
+    print(score_table(scores))
     if config.out is None:
         return 0
     out = Path(config.out)
     written = [out]
     if scores.scores is not None:
         written.append(out.with_suffix(".png"))
-        score_report.draw(scores, written[-1])
+        draw_scores(scores, written[-1])
     # The scores last: where they are, everything is.
-    layer_scores.write(scores, out)
+    write_scores(scores, out)
     print("written:", ", ".join(map(str, written)))
     return 0
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from slimcls import cli
 from slimcls.config import RunConfig
+from slimcls.session.place import find_place
 from slimcls.session.shared import Shared
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
     and model files in common by ``shared``. Raises :class:`slimcls.errors.UserError` for what the
     caller got wrong and :class:`slimcls.errors.Interrupted` after Ctrl-C or SIGTERM.
     """
-    place = (shared or Shared()).place(config)
+    shared = shared or Shared()
+    place = find_place(config, shared)
     from slimcls import runs
     from slimcls.session import work
 

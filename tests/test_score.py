@@ -33,7 +33,7 @@ def test_scores_of_every_family_are_printed_and_written(
     out = tmp_path / "scores.json"
     assert run(toy, out, model=name) == 0
     printed = capsys.readouterr().out
-    scores = layer_scores.read(out)
+    scores = layer_scores.read_scores(out)
     assert scores.depth == 6
     assert scores.samples == 12
     assert scores.source == source(name).fingerprint
@@ -53,7 +53,7 @@ def test_scores_of_every_family_are_printed_and_written(
 def test_every_criterion_is_a_command(criterion: str, toy: Path, tmp_path: Path):
     out = tmp_path / "scores.json"
     run(toy, out, criterion=criterion, model="tiny-llama")
-    scores = layer_scores.read(out)
+    scores = layer_scores.read_scores(out)
     assert set(scores.kept) == {1, 2, 3, 4, 5}
     measured = CRITERIA[criterion].needs_text
     assert (scores.scores is not None) == measured == (tmp_path / "scores.png").exists()
@@ -72,7 +72,7 @@ def test_the_same_command_gives_the_same_file(toy: Path, tmp_path: Path):
 def test_greedy_removal_goes_as_deep_as_it_is_asked(toy: Path, tmp_path: Path):
     run(toy, tmp_path / "all.json", criterion="greedy-loss")
     run(toy, tmp_path / "some.json", "--keep", "4", criterion="greedy-loss")
-    whole, part = (layer_scores.read(tmp_path / name) for name in ("all.json", "some.json"))
+    whole, part = (layer_scores.read_scores(tmp_path / name) for name in ("all.json", "some.json"))
     assert part.removal_order == whole.removal_order[:2]
     assert part.kept == {keep: whole.kept[keep] for keep in (5, 4)}
 
@@ -157,10 +157,10 @@ def test_scores_are_of_the_whole_model(toy: Path):
     config = ScoreConfig(model="tiny-neox", text=str(toy), samples=5, max_text_tokens=20)
     found = score(config)
     from slimcls.backbones.tokenizers import open_tokenizer
-    from slimcls.layers import samples
+    from slimcls.layers.samples import encode_sample, read_texts
 
-    texts = samples.read(str(toy)).drawn(5)
-    texts_as_ids = samples.encode(texts, open_tokenizer(source("tiny-neox")), max_text_tokens=20)
+    tokenizer = open_tokenizer(source("tiny-neox"))
+    texts_as_ids = encode_sample(read_texts(str(toy)).drawn(5), tokenizer, max_text_tokens=20)
     expected = CRITERIA["bi"].measure(model("tiny-neox"), texts_as_ids)
     assert found.scores == list(expected.scores)
     assert found.text_fingerprint == texts_as_ids.fingerprint

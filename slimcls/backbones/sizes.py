@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -56,68 +57,108 @@ class Memory:
         return self.weights + self.gradients + self.optimiser + self.activations
 
 
-def count(config: PretrainedConfig, layers: Sequence[int]) -> Sizes:
-    """Parameters of the full and the cut backbone; ``config`` is the full model's.
+@dataclass(frozen=True)
+class Shape:
+    """What the parts of a model count, the same for any number of kept blocks."""
 
-    One block is built without storage: blocks of one model have equal shapes.
-    """
+    depth: int
+    block: int
+    """Parameters of one block: blocks of one model have equal shapes."""
+    around: int
+    """Those of everything but the blocks."""
+    embeddings: int
+
+    def sizes(self, keep: int) -> Sizes:
+        """Parameters of the full backbone, and of one with ``keep`` blocks."""
+        full = self.around + self.depth * self.block
+        return Sizes(full, self.around + keep * self.block, self.embeddings)
+
+
+def shape_of(config: PretrainedConfig) -> Shape:
+    """Counted on the full model's configuration: one block is built, without storage."""
     from transformers import AutoModel
 
     family = family_of(config)
     with torch.device("meta"):
         model: Any = AutoModel.from_config(cut_config(config, [0]))
     block = _parameters(blocks_of(model))
-    around = _parameters(model) - block
+    base = base_of(model)
     paths = [path for path in (family.embeddings, family.positions) if path]
-    embeddings = sum(_parameters(attrgetter(path)(base_of(model))) for path in paths)
-    return Sizes(around + depth_of(config) * block, around + len(layers) * block, embeddings)
+    embeddings = sum(_parameters(attrgetter(path)(base)) for path in paths)
+    return Shape(depth_of(config), block, _parameters(model) - block, embeddings)
+
+
+def count(config: PretrainedConfig, layers: Sequence[int]) -> Sizes:
+    """Parameters of the full and the cut backbone; ``config`` is the full model's."""
+    return shape_of(config).sizes(len(layers))
 
 
 def _parameters(module: torch.nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def training_memory(
-    config: PretrainedConfig,
-    layers: Sequence[int],
-    *,
-    batch_size: int,
-    tokens: int,
-    trainable_params: int,
-    precision: str,
-    lm_head: bool = False,
-    logits: int = 0,
-    rows: int | None = None,
-) -> Memory:
-    """Bytes that training a cut model takes; ``config`` is the full model's.
+@dataclass(frozen=True)
+class TrainingStep:
+    """What a training step of a model takes, whatever number of blocks it has."""
 
-    Args:
-        config: Configuration of the full model.
-        layers: The kept ones.
-        batch_size: Items of a step.
-        tokens: Tokens of the longest item.
-        trainable_params: Parameters with a gradient.
-        precision: ``32``, ``bf16`` or ``16``: of the arithmetic; weights stay in float32.
-        lm_head: Whether the language-model head stays, which is more only where it is untied.
-        logits: Positions of a step at which the whole vocabulary is scored.
-        rows: Rows of the token matrices that training copies and trains instead of them all.
-    """
-    kept = count(config, layers).params_kept + (lm_head_params(config) if lm_head else 0)
-    if rows is not None:
-        row = token_params(config, lm_head=lm_head) // config.vocab_size
-        trainable_params -= row * (config.vocab_size - rows)
-        kept += row * rows
-    reduced = precision not in ("32", "auto")
-    # Mixed precision keeps a copy of the weights in two bytes for the length of a step.
-    weights = kept * (WEIGHT + 2 if reduced else WEIGHT)
-    activations = len(layers) * block_activations(config, tokens) * batch_size * tokens
-    return Memory(
-        weights=weights,
-        gradients=trainable_params * GRADIENT,
-        optimiser=trainable_params * MOMENTS,
-        activations=activations * (2 if reduced else 4)
-        + logits * config.vocab_size * LOGIT_COPIES * 4,
-    )
+    config: Any
+    """The full model's configuration."""
+    batch_size: int
+    """Items of a step."""
+    tokens: int
+    """Tokens of the longest item."""
+    precision: str
+    """``32``, ``bf16`` or ``16``: of the arithmetic; weights stay in float32."""
+    lm_head: bool = False
+    """Whether the language-model head stays, which is more only where it is untied."""
+    logits: int = 0
+    """Positions of a step at which the whole vocabulary is scored."""
+    rows: int | None = None
+    """Rows of the token matrices that training copies and trains instead of them all."""
+
+    @cached_property
+    def shape(self) -> Shape:
+        """What the model's parts count."""
+        return shape_of(self.config)
+
+    @cached_property
+    def head(self) -> int:
+        """Parameters of the head that stays, beyond the backbone's."""
+        return lm_head_params(self.config) if self.lm_head else 0
+
+    @cached_property
+    def block_activations(self) -> int:
+        """Floats that one block keeps for the backward pass of a step."""
+        return block_activations(self.config, self.tokens) * self.batch_size * self.tokens
+
+    def memory(self, keep: int, trainable: int) -> Memory:
+        """Bytes that it takes with ``keep`` blocks, of whose parameters so many have a gradient."""
+        kept = self.shape.sizes(keep).params_kept + self.head
+        if self.rows is not None:
+            row = token_params(self.config, lm_head=self.lm_head) // self.config.vocab_size
+            trainable -= row * (self.config.vocab_size - self.rows)
+            kept += row * self.rows
+        reduced = self.precision not in ("32", "auto")
+        logits = self.logits * self.config.vocab_size * LOGIT_COPIES * 4
+        return Memory(
+            # Mixed precision keeps a copy of the weights in two bytes for the length of a step.
+            weights=kept * (WEIGHT + 2 if reduced else WEIGHT),
+            gradients=trainable * GRADIENT,
+            optimiser=trainable * MOMENTS,
+            activations=keep * self.block_activations * (2 if reduced else 4) + logits,
+        )
+
+    def largest_keep(self, available: int, *, train_all: bool = True) -> int:
+        """Most first layers whose training fits into so many bytes; 0 if not even one does.
+
+        ``train_all`` is false where only a small part of the parameters is trained.
+        """
+        step = self if train_all else replace(self, rows=None)
+        for keep in range(self.shape.depth, 0, -1):
+            trained = self.shape.sizes(keep).params_kept + self.head if train_all else 0
+            if step.memory(keep, trained).total <= available:
+                return keep
+        return 0
 
 
 def lm_head_params(config: Any) -> int:
@@ -144,42 +185,6 @@ def block_activations(config: Any, tokens: int) -> int:
     dropout = getattr(config, "attention_dropout", 0) or getattr(config, "attn_pdrop", 0)
     probabilities = 3 * config.num_attention_heads * tokens if dropout else 0
     return int(12 * hidden + family_of(config).inner_saved * inner + probabilities)
-
-
-def largest_keep(
-    config: PretrainedConfig,
-    available: int,
-    *,
-    batch_size: int,
-    tokens: int,
-    precision: str,
-    train_all: bool = True,
-    lm_head: bool = False,
-    logits: int = 0,
-    rows: int | None = None,
-) -> int:
-    """Most first layers whose training fits into ``available`` bytes; 0 if not even one.
-
-    ``train_all`` is false where only a small part of the parameters is trained.
-    """
-    head = lm_head_params(config) if lm_head else 0
-    for keep in range(depth_of(config), 0, -1):
-        layers = range(keep)
-        trained = count(config, layers).params_kept + head if train_all else 0
-        memory = training_memory(
-            config,
-            layers,
-            batch_size=batch_size,
-            tokens=tokens,
-            trainable_params=trained,
-            precision=precision,
-            lm_head=lm_head,
-            logits=logits,
-            rows=rows if train_all else None,
-        )
-        if memory.total <= available:
-            return keep
-    return 0
 
 
 def available_memory(device: str = "cpu") -> int:

@@ -17,6 +17,7 @@ from typing import Literal
 
 from slimcls.config import RunConfig
 from slimcls.errors import Busy, Diverged, UserError
+from slimcls.session.place import find_place
 from slimcls.session.shared import Shared
 
 #: Stands in the directory of a run that failed; a finished run has none.
@@ -67,7 +68,7 @@ def attempt(run: RunConfig, runner: Runner, *, retry: bool = False) -> Ended:
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             # While another process scores the layers for this run there are other cells to do.
-            folder = shared().place(run, wait=False).folder
+            folder = find_place(run, shared(), wait=False).folder
             if found := _settled(folder, retry):
                 return Ended("failed", folder, found.error, found.diverged)
             _forget_peak()

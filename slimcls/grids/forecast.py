@@ -15,7 +15,8 @@ from slimcls.roles import Role, settings_with
 
 if TYPE_CHECKING:
     from slimcls.runs.schema import RunResult
-    from slimcls.session.shared import Place, Shared
+    from slimcls.session.place import Place
+    from slimcls.session.shared import Shared
 
 #: Settings that change neither a run's memory nor, by much, its time.
 FREE = frozenset(settings_with(Role.FREE))
@@ -63,18 +64,18 @@ class _Planner:
         self._missing: dict[object, str] = {}
 
     def forecast(self, run: RunConfig) -> Forecast:
-        from slimcls.backbones.truncate import depth_of, read_config
-        from slimcls.session import selection
+        from slimcls.session.place import chooses_later, find_place
+        from slimcls.session.selection import selection_of
 
         try:
             missing = self._what_is_missing(run)
             if missing:
                 return Forecast(run=run, note=missing)
-            later = self.shared.chooses_later(run)
+            later = chooses_later(run, self.shared)
             # As many of the first layers take as much.
             known = dataclasses.replace(run, select="first") if later else run
-            place = self.shared.place(known, fetch=False)
-            selection.check_layers(run, depth_of(read_config(place.source)))
+            place = find_place(known, self.shared, fetch=False)
+            selection_of(run).check_model(place.source.folder)
             plan = self._plan(place, known)
         except UserError as error:
             return Forecast(run=run, problem=str(error))
@@ -120,13 +121,14 @@ class _Planner:
         return ""
 
     def _see_data(self, run: RunConfig) -> str:
-        from slimcls.data import catalog
+        from slimcls.data.dataset import may_be_out_of_reach
 
-        spec = catalog.find(run.dataset, text_column=run.text_column, label_column=run.label_column)
+        columns = {"text_column": run.text_column, "label_column": run.label_column}
+        elsewhere = may_be_out_of_reach(run.dataset, **columns)
         try:
             self.shared.tables(run)
         except UserError as error:
-            if spec.files:
+            if not elsewhere:
                 raise
             return str(error)
         return ""

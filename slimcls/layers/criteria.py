@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Pick = Callable[[int, int, int], tuple[int, ...]]
 
 #: (model, sample, keep, seed) -> findings for every depth from ``keep`` layers on.
-Search = Callable[[Any, "Sample", int, int], "Findings"]
+SearchLayers = Callable[[Any, "Sample", int, int], "Findings"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Criterion:
     last_only: bool = False
     """Whether ``value`` is taken of each text's last token alone: the one that mode cls decides
     by."""
-    search: Search | None = None
+    search: SearchLayers | None = None
     """Anything else that looks at texts."""
     pick: Pick | None = None
     """A rule that looks at no text."""
@@ -82,7 +82,7 @@ class Criterion:
         """
         if self.search is not None:
             return self.search(model, text, keep, seed)
-        return profiles(model, text, [self.name], seed)[self.name]
+        return measure_together(model, text, [self.name], seed)[self.name]
 
     def kept_layers(
         self, model: Any, depth: int, text: Sample | None = None, seed: int = 0
@@ -192,14 +192,14 @@ CRITERIA: dict[str, Criterion] = {
 }
 
 
-def find(name: str, flag: str = "--select") -> Criterion:
+def find_criterion(name: str, flag: str = "--select") -> Criterion:
     """The criterion of that name. Raises UserError, with the nearest, where there is none."""
     if name not in CRITERIA:
         raise UserError.unknown(flag, name, CRITERIA)
     return CRITERIA[name]
 
 
-def profiles(
+def measure_together(
     model: Any, sample: Sample, names: Sequence[str], seed: int = 0
 ) -> dict[str, Findings]:
     """Findings of several criteria with a ``value`` from one pass of the texts."""
@@ -207,7 +207,7 @@ def profiles(
     from slimcls.layers.profiles import by_score
 
     columns = {}
-    for row in map(find, names):
+    for row in map(find_criterion, names):
         if row.value is None:
             raise ValueError(f"{row.name} does not look at one block at a time")
         columns[row.name] = Column(row.value, row.last_only)

@@ -12,17 +12,17 @@ from slimcls.errors import UserError
 from slimcls.layers import criteria
 from slimcls.storage.files import write_text
 
-NAME = "scores.json"
+SCORES_FILE = "scores.json"
 
 #: Raised whenever a field changes its name or meaning.
-FORMAT = 1
+SCORES_FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
     """Findings of one criterion on one model and one set of texts."""
 
-    format: int = FORMAT
+    format: int = SCORES_FORMAT
     slimcls_version: str
     criterion: str
     model: str
@@ -96,12 +96,12 @@ def _short(fingerprint: str) -> str:
     return f"{kind}:{digits[:12]}"
 
 
-def write(scores: Scores, path: Path) -> None:
+def write_scores(scores: Scores, path: Path) -> None:
     """Write the file whole or not at all. Raises UserError where that cannot be done."""
     write_text(path, json.dumps(asdict(scores), indent=1, allow_nan=False) + "\n")
 
 
-def read(path: Path) -> Scores:
+def read_scores(path: Path) -> Scores:
     """The scores in a file.
 
     Raises:
@@ -110,8 +110,8 @@ def read(path: Path) -> Scores:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         found = content.get("format")
-        if found != FORMAT:
-            raise ValueError(f"format {found}, this slimcls reads {FORMAT}")
+        if found != SCORES_FORMAT:
+            raise ValueError(f"format {found}, this slimcls reads {SCORES_FORMAT}")
         content["kept"] = {int(keep): layers for keep, layers in content["kept"].items()}
         scores = Scores(**content)
         _check_choices(scores)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from slimcls.data.batches import Batch
 
 #: Tokens that a text must have of its own: with one there is nothing to predict.
-LEAST_TOKENS = 2
+LEAST_TO_MEASURE = 2
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Sample:
             yield collate([(place, list(self.ids[place]), 0) for place in places], 0).to(device)
 
 
-def encode(
+def encode_sample(
     found: Texts, tokenizer: Any, *, max_text_tokens: int | None = None, batch_size: int = 8
 ) -> Sample:
     """Token ids as mode ``cls`` has them: the bare text, cut on the right.
@@ -112,15 +112,15 @@ def encode(
     )
     encoded = encoder.encode(found.texts)
     added = tokenizer.num_special_tokens_to_add()
-    short = {i for i, ids in enumerate(encoded.ids) if len(ids) - added < LEAST_TOKENS}
+    short = {i for i, ids in enumerate(encoded.ids) if len(ids) - added < LEAST_TO_MEASURE}
     if short and (found.strict or len(short) == len(found)):
         raise UserError(
             f"{found.places[min(short)]}: the text {found.texts[min(short)]!r} has fewer than "
-            f"{LEAST_TOKENS} tokens; leave it out"
+            f"{LEAST_TO_MEASURE} tokens; leave it out"
         )
     notes = list(found.notes)
     if short:
-        notes.append(f"{len(short)} texts with fewer than {LEAST_TOKENS} tokens left out")
+        notes.append(f"{len(short)} texts with fewer than {LEAST_TO_MEASURE} tokens left out")
     if encoded.n_cut:
         notes.append(
             f"{encoded.n_cut} texts have more than {encoder.max_text_tokens} tokens and were cut"
@@ -135,7 +135,9 @@ def encode(
     )
 
 
-def read(source: str, *, data_dir: Path | None = None, text_column: str | None = None) -> Texts:
+def read_texts(
+    source: str, *, data_dir: Path | None = None, text_column: str | None = None
+) -> Texts:
     """All texts of a source, repeats removed.
 
     Args:
@@ -162,9 +164,9 @@ def read(source: str, *, data_dir: Path | None = None, text_column: str | None =
 
 
 def _training_texts(name: str, data_dir: Path | None, text_column: str | None) -> Texts:
-    from slimcls.data import tables
+    from slimcls.data.dataset import read_dataset
 
-    data = tables.load(catalog.find(name, text_column=text_column), data_dir)
+    data = read_dataset(name, data_dir=data_dir, text_column=text_column)
     others = [part.texts for part in (data.test, data.validation) if part is not None]
     elsewhere = {texts.key(text) for part in others for text in part}
     rows = [

@@ -11,7 +11,7 @@ from slimcls.layers.layer_scores import Scores
 from slimcls.storage.files import replacing
 
 
-def table(scores: Scores) -> str:
+def score_table(scores: Scores) -> str:
     """All of it as text: a line a layer, the order of removal, what stays at each depth."""
     lines = [", ".join(_title(scores))]
     if scores.scores is not None:
@@ -59,7 +59,7 @@ def ranges(layers: Iterable[int]) -> str:
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def draw(scores: Scores, path: Path) -> None:
+def draw_scores(scores: Scores, path: Path) -> None:
     """Write the figure as PNG: a bar a layer with its interval.
 
     Raises UserError where the folder cannot be written.
@@ -89,7 +89,7 @@ def draw(scores: Scores, path: Path) -> None:
     axes.set_xticks(range(scores.depth), map(str, range(scores.depth)), fontsize=7)
     axes.margins(x=0.01)
     axes.set_xlabel("layer")
-    axes.set_ylabel(criteria.find(scores.criterion).axis)
+    axes.set_ylabel(criteria.find_criterion(scores.criterion).axis)
     axes.set_title("\n".join(map(in_figure, _title(scores))), loc="left", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     with replacing(path) as temporary:

@@ -20,7 +20,7 @@ from slimcls.layers.profiles import Findings, after_removals
 from slimcls.layers.samples import Sample
 
 
-def measure(
+def measure_layers(
     criterion: Criterion,
     source: Source,
     sample: Sample | None,

@@ -124,7 +124,7 @@ def by_criterion(
 def _kept(
     model: Any, sample: Sample, name: str, fewest: int, seed: int
 ) -> dict[int, tuple[int, ...]]:
-    row, depth = criteria.find(name, "--criteria"), len(blocks_of(model))
+    row, depth = criteria.find_criterion(name, "--criteria"), len(blocks_of(model))
     if row.pick is not None:
         return {keep: row.pick(depth, keep, seed) for keep in range(fewest, depth)}
     return row.measure(model, sample, fewest, seed).kept if fewest < depth else {}

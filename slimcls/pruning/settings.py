@@ -187,7 +187,7 @@ def _check_model(config: PruneConfig) -> None:
 def _check_cut(config: PruneConfig) -> None:
     if config.layers is not None and (config.select or config.keep or config.scores):
         raise UserError("--layers names the layers itself: leave out --select, --keep and --scores")
-    row = criteria.find(config.rule)
+    row = criteria.find_criterion(config.rule)
     if config.evaluate:
         return
     if config.layers is None and config.keep is None:
@@ -209,7 +209,7 @@ def _check_evaluate(config: PruneConfig) -> None:
             raise UserError("--parts, --quantise, --dataset and --most go with --evaluate")
         return
     for name in config.compared:
-        criteria.find(name, "--criteria")
+        criteria.find_criterion(name, "--criteria")
     if not config.compared:
         raise UserError(f"--criteria: names none (known: {', '.join(criteria.CRITERIA)})")
     if config.text is None:
@@ -223,7 +223,7 @@ def _check_evaluate(config: PruneConfig) -> None:
 
 
 def _check_quantise(config: PruneConfig) -> None:
-    if criteria.find(config.rule).needs_gradient:
+    if criteria.find_criterion(config.rule).needs_gradient:
         raise UserError(f"--select {config.rule}: quantised weights have no gradient; take another")
     if config.accelerator not in ("auto", "cpu"):
         raise UserError("--accelerator: --quantise measures on the CPU; leave it out")

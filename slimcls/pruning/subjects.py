@@ -39,7 +39,7 @@ def classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
     from slimcls.backbones.families import blocks_of
     from slimcls.backbones.selectors import check_keep
     from slimcls.classifier import artefact
-    from slimcls.layers.samples import encode
+    from slimcls.layers.samples import encode_sample
     from slimcls.pruning import trained
     from slimcls.pruning.bits import Subject
     from slimcls.storage.cache import content_hash
@@ -50,9 +50,9 @@ def classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
     opened = artefact.load(config.classifier)
     assert config.keep is not None
     check_keep(len(blocks_of(opened.model)), config.keep, config.rule)
-    wanted = config.samples or criteria.find(config.rule).samples
+    wanted = config.samples or criteria.find_criterion(config.rule).samples
     texts = parts.scoring.drawn(wanted, config.seed)
-    sample = encode(texts, opened.tokenizer, max_text_tokens=config.max_text_tokens)
+    sample = encode_sample(texts, opened.tokenizer, max_text_tokens=config.max_text_tokens)
     subject = Subject(
         lambda: artefact.load(str(config.classifier)).model,
         lambda model: _choice(config, model, sample),
@@ -64,4 +64,4 @@ def classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
 
 def _choice(config: PruneConfig, model: Any, sample: Sample) -> tuple[int, ...]:
     assert config.keep is not None
-    return criteria.find(config.rule).kept_layers(model, config.keep, sample, config.seed)
+    return criteria.find_criterion(config.rule).kept_layers(model, config.keep, sample, config.seed)

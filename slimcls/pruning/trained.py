@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slimcls.classifier.classifier import Classifier
-from slimcls.data import catalog, tables
+from slimcls.data.dataset import read_dataset
 from slimcls.errors import UserError
 from slimcls.pruning.evaluation import Figures
 from slimcls.runs.results import read_result
@@ -39,10 +39,12 @@ def test_items(run: Path, data_dir: str | None) -> TestItems:
     if result is None:
         raise UserError(f"--classifier {run}: no finished run there")
     config = result.config
-    spec = catalog.find(
-        config.dataset, text_column=config.text_column, label_column=config.label_column
+    data = read_dataset(
+        config.dataset,
+        data_dir=data_dir,
+        text_column=config.text_column,
+        label_column=config.label_column,
     )
-    data = tables.load(spec, Path(data_dir) if data_dir else None)
     if data.fingerprint != result.data_fingerprint:
         raise UserError(
             f"--classifier {run}: its data are not those found here; "

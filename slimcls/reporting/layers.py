@@ -66,7 +66,7 @@ def read(folder: str | Path) -> LayerEvidence:
         parts=tables["parts"],
         bits=tables["bits"],
         classifier_bits=tables["classifier_bits"],
-        scores=tuple(layer_scores.read(path) for path in measured),
+        scores=tuple(layer_scores.read_scores(path) for path in measured),
         healing=_healing(folder / HEALING),
         runs=study.read(folder / GRID) if finished else None,
         missing=tuple(f"{what}: no {name}" for what, name in _missing(folder, finished)),

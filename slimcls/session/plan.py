@@ -9,9 +9,9 @@ import torch
 from transformers import PretrainedConfig
 
 from slimcls.backbones import sizes
-from slimcls.backbones.sizes import Memory, Sizes
+from slimcls.backbones.sizes import Memory, Sizes, TrainingStep
 from slimcls.backbones.sources import Source
-from slimcls.backbones.truncate import cut_config, depth_of, read_config
+from slimcls.backbones.truncate import cut_config, read_config
 from slimcls.config import RunConfig
 from slimcls.devices import torch_device
 from slimcls.errors import UserError
@@ -76,32 +76,29 @@ def make_plan(
     assert config.layers is not None
     layers = tuple(config.layers)
     trained = count_trained(full, config, classes)
-    setting: dict[str, Any] = {
-        "batch_size": items_a_batch(config, tokens),
-        "tokens": tokens,
-        "precision": config.precision,
-        "lm_head": config.mode == "lm",
-        "logits": scored_positions(config, tokens),
-        "rows": None if rows is None else rows_trained(config, full, rows),
-    }
-    memory = sizes.training_memory(full, layers, trainable_params=trained, **setting)
+    step = TrainingStep(
+        full,
+        batch_size=items_a_batch(config, tokens),
+        tokens=tokens,
+        precision=config.precision,
+        lm_head=config.mode == "lm",
+        logits=scored_positions(config, tokens),
+        rows=None if rows is None else rows_trained(config, full, rows),
+    )
     device = torch_device(config.accelerator)
     available = sizes.available_memory(device)
-    keep = sizes.largest_keep(full, available, train_all=config.tune == "full", **setting)
-    counted = sizes.count(full, layers)
-    depth = depth_of(full)
     return Plan(
         config.model,
-        depth,
+        step.shape.depth,
         layers,
-        counted,
+        step.shape.sizes(len(layers)),
         trained,
-        memory,
+        step.memory(len(layers), trained),
         available,
-        keep,
+        step.largest_keep(available, train_all=config.tune == "full"),
         device,
         config.random_blocks,
-        setting["rows"],
+        step.rows,
     )
 
 

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
 
-from slimcls.backbones.sources import Source
-from slimcls.backbones.truncate import config_in, depth_of, read_config
 from slimcls.config import Precision, RunConfig
 from slimcls.devices import Accelerator, accelerator_for
 from slimcls.errors import UserError
 from slimcls.kinds import LM_LOSSES
-from slimcls.layers.layer_scores import Scores
-from slimcls.session import selection
 
 
-def resolve(config: RunConfig, source: Source, scores: Scores | None = None) -> RunConfig:
+def settle(config: RunConfig, layers: Sequence[int]) -> RunConfig:
     """The same run with nothing left open: what is saved, hashed and reported.
 
-    ``scores`` are those that :func:`slimcls.session.selection.scores_for` gives. Without a cut it
-    does not matter what would have chosen: ``select`` is then ``first``.
+    ``layers`` are those that stay. Without a cut it does not matter what would have chosen:
+    ``select`` is then ``first``.
+
+    Raises:
+        UserError: a device or arithmetic that this machine lacks.
     """
-    depth = depth_of(read_config(source))
-    layers = selection.kept_layers(config, depth, scores)
     accelerator = accelerator_for(config.accelerator)
     return dataclasses.replace(
         config,
@@ -36,11 +33,6 @@ def resolve(config: RunConfig, source: Source, scores: Scores | None = None) -> 
         lm_loss=(config.lm_loss or LM_LOSSES[0]) if config.mode == "lm" else None,
         lr=config.lr if config.lr is not None else learning_rate(config.tune, len(layers)),
     )
-
-
-def check_layers(config: RunConfig, folder: Path) -> None:
-    """Whether the model in ``folder`` has the layers that stay; before its weights are fetched."""
-    selection.check_layers(config, depth_of(config_in(folder, config.model)))
 
 
 #: Default peak learning rates by what is trained: (kept layers at most, rate), in order.
@@ -60,6 +52,7 @@ def learning_rate(tune: str, keep: int) -> float:
 
 
 def _precision(wanted: Precision, accelerator: Accelerator) -> Precision:
+    """The arithmetic of a device. Raises UserError for float16 where only GPUs train in it."""
     if wanted == "16" and accelerator != "gpu":
         raise UserError(f"--precision 16: only on a GPU, not on {accelerator}; use bf16 or 32")
     if wanted != "auto":

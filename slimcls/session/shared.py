@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from slimcls.backbones import sources
 from slimcls.backbones.sources import Source
 from slimcls.config import RunConfig, hashed
-from slimcls.data import catalog, tables
+from slimcls.data.dataset import read_dataset
 from slimcls.data.tables import Tables
-from slimcls.layers.layer_scores import Scores
 from slimcls.layers.samples import Sample
 from slimcls.log import Log
 from slimcls.roles import Role, settings_with
-from slimcls.session import selection
+from slimcls.session.selection import selection_of, training_texts
 
 if TYPE_CHECKING:
     from slimcls.session.inputs import Inputs
@@ -27,20 +25,6 @@ if TYPE_CHECKING:
 REMEMBERED = 4
 #: Settings that may change a run's items, their token ids, or what label words are read.
 INPUTS = frozenset(settings_with(Role.ITEMS | Role.MODEL | Role.INPUT | Role.SCORING))
-
-
-@dataclass(frozen=True)
-class Place:
-    """A run before its work begins."""
-
-    config: RunConfig
-    """Settings without open ends."""
-    source: Source
-    data: Tables
-    folder: Path
-    """The run directory, which need not exist yet."""
-    scores: Scores | None = None
-    """What chose the kept layers, where scores did."""
 
 
 class Shared:
@@ -59,11 +43,12 @@ class Shared:
         """The rows of a run's dataset. Raises UserError where they cannot be had."""
         key = (config.dataset, config.text_column, config.label_column, config.data_dir)
         if key not in self._tables:
-            spec = catalog.find(
-                config.dataset, text_column=config.text_column, label_column=config.label_column
+            self._tables[key] = read_dataset(
+                config.dataset,
+                data_dir=config.data_dir,
+                text_column=config.text_column,
+                label_column=config.label_column,
             )
-            folder = Path(config.data_dir) if config.data_dir else None
-            self._tables[key] = tables.load(spec, folder)
         return self._tables[key]
 
     def source(self, config: RunConfig, *, fetch: bool = True) -> Source:
@@ -71,64 +56,20 @@ class Shared:
 
         Raises UserError where they lack the layers that stay.
         """
-
-        def has_the_layers(folder: Path) -> None:
-            from slimcls.session import settle
-
-            settle.check_layers(config, folder)
-
         key = (config.model, config.revision)
         known = self._sources.get(key)
         if known is None or (fetch and not known.weights):
             find = sources.find if fetch else sources.look
+            has_the_layers = selection_of(config).check_model
             self._sources[key] = find(config.model, config.revision, has_the_layers)
         return self._sources[key]
 
-    def place(self, config: RunConfig, *, fetch: bool = True, wait: bool = True) -> Place:
-        """Where a run will work, with every setting resolved.
-
-        Weights are read where layers are chosen by scores that were never measured before: not
-        without ``fetch``, then (see :meth:`chooses_later`).
-
-        Raises UserError for what the settings, the data or the model do not allow, and without
-        ``wait`` Busy where another process is measuring those scores.
-        """
-        sources.check_name(config.model, config.revision)  # before data is read
-        selection.check(config)
-        data, source = self.tables(config), self.source(config, fetch=fetch)
-        # From here on torch and transformers are needed.
-        from slimcls import runs
-        from slimcls.session import settle
-
-        scores = selection.scores_for(
-            config, source, lambda: self._sample(config, source, data), wait=wait
-        )
-        settled = settle.resolve(config, source, scores)
-        fingerprints = {"source": source.fingerprint, "data": data.fingerprint}
-        if scores:
-            fingerprints["scores"] = scores.fingerprint
-        name = runs.run_name(settled, fingerprints)
-        return Place(settled, source, data, Path(settled.out) / name, scores)
-
-    def chooses_later(self, config: RunConfig) -> bool:
-        """Whether a run measures which layers it keeps when it starts: nobody has done it yet.
-
-        No weight is read. Raises UserError as :meth:`place` does.
-        """
-        if not selection.measures(config):
-            return False
-        source = self.source(config, fetch=False)
-        if not source.weights:
-            return True
-        sample = self._sample(config, source, self.tables(config))
-        return not selection.measured_in(config, source, sample).is_dir()
-
-    def _sample(self, config: RunConfig, source: Source, data: Tables) -> Sample:
+    def sample(self, config: RunConfig, source: Source, data: Tables) -> Sample:
         """The training texts that a run's layers are chosen on; a grid's cells ask again."""
-        wanted = selection.texts_wanted(config)
-        key = repr((data.fingerprint, source.fingerprint, wanted, _what_goes_in(config)))
-        if key not in self._samples:
-            self._samples[key] = selection.training_sample(config, source, data)
+        selection = selection_of(config)
+        what = (data.fingerprint, source.fingerprint, selection.wanted, _what_goes_in(config))
+        if (key := repr(what)) not in self._samples:
+            self._samples[key] = selection.sample(training_texts(config, data), source)
         return self._samples[key]
 
     def inputs(self, config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> Inputs:

@@ -75,7 +75,7 @@ class Session:
         self.log.keep(self.folder / "log.txt")
         runs.write_config(self.config, self.folder / "config.yaml")
         if self.scores:
-            layer_scores.write(self.scores, self.folder / layer_scores.NAME)
+            layer_scores.write_scores(self.scores, self.folder / layer_scores.SCORES_FILE)
         model, fitted = self._fit()
         inputs, labels = self.inputs, list(self.data.spec.labels)
         classifier = Classifier(model, self.tokenizer, inputs.mode, inputs.encoder, labels)

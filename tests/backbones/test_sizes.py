@@ -11,6 +11,7 @@ from backbones.made_models import MODELS, ids, make
 
 from slimcls.backbones import sizes
 from slimcls.backbones.families import base_of
+from slimcls.backbones.sizes import TrainingStep
 from slimcls.backbones.truncate import cut_config
 
 GPT2_XL = {48: 1557611200, 24: 819832000, 12: 450942400, 2: 143534400, 1: 112793600}
@@ -58,9 +59,7 @@ def test_counts_equal_a_built_model(name: str):
 
 def test_gpt2_xl_in_full_needs_about_25_gb_and_its_step():
     full = GPT2_XL[48]
-    memory = sizes.training_memory(
-        gpt2_xl(), range(48), batch_size=1, tokens=1, trainable_params=full, precision="32"
-    )
+    memory = TrainingStep(gpt2_xl(), 1, 1, "32").memory(48, full)
     assert memory.weights == memory.gradients == 4 * full
     assert memory.optimiser == 8 * full
     assert 24.9e9 < memory.total < 25.1e9
@@ -70,9 +69,7 @@ def test_gpt2_xl_in_full_needs_about_25_gb_and_its_step():
 
 
 def test_frozen_parameters_cost_their_weights_only():
-    memory = sizes.training_memory(
-        gpt2_xl(), [0], batch_size=1, tokens=8, trainable_params=1000, precision="32"
-    )
+    memory = TrainingStep(gpt2_xl(), 1, 8, "32").memory(1, 1000)
     assert memory.gradients == 4000
     assert memory.optimiser == 8000
 
@@ -99,19 +96,12 @@ def test_activations_are_about_what_autograd_keeps(name: str, tokens: int):
     model = base_of(make(name)).train()
     taken = saved_for_backward(model, tokens, batch=4)
     config: Any = model.config
-    memory = sizes.training_memory(
-        config, range(6), batch_size=4, tokens=tokens, trainable_params=0, precision="32"
-    )
+    memory = TrainingStep(config, 4, tokens, "32").memory(6, 0)
     assert 0.7 < memory.activations / taken < 1.5
 
 
 def test_reduced_precision_halves_activations():
-    sized = [
-        sizes.training_memory(
-            gpt2_xl(), [0, 1], batch_size=2, tokens=64, trainable_params=0, precision=precision
-        )
-        for precision in ("32", "bf16")
-    ]
+    sized = [TrainingStep(gpt2_xl(), 2, 64, precision).memory(2, 0) for precision in ("32", "bf16")]
     assert sized[1].activations * 2 == sized[0].activations
     assert sized[1].weights > sized[0].weights
 
@@ -123,38 +113,31 @@ def test_an_untied_head_counts_where_it_stays(name: str):
     full = sizes.count(model.config, range(6)).params_full
     assert sizes.lm_head_params(model.config) == everything - full
     with_head, without = (
-        sizes.training_memory(
-            model.config, range(6), batch_size=1, tokens=8, trainable_params=0, precision="32",
-            lm_head=lm_head,
-        )
+        TrainingStep(model.config, 1, 8, "32", lm_head=lm_head).memory(6, 0)
         for lm_head in (True, False)
-    )  # fmt: skip
+    )
     assert (with_head.weights, without.weights) == (4 * everything, 4 * full)
 
 
 def test_logits_over_the_vocabulary_count_thrice():
-    config, setting = gpt2_xl(), {"batch_size": 16, "tokens": 400, "precision": "32"}
-    few, all_of_them = (
-        sizes.training_memory(config, [0], trainable_params=0, logits=logits, **setting)
-        for logits in (0, 16 * 400)
-    )
+    steps = [TrainingStep(gpt2_xl(), 16, 400, "32", logits=n) for n in (0, 16 * 400)]
+    few, all_of_them = (step.memory(1, 0) for step in steps)
     assert all_of_them.activations - few.activations == 3 * 16 * 400 * 50257 * 4
-    fits = [sizes.largest_keep(config, 16 * 10**9, logits=n, **setting) for n in (0, 16 * 400)]
+    fits = [step.largest_keep(16 * 10**9) for step in steps]
     assert fits[1] < fits[0]
 
 
 @pytest.mark.parametrize("train_all", [True, False])
 def test_largest_keep_fits_and_one_more_does_not(train_all: bool):
-    config, setting = gpt2_xl(), {"batch_size": 16, "tokens": 64, "precision": "32"}
+    step = TrainingStep(gpt2_xl(), 16, 64, "32")
     available = 8 * 10**9
-    keep = sizes.largest_keep(config, available, train_all=train_all, **setting)
+    keep = step.largest_keep(available, train_all=train_all)
     needs = []
-    for layers in (range(keep), range(keep + 1)):
-        trained = sizes.count(config, layers).params_kept if train_all else 0
-        memory = sizes.training_memory(config, layers, trainable_params=trained, **setting)
-        needs.append(memory.total)
+    for count in (keep, keep + 1):
+        trained = sizes.count(gpt2_xl(), range(count)).params_kept if train_all else 0
+        needs.append(step.memory(count, trained).total)
     assert needs[0] <= available < needs[1]
-    assert sizes.largest_keep(config, 10**6, train_all=train_all, **setting) == 0
+    assert step.largest_keep(10**6, train_all=train_all) == 0
 
 
 def test_available_memory_is_within_the_machine():

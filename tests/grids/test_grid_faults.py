@@ -16,6 +16,7 @@ import pytest
 from grids import assert_same_table, finish, sessions, stamps, start, write_grid
 
 from slimcls.grids.definition import read
+from slimcls.session.place import find_place
 from slimcls.session.shared import Shared
 
 KILLS = int(os.environ.get("SLIMCLS_FAULTS", "3"))
@@ -77,7 +78,7 @@ def test_two_grids_at_once_run_no_cell_twice(
     out = tmp_path / "out"
     broken = read(str(path), out=str(out)).groups()[0].candidates
     for cell in broken:
-        (folder := Shared().place(cell.run).folder).mkdir(parents=True)
+        (folder := find_place(cell.run, Shared()).folder).mkdir(parents=True)
         (folder / "checkpoints").touch()  # a file where the run's folder would be
     processes = [start(path, out), start(path, out)]
     tables = {finish(process, code=1)[0] for process in processes}

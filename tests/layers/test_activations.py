@@ -15,7 +15,7 @@ from scored import FAMILIES, model, sample, silence_block, stream
 from slimcls.backbones.families import base_of, blocks_of, final_norm_of
 from slimcls.errors import UserError
 from slimcls.layers.activations import Column, Passage, tally
-from slimcls.layers.criteria import CRITERIA, profiles
+from slimcls.layers.criteria import CRITERIA, measure_together
 from slimcls.layers.samples import Sample
 
 NAMES = ["bi", "bi-last", "relative-magnitude"]
@@ -45,8 +45,8 @@ def test_scores_are_the_reference_s(name: str):
     texts = sample()
     exact = model(name).double()
     expected = reference(exact, texts)
-    found = profiles(exact, texts, NAMES)
-    in_float32 = profiles(model(name), texts, NAMES)
+    found = measure_together(exact, texts, NAMES)
+    in_float32 = measure_together(model(name), texts, NAMES)
     for criterion in NAMES:
         assert found[criterion].scores == pytest.approx(expected[criterion], abs=1e-12)
         assert in_float32[criterion].scores == pytest.approx(expected[criterion], abs=1e-6)
@@ -58,17 +58,17 @@ def test_the_last_block_is_scored_before_the_final_norm(name: str):
     norm = final_norm_of(whole)
     if norm is None:
         pytest.skip("this family has no final norm")
-    before = profiles(whole, sample(), ["bi"])["bi"].scores
+    before = measure_together(whole, sample(), ["bi"])["bi"].scores
     with torch.no_grad():
         norm.weight[::2] *= -3.0
-    assert profiles(whole, sample(), ["bi"])["bi"].scores == before
+    assert measure_together(whole, sample(), ["bi"])["bi"].scores == before
 
 
 @pytest.mark.parametrize("name", [name for name in FAMILIES if name != "tiny-opt-post"])
 def test_a_block_that_adds_nothing_scores_nothing(name: str):
     whole = model(name)
     silence_block(whole, name, 3)
-    for criterion, found in profiles(whole, sample(), NAMES).items():
+    for criterion, found in measure_together(whole, sample(), NAMES).items():
         assert found.scores[3] == 0.0, criterion
         assert min(found.scores[:3]) > 1e-3, criterion
         assert found.removal_order[0] == 3, criterion
@@ -83,12 +83,12 @@ def test_a_post_norm_block_that_adds_nothing_only_norms_again():
             for norm in (block.self_attn_layer_norm, block.final_layer_norm):
                 norm.weight.fill_(1.0)
                 norm.bias.zero_()
-    found = profiles(whole, sample(), NAMES)
+    found = measure_together(whole, sample(), NAMES)
     assert found["bi"].scores[3] < 1e-9
     assert 0 < found["relative-magnitude"].scores[3] < 1e-4
     with torch.no_grad():
         blocks_of(whole)[3].final_layer_norm.weight[::2] *= 3.0
-    assert profiles(whole, sample(), NAMES)["bi"].scores[3] > 0.01, "its norms alone"
+    assert measure_together(whole, sample(), NAMES)["bi"].scores[3] > 0.01, "its norms alone"
 
 
 def test_the_scale_of_the_stream_does_not_matter():
@@ -102,7 +102,7 @@ def test_the_scale_of_the_stream_does_not_matter():
         for block in blocks_of(large):
             block.self_attn.o_proj.weight *= 64
             block.mlp.down_proj.weight *= 64
-    found = [profiles(whole, sample(), NAMES) for whole in (plain, large)]
+    found = [measure_together(whole, sample(), NAMES) for whole in (plain, large)]
     for criterion in NAMES:
         assert found[0][criterion].scores == pytest.approx(found[1][criterion].scores, rel=1e-6)
 
@@ -143,8 +143,8 @@ def test_a_small_turn_is_not_lost_in_rounding():
 )
 def test_batches_and_padding_do_not_matter(name: str, lengths: list[int], batch_size: int):
     whole = model(name)
-    alone = profiles(whole, sample(tuple(lengths), 1), NAMES)
-    together = profiles(whole, sample(tuple(lengths), batch_size), NAMES)
+    alone = measure_together(whole, sample(tuple(lengths), 1), NAMES)
+    together = measure_together(whole, sample(tuple(lengths), batch_size), NAMES)
     for criterion in NAMES:
         assert together[criterion].scores == pytest.approx(alone[criterion].scores, abs=1e-6)
 
@@ -159,16 +159,16 @@ def test_padding_may_be_anything():
         return spoilt
 
     texts = sample((9, 2), batch_size=2)
-    expected = profiles(whole, texts, NAMES)
+    expected = measure_together(whole, texts, NAMES)
     with blocks_of(whole)[5].register_forward_hook(spoil):
-        found = profiles(whole, texts, NAMES)
+        found = measure_together(whole, texts, NAMES)
     assert {n: f.scores for n, f in found.items()} == {n: f.scores for n, f in expected.items()}
 
 
 def test_dropout_is_off_and_training_goes_on():
     whole = model("tiny-gpt2").train()
-    first = profiles(whole, sample(), ["bi"])["bi"].scores
-    assert profiles(whole, sample(), ["bi"])["bi"].scores == first
+    first = measure_together(whole, sample(), ["bi"])["bi"].scores
+    assert measure_together(whole, sample(), ["bi"])["bi"].scores == first
     assert whole.training
 
 
@@ -189,7 +189,7 @@ def test_activations_of_earlier_batches_are_gone():
 
 def test_hooks_are_gone_afterwards():
     whole = model("tiny-opt")
-    profiles(whole, sample(), NAMES)
+    measure_together(whole, sample(), NAMES)
     assert not any(block._forward_hooks for block in blocks_of(whole))
 
 

@@ -15,7 +15,7 @@ from scored import FAMILIES, model, sample, silence_block, stream
 from slimcls.backbones.families import blocks_of
 from slimcls.backbones.selectors import even, random
 from slimcls.errors import UserError
-from slimcls.layers.criteria import CRITERIA, Criterion, find
+from slimcls.layers.criteria import CRITERIA, Criterion, find_criterion
 from slimcls.layers.greedy import Greedy
 from slimcls.layers.losses import passes_through, standing_in, text_losses
 from slimcls.layers.samples import Sample
@@ -200,7 +200,7 @@ def test_a_criterion_of_one_s_own_is_a_value_and_a_row(monkeypatch: pytest.Monke
 
     monkeypatch.setitem(CRITERIA, "euclidean", Criterion("euclidean", value=euclidean))
     whole, texts = model("tiny-llama").double(), sample()
-    found = find("euclidean").measure(whole, texts)
+    found = find_criterion("euclidean").measure(whole, texts)
     streams = [stream(whole, ids) for ids in texts.ids]
     sizes = [np.linalg.norm(x[1:] - x[:-1], axis=-1) for x in streams]
     assert found.scores == pytest.approx(np.concatenate(sizes, 1).mean(1))
@@ -210,7 +210,7 @@ def test_an_unknown_criterion_gets_the_nearest():
     with pytest.raises(
         UserError, match="unknown --criterion 'greedy-los'; did you mean 'greedy-lo"
     ):
-        find("greedy-los", "--criterion")
+        find_criterion("greedy-los", "--criterion")
 
 
 def test_every_criterion_is_described():

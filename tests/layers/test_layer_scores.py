@@ -34,8 +34,8 @@ GIVEN = Scores(
 
 
 def test_what_is_written_is_read(tmp_path: Path):
-    layer_scores.write(GIVEN, tmp_path / "s.json")
-    assert layer_scores.read(tmp_path / "s.json") == GIVEN
+    layer_scores.write_scores(GIVEN, tmp_path / "s.json")
+    assert layer_scores.read_scores(tmp_path / "s.json") == GIVEN
     assert sorted(json.loads((tmp_path / "s.json").read_text())) == sorted(
         field.name for field in dataclasses.fields(Scores)
     )
@@ -96,25 +96,25 @@ def test_scores_of_something_else():
 )
 def test_files_that_are_no_scores(change: Any, words: str, tmp_path: Path):
     path = tmp_path / "s.json"
-    layer_scores.write(GIVEN, path)
+    layer_scores.write_scores(GIVEN, path)
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
     with pytest.raises(UserError, match=words):
-        layer_scores.read(path)
+        layer_scores.read_scores(path)
 
 
 def test_no_file_and_no_json(tmp_path: Path):
     with pytest.raises(UserError, match="no such file; slimcls score writes one"):
-        layer_scores.read(tmp_path / "none.json")
+        layer_scores.read_scores(tmp_path / "none.json")
     (tmp_path / "s.json").write_text("scores")
     with pytest.raises(UserError, match="not a file of slimcls score"):
-        layer_scores.read(tmp_path / "s.json")
+        layer_scores.read_scores(tmp_path / "s.json")
 
 
 @pytest.mark.parametrize("name", ["first", "sequential", "even", "random"])
 def test_rules_give_scores_without_texts(name: str):
     from scored import source
 
-    found = scoring.measure(CRITERIA[name], source("tiny-llama"), None, seed=4)
+    found = scoring.measure_layers(CRITERIA[name], source("tiny-llama"), None, seed=4)
     assert found.scores is None
     assert found.samples == 0
     for keep in range(1, 6):

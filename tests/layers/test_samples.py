@@ -13,8 +13,7 @@ from scored import source
 
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.errors import UserError
-from slimcls.layers import samples
-from slimcls.layers.samples import Texts, encode
+from slimcls.layers.samples import Texts, encode_sample, read_texts
 
 ROWS = [text for text, _ in made_up_rows(12, 3)]
 
@@ -43,11 +42,11 @@ def written(folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["txt", "csv", "tsv", "jsonl", "parquet", "folder"])
 def test_every_kind_of_source_gives_the_same_texts(kind: str, tmp_path: Path):
-    found = samples.read(str(written(tmp_path, kind)))
+    found = read_texts(str(written(tmp_path, kind)))
     assert sorted(found.texts) == sorted(ROWS)
     assert all("texts." in place for place in found.places)
     # Drawn by what they say, so that it does not matter where they stand.
-    assert found.drawn(5, 1).texts == samples.read(str(written(tmp_path, "txt"))).drawn(5, 1).texts
+    assert found.drawn(5, 1).texts == read_texts(str(written(tmp_path, "txt"))).drawn(5, 1).texts
 
 
 def test_a_dataset_gives_training_texts_alone(tmp_path: Path):
@@ -57,7 +56,7 @@ def test_a_dataset_gives_training_texts_alone(tmp_path: Path):
     write_csv(tmp_path / "train.csv", train)
     write_csv(tmp_path / "test.csv", test)
     (tmp_path / "notes.txt").write_text("not a text of the dataset", encoding="utf-8")
-    found = samples.read(str(tmp_path))
+    found = read_texts(str(tmp_path))
     assert len(found) == 38
     assert not {text for text, _ in test} & set(found.texts)
     assert found.places[0] == f"training row 0 of {tmp_path.name}"
@@ -80,7 +79,7 @@ def tokenizer(name: str = "tiny-gpt2") -> Any:
 def test_texts_go_in_as_mode_cls_reads_them():
     for name in ("tiny-gpt2", "tiny-opt"):
         ours = tokenizer(name)
-        found = encode(Texts("t", ("rain and wind", "a b"), ("1", "2")), ours)
+        found = encode_sample(Texts("t", ("rain and wind", "a b"), ("1", "2")), ours)
         assert [list(ids) for ids in found.ids] == [ours(t)["input_ids"] for t in found_texts()]
         assert found.tokens == sum(map(len, found.ids))
 
@@ -90,14 +89,16 @@ def found_texts() -> tuple[str, str]:
 
 
 def test_long_texts_are_cut_and_counted():
-    found = encode(Texts("t", ("rain " * 50, "a b"), ("1", "2")), tokenizer(), max_text_tokens=10)
+    found = encode_sample(
+        Texts("t", ("rain " * 50, "a b"), ("1", "2")), tokenizer(), max_text_tokens=10
+    )
     assert len(found.ids[0]) == 11  # the start token does not count
     assert "1 texts have more than 10 tokens and were cut" in found.notes
 
 
 def test_the_fingerprint_is_of_the_tokens():
     one, same, other, split = (
-        encode(Texts("t", texts, places), tokenizer(), batch_size=size)
+        encode_sample(Texts("t", texts, places), tokenizer(), batch_size=size)
         for texts, places, size in [
             (("rain", "wind and"), ("1", "2"), 1),
             (("rain", "wind and"), ("3", "4"), 2),
@@ -111,7 +112,7 @@ def test_the_fingerprint_is_of_the_tokens():
 
 def test_batches_hold_every_text_once():
     texts = Texts("t", tuple(ROWS), tuple(map(str, range(12))))
-    found = encode(texts, tokenizer(), batch_size=5)
+    found = encode_sample(texts, tokenizer(), batch_size=5)
     seen = {}
     for batch in found.batches():
         for row, (place, length) in enumerate(zip(batch.places, batch.lengths, strict=True)):
@@ -126,12 +127,12 @@ def test_batches_hold_every_text_once():
 def test_a_text_of_one_token_is_an_error_in_one_s_own_files_and_left_out_elsewhere():
     texts = Texts("t", ("a", "rain and wind"), ("t.txt line 1", "t.txt line 2"), strict=True)
     with pytest.raises(UserError, match=r"^t.txt line 1: the text 'a' has fewer than 2 tokens"):
-        encode(texts, tokenizer())
-    lenient = encode(Texts("t", texts.texts, texts.places), tokenizer())
+        encode_sample(texts, tokenizer())
+    lenient = encode_sample(Texts("t", texts.texts, texts.places), tokenizer())
     assert lenient.places == ("t.txt line 2",)
     assert lenient.notes == ("1 texts with fewer than 2 tokens left out",)
     with pytest.raises(UserError, match="'a' has fewer than 2"):
-        encode(Texts("t", ("a",), ("row 0",)), tokenizer())
+        encode_sample(Texts("t", ("a",), ("row 0",)), tokenizer())
 
 
 @pytest.mark.parametrize(
@@ -149,23 +150,23 @@ def test_files_without_texts(name: str, content: str | bytes, words: str, tmp_pa
     path = tmp_path / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(UserError, match=words.replace("?", r"\?")):
-        samples.read(str(path))
+        read_texts(str(path))
 
 
 def test_a_column_by_its_name(tmp_path: Path):
     path = tmp_path / "t.csv"
     path.write_text("a,b\nrain and wind,x\n", encoding="utf-8")
-    assert samples.read(str(path), text_column="a").texts == ("rain and wind",)
+    assert read_texts(str(path), text_column="a").texts == ("rain and wind",)
     with pytest.raises(UserError, match=r"unknown text column in .*t.csv 'c'"):
-        samples.read(str(path), text_column="c")
+        read_texts(str(path), text_column="c")
     with pytest.raises(UserError, match="has no columns"):
-        samples.read(str(written(tmp_path, "txt")), text_column="a")
+        read_texts(str(written(tmp_path, "txt")), text_column="a")
 
 
 def test_sources_that_are_none(tmp_path: Path):
     with pytest.raises(UserError, match="did you mean 'bbcnews'"):
-        samples.read("bbcnew")
+        read_texts("bbcnew")
     with pytest.raises(UserError, match="cannot be read"):
-        samples.read(str(tmp_path / "none.txt"))
+        read_texts(str(tmp_path / "none.txt"))
     with pytest.raises(UserError, match=r"no .txt file in this folder"):
-        samples.read(str(tmp_path))
+        read_texts(str(tmp_path))

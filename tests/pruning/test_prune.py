@@ -25,7 +25,7 @@ from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
 from slimcls.data import texts as keys
 from slimcls.errors import UserError
-from slimcls.layers.samples import read
+from slimcls.layers.samples import read_texts
 from slimcls.log import Log
 from slimcls.pruning import evaluation
 from slimcls.pruning.parts import split
@@ -111,7 +111,7 @@ def again_into(config: PruneConfig, out: Path) -> PruneConfig:
 
 
 def test_parts_have_no_text_in_common(texts: Path) -> None:
-    found = read(str(texts))
+    found = read_texts(str(texts))
     parts = split(found, seed=3)
     every = [
         keys.key(t) for part in (parts.scoring, parts.healing, parts.held_out) for t in part.texts

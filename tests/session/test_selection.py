@@ -14,15 +14,17 @@ from scored import model, source
 from slimcls.backbones.selectors import even, random, sequential
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.config import RunConfig
-from slimcls.data import catalog, tables
+from slimcls.data.dataset import read_dataset
 from slimcls.errors import UserError
 from slimcls.grids.attempts import Ended, attempt
 from slimcls.layers import criteria, layer_scores, scoring
-from slimcls.layers.samples import Sample, Texts, encode
+from slimcls.layers.samples import Sample, Texts, encode_sample
+from slimcls.layers.selection import Selection
 from slimcls.runs.results import read_result
 from slimcls.score import main as score_main
-from slimcls.session import selection
 from slimcls.session.inputs import draw_items
+from slimcls.session.place import chooses_later
+from slimcls.session.selection import selection_of
 from slimcls.session.shared import Shared
 from slimcls.storage.cache import cache_dir
 from slimcls.train import main as train_main
@@ -40,10 +42,9 @@ def settings(toy: Path, out: Path, **more: Any) -> RunConfig:
 
 def own_sample(config: RunConfig, count: int) -> Sample:
     """The run's training texts, found without slimcls.session.selection."""
-    data = tables.load(catalog.find(config.dataset))
-    items = draw_items(config, data).train
+    items = draw_items(config, read_dataset(config.dataset)).train
     texts = Texts("toy", tuple(i.text for i in items), tuple(str(i.id) for i in items))
-    return encode(texts.drawn(count, config.seed), open_tokenizer(source(config.model)))
+    return encode_sample(texts.drawn(count, config.seed), open_tokenizer(source(config.model)))
 
 
 @pytest.mark.parametrize("select", ["bi", "bi-last", "relative-magnitude", "angular", "taylor"])
@@ -53,11 +54,11 @@ def test_a_run_keeps_what_its_own_training_texts_say(
 ):
     config = settings(toy, tmp_path, select=select, mode=mode)
     result = train(config)
-    criterion = criteria.find(select)
+    criterion = criteria.find_criterion(select)
     sample = own_sample(config, criterion.samples)
     assert tuple(result.layers) == criterion.kept_layers(model("tiny-opt"), 3, sample)
     assert result.select == select
-    written = layer_scores.read(result.folder / "scores.json")
+    written = layer_scores.read_scores(result.folder / "scores.json")
     assert result.scores_fingerprint == written.fingerprint
     assert written.text_fingerprint == sample.fingerprint
 
@@ -65,7 +66,7 @@ def test_a_run_keeps_what_its_own_training_texts_say(
 def test_greedy_removal_stops_where_the_run_does(toy: Path, tmp_path: Path):
     result = train(settings(toy, tmp_path, select="greedy-loss", keep=4))
     assert len(result.layers) == 4
-    assert set(layer_scores.read(result.folder / "scores.json").kept) == {5, 4}
+    assert set(layer_scores.read_scores(result.folder / "scores.json").kept) == {5, 4}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_scores_are_measured_once(toy: Path, tmp_path: Path, monkeypatch: Any):
     def measured_again(*_: Any, **__: Any) -> Any:
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(scoring, "measure", measured_again)
+    monkeypatch.setattr(scoring, "measure_layers", measured_again)
     assert train(config).folder == first.folder
     assert train(dataclasses.replace(config, keep=4)).keep == 4
     for other in ({"seed": 4}, {"shots": 7}, {"model": "tiny-neox"}, {"select": "angular"}):
@@ -101,9 +102,9 @@ def scored_file(toy: Path, path: Path, *words: str, model: str = "tiny-opt") -> 
 
 def test_scores_from_a_file_choose(toy: Path, tmp_path: Path, monkeypatch: Any):
     path = scored_file(toy, tmp_path / "s.json")
-    monkeypatch.setattr(scoring, "measure", None)
+    monkeypatch.setattr(scoring, "measure_layers", None)
     result = train(settings(toy, tmp_path / "runs", select="bi", scores=str(path)))
-    scores = layer_scores.read(path)
+    scores = layer_scores.read_scores(path)
     assert result.layers == scores.kept[3]
     assert result.scores_fingerprint == scores.fingerprint
 
@@ -125,10 +126,10 @@ def test_other_choices_in_the_scores_are_another_run(toy: Path, tmp_path: Path):
     path = scored_file(toy, tmp_path / "s.json")
     config = settings(toy, tmp_path / "runs", select="bi", scores=str(path))
     first = train(config)
-    scores = layer_scores.read(path)
+    scores = layer_scores.read_scores(path)
     order = [*scores.removal_order[::-1]]
     kept = {keep: sorted(set(range(6)) - set(order[: 6 - keep])) for keep in scores.kept}
-    layer_scores.write(dataclasses.replace(scores, removal_order=order, kept=kept), path)
+    layer_scores.write_scores(dataclasses.replace(scores, removal_order=order, kept=kept), path)
     second = train(config)
     assert second.layers == kept[3] != first.layers
     assert second.folder != first.folder
@@ -180,7 +181,7 @@ def test_an_unknown_rule_is_refused_with_the_settings():
 def test_depths_that_leave_no_choice(
     select: str, keep: int, words: str, toy: Path, tmp_path: Path, monkeypatch: Any
 ):
-    monkeypatch.setattr(scoring, "measure", None)
+    monkeypatch.setattr(scoring, "measure_layers", None)
     with pytest.raises(UserError, match=words):
         train(settings(toy, tmp_path, select=select, keep=keep))
 
@@ -219,18 +220,18 @@ def test_runs_of_one_process_draw_their_texts_once(toy: Path, tmp_path: Path, mo
     monkeypatch.setenv("SLIMCLS_CACHE", str(tmp_path / "cache"))
     drawn = []
 
-    def noted(config: RunConfig, *rest: Any) -> Any:
-        drawn.append((config.select, config.seed))
-        return sample(config, *rest)
+    def noted(selection: Selection, *rest: Any) -> Any:
+        drawn.append((selection.select, selection.seed))
+        return sample(selection, *rest)
 
-    sample = selection.training_sample
-    monkeypatch.setattr(selection, "training_sample", noted)
+    sample = Selection.sample
+    monkeypatch.setattr(Selection, "sample", noted)
     shared = Shared()
     for rate in (1e-3, 1e-2):
         for select in ("bi", "bi-last", "greedy-loss"):
             for seed in (0, 1):
                 config = settings(toy, tmp_path, select=select, seed=seed, lr=rate)
-                assert shared.chooses_later(config)
+                assert chooses_later(config, shared)
     assert drawn == [("bi", 0), ("bi", 1), ("greedy-loss", 0), ("greedy-loss", 1)]
 
 
@@ -240,8 +241,9 @@ def test_a_grid_goes_on_while_another_process_scores_the_layers_of_a_cell(
     monkeypatch.setenv("SLIMCLS_CACHE", str(tmp_path / "cache"))
     config = settings(toy, tmp_path / "runs", select="bi")
     shared = Shared()
-    sample = selection.training_sample(config, shared.source(config), shared.tables(config))
-    folder = selection.measured_in(config, shared.source(config), sample)
+    found = shared.source(config)
+    sample = shared.sample(config, found, shared.tables(config))
+    folder = selection_of(config).measured_in(found, sample)
     folder.parent.mkdir(parents=True)
     with FileLock(f"{folder}.lock"):
         assert attempt(config, pytest.fail) == Ended("busy")
@@ -251,5 +253,6 @@ def test_a_grid_goes_on_while_another_process_scores_the_layers_of_a_cell(
 def test_nothing_is_measured_where_nothing_chooses_by_scores(toy: Path, tmp_path: Path):
     for more in ({}, {"select": "even"}, {"select": "bi", "keep": "all"}):
         config = settings(toy, tmp_path, **more)
-        assert not selection.measures(config)
-        assert selection.scores_for(config, source("tiny-opt"), pytest.fail) is None
+        selection = selection_of(config)
+        assert not selection.measures
+        assert selection.scores(source("tiny-opt"), pytest.fail) is None

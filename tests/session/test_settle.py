@@ -10,12 +10,14 @@ import torch
 from slimcls.backbones import sources
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
-from slimcls.session import settle
+from slimcls.session.selection import selection_of
+from slimcls.session.settle import LEARNING_RATES, learning_rate, settle
 
 
 def resolved(**settings: Any) -> RunConfig:
     config = RunConfig(dataset="sst2", **({"model": "tiny-gpt2"} | settings))
-    return settle.resolve(config, sources.find("tiny-gpt2", None))
+    source = sources.find("tiny-gpt2")
+    return settle(config, selection_of(config).layers(source, None))
 
 
 @pytest.fixture
@@ -45,7 +47,7 @@ def test_layers(settings: dict[str, Any], layers: list[int]) -> None:
 
 def test_resolving_twice_is_resolving_once(no_device: None) -> None:
     config = resolved(mode="lm")
-    assert settle.resolve(config, sources.find("tiny-gpt2", None)) == config
+    assert settle(config, config.layers or []) == config
     assert None not in (config.keep, config.layers, config.lr, config.lm_loss)
     assert "auto" not in (config.precision, config.accelerator)
 
@@ -59,7 +61,7 @@ def test_loss(mode: str, given: str | None, loss: str | None) -> None:
 
 
 def test_learning_rate_of_its_way_of_tuning_and_depth() -> None:
-    for tune, rows in settle.LEARNING_RATES.items():
+    for tune, rows in LEARNING_RATES.items():
         depths = [most for most, _ in rows]
         assert depths == sorted(depths)
         assert depths[-1] == float("inf")
@@ -67,7 +69,7 @@ def test_learning_rate_of_its_way_of_tuning_and_depth() -> None:
         for keep in (1, 2, 6):
             config = resolved(keep=keep, tune=name)
             expected = next(rate for most, rate in rows if keep <= most)
-            assert config.lr == settle.learning_rate(name, keep) == expected
+            assert config.lr == learning_rate(name, keep) == expected
     assert resolved(lr=3e-4).lr == 3e-4
 
 

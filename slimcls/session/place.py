@@ -1,0 +1,71 @@
+"""Where a run will work: what is found, what is chosen, what is settled, what it is called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from slimcls.backbones import sources
+from slimcls.backbones.sources import Source
+from slimcls.config import RunConfig
+from slimcls.data.tables import Tables
+from slimcls.layers.layer_scores import Scores
+from slimcls.session.selection import selection_of
+from slimcls.session.shared import Shared
+
+
+@dataclass(frozen=True)
+class Place:
+    """A run before its work begins."""
+
+    config: RunConfig
+    """Settings without open ends."""
+    source: Source
+    data: Tables
+    folder: Path
+    """The run directory, which need not exist yet."""
+    scores: Scores | None = None
+    """What chose the kept layers, where scores did."""
+
+
+def find_place(
+    config: RunConfig, shared: Shared, *, fetch: bool = True, wait: bool = True
+) -> Place:
+    """Where a run will work, with every setting resolved.
+
+    Weights are read where layers are chosen by scores that were never measured before: not
+    without ``fetch``, then (see :func:`chooses_later`).
+
+    Raises UserError for what the settings, the data or the model do not allow, and without
+    ``wait`` Busy where another process is measuring those scores.
+    """
+    selection = selection_of(config)
+    sources.check_name(config.model, config.revision)  # before data is read
+    selection.check()
+    data, source = shared.tables(config), shared.source(config, fetch=fetch)
+    # From here on torch and transformers are needed.
+    from slimcls import runs
+    from slimcls.session.settle import settle
+
+    scores = selection.scores(source, lambda: shared.sample(config, source, data), wait=wait)
+    settled = settle(config, selection.layers(source, scores))
+    fingerprints = {"source": source.fingerprint, "data": data.fingerprint}
+    if scores:
+        fingerprints["scores"] = scores.fingerprint
+    name = runs.run_name(settled, fingerprints)
+    return Place(settled, source, data, Path(settled.out) / name, scores)
+
+
+def chooses_later(config: RunConfig, shared: Shared) -> bool:
+    """Whether a run measures which layers it keeps when it starts: nobody has done it yet.
+
+    No weight is read. Raises UserError as :func:`find_place` does.
+    """
+    selection = selection_of(config)
+    if not selection.measures:
+        return False
+    source = shared.source(config, fetch=False)
+    if not source.weights:
+        return True
+    sample = shared.sample(config, source, shared.tables(config))
+    return not selection.measured_in(source, sample).is_dir()
