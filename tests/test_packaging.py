@@ -206,6 +206,15 @@ def test_the_lock_has_the_versions_that_were_tested():
     assert 'path = "' not in text
 
 
+@pytest.mark.parametrize("target", ["quick", "faults"])
+def test_targets_name_tests_that_are_there(target):
+    words = ["make", "-n", "-o", ".venv/.dev", target, "UV="]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    named = re.findall(r"(?<= )tests/\S+", done.stdout)
+    assert len(named) > 1
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_ci_runs_what_people_run():
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o111
