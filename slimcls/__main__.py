@@ -35,16 +35,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _dispatch(words: list[str]) -> int:
-    match words[:1]:
-        case ["-h" | "--help"]:
+    match words:
+        case [] | ["help"] | ["-h" | "--help", *_]:
             print(usage())
             return 0
-        case ["--version"]:
+        case ["help", verb, *_]:
+            return _dispatch([verb, "--help"])
+        case ["--version", *_]:
             print(f"slimcls {__version__}")
             return 0
-        case []:
-            raise UserError(f"no verb given; one of {', '.join(VERBS)} (see slimcls --help)")
-        case [verb] if verb not in VERBS:
+        case [verb, *_] if verb not in VERBS:
             raise UserError.unknown("verb", verb, VERBS, "see slimcls --help")
     code: int = importlib.import_module(f"slimcls.{words[0]}").main(words[1:])
     return code
@@ -57,8 +57,9 @@ def usage() -> str:
     return (
         "usage: slimcls VERB [--name value ...]\n\n"
         "Cut a decoder language model to the layers a text classifier needs.\n\n"
+        "example:\n  slimcls train reviews.csv --shots all --model smollm2-135m --mode cls\n\n"
         f"{verbs}\n\n"
-        "slimcls VERB --help shows a verb's settings; slimcls --version the version.\n"
+        "slimcls help VERB shows a verb's settings; slimcls --version the version.\n"
         "python -m slimcls.VERB is the same command."
     )
 

@@ -1,4 +1,4 @@
-"""Honest rivals on the same items: ``python -m slimcls.baseline --dataset trec --seed 0``.
+"""Honest rivals on the same items: ``python -m slimcls.baseline trec --seed 0``.
 
 ``--grid GRID.yaml`` in place of all other settings: every rival of a grid's finished runs.
 """
@@ -103,8 +103,15 @@ def main(argv: list[str] | None = None) -> int:
     """The command: print what came out as a table. Returns 1 where rivals of a grid failed."""
     words = sys.argv[1:] if argv is None else argv
     if any(word.partition("=")[0] == "--grid" for word in words):
-        return _of_grid(cli.parse(GridConfig, words, prog="slimcls.baseline"))
-    results = baseline(cli.parse(BaselineConfig, words, prog="slimcls.baseline"))
+        return _of_grid(cli.parse(GridConfig, words, prog="slimcls baseline"))
+    config = cli.parse(
+        BaselineConfig,
+        words,
+        prog="slimcls baseline",
+        positional=("dataset",),
+        example="slimcls baseline reviews.csv --shots all --model smollm2-135m --mode cls --keep 8",
+    )
+    results = baseline(config)
     from slimcls.runs.summary import ranking
 
     print(ranking(results))

@@ -1,4 +1,4 @@
-"""Many runs from one YAML file: ``python -m slimcls.grid --config configs/grid/quick.yaml``."""
+"""Many runs from one YAML file: ``python -m slimcls.grid configs/grid/quick.yaml``."""
 
 from __future__ import annotations
 
@@ -74,7 +74,13 @@ class GridConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """The command. Returns 1 where cells failed or are left, else 0."""
-    config = cli.parse(GridConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.grid")
+    config = cli.parse(
+        GridConfig,
+        sys.argv[1:] if argv is None else argv,
+        prog="slimcls grid",
+        positional=("config",),
+        example="slimcls grid configs/grid/quick.yaml --dry-run",
+    )
     grid = definition.read(config.config, out=config.out, data_dir=config.data_dir)
     _check_folder(Path(grid.cells[0].run.out))
     print(f"planning {len(grid.cells)} combinations", file=sys.stderr)

@@ -46,8 +46,13 @@ class PredictConfig:
 
 def main(argv: list[str] | None = None) -> int:
     """The command: results go to a file, or to the terminal for a single text."""
-    words = sys.argv[1:] if argv is None else argv
-    config = cli.parse(PredictConfig, words, prog="slimcls.predict", positional=("run", "input"))
+    config = cli.parse(
+        PredictConfig,
+        sys.argv[1:] if argv is None else argv,
+        prog="slimcls predict",
+        positional=("run", "input"),
+        example="slimcls predict RUN new.csv --out labelled.csv",
+    )
     from slimcls.classifier.artefact import load, read_description
 
     read_description(Path(config.run))

@@ -1,4 +1,4 @@
-"""An untuned cut model: ``python -m slimcls.prune --model M --select bi --keep 21 --out DIR``."""
+"""An untuned cut model: ``python -m slimcls.prune M DIR --keep 21 --text T``."""
 
 from __future__ import annotations
 
@@ -146,7 +146,13 @@ def quantise(config: PruneConfig) -> pd.DataFrame:
 
 def main(argv: list[str] | None = None) -> int:
     """The command: write a pruned model, or figures; print what came out."""
-    config = cli.parse(PruneConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.prune")
+    config = cli.parse(
+        PruneConfig,
+        sys.argv[1:] if argv is None else argv,
+        prog="slimcls prune",
+        positional=("model", "out"),
+        example="slimcls prune smollm2-135m pruned --select bi --keep 21 --text bbcnews",
+    )
     if not config.evaluate:
         about = prune(config)
         saved = 1 - about.params_kept / about.params_full

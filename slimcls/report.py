@@ -44,8 +44,13 @@ def report(config: ReportConfig) -> Path:
 
 def main(argv: list[str] | None = None) -> int:
     """The command: write the report and print the path of its page. Returns the exit code."""
-    words = sys.argv[1:] if argv is None else argv
-    config = cli.parse(ReportConfig, words, prog="slimcls.report", positional=("folder",))
+    config = cli.parse(
+        ReportConfig,
+        sys.argv[1:] if argv is None else argv,
+        prog="slimcls report",
+        positional=("folder",),
+        example="slimcls report runs --out report",
+    )
     page = report(config)
     print(page)
     return 0

@@ -1,4 +1,4 @@
-"""How much each layer matters: ``python -m slimcls.score --model M --text SOURCE --out FILE``."""
+"""How much each layer matters: ``python -m slimcls.score M --text SOURCE --out FILE``."""
 
 from __future__ import annotations
 
@@ -129,7 +129,13 @@ def _texts(config: ScoreConfig) -> Texts:
 
 def main(argv: list[str] | None = None) -> int:
     """The command: print a table; write the scores and their figure with ``--out``."""
-    config = cli.parse(ScoreConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.score")
+    config = cli.parse(
+        ScoreConfig,
+        sys.argv[1:] if argv is None else argv,
+        prog="slimcls score",
+        positional=("model",),
+        example="slimcls score smollm2-135m --text reviews.csv --out scores.json",
+    )
     scores = score(config)
     from slimcls.layers.layer_scores import write_scores
     from slimcls.layers.score_report import draw_scores, score_table

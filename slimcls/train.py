@@ -42,7 +42,13 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
 
 def main(argv: list[str] | None = None) -> int:
     """The command: print what came out as a table. Returns the exit code."""
-    config = cli.parse(RunConfig, sys.argv[1:] if argv is None else argv, prog="slimcls.train")
+    config = cli.parse(
+        RunConfig,
+        sys.argv[1:] if argv is None else argv,
+        prog="slimcls train",
+        positional=("dataset",),
+        example="slimcls train reviews.csv --shots all --model smollm2-135m --mode cls --keep 8",
+    )
     result = train(config)
     from slimcls.runs.summary import summary
 

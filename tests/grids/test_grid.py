@@ -364,7 +364,7 @@ class TestRefused:
 
     def test_no_file(self, tmp_path: Path):
         assert "no such file" in refused(tmp_path / "no.yaml", tmp_path / "out")
-        with pytest.raises(UserError, match="--config: is required"):
+        with pytest.raises(UserError, match="CONFIG is missing: slimcls grid CONFIG "):
             grid.main([])
 
 

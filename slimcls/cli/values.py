@@ -1,0 +1,78 @@
+"""From a word to a value of a type, and a type in words."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import re
+from collections.abc import Callable
+from types import NoneType
+from typing import Literal, get_args, get_origin
+
+Reader = Callable[[str], object]
+
+
+def _whole_number(word: str) -> int:
+    if not re.fullmatch("[+-]?[0-9]+", word):
+        raise ValueError
+    return int(word)
+
+
+def _number(word: str) -> float:
+    found = float(word)
+    if not math.isfinite(found) or "_" in word:
+        raise ValueError
+    return found
+
+
+def _whole_numbers(word: str) -> list[int]:
+    inside = word.strip().removeprefix("[").removesuffix("]").strip()
+    return [_whole_number(part.strip()) for part in inside.split(",")] if inside else []
+
+
+#: How a switch may be spelled out.
+SWITCHED = {"true": True, "yes": True, "false": False, "no": False}
+
+#: What a value of a type looks like, and how a word is read as one.
+KINDS: dict[object, tuple[str, Reader]] = {
+    int: ("a whole number", _whole_number),
+    float: ("a number", _number),
+    str: ("a text", str),
+    bool: ("true or false", lambda word: SWITCHED[word.lower()]),
+    list[int]: ("whole numbers with commas between them, as in 0,1,5", _whole_numbers),
+}
+
+
+def value_of(word: str, hint: object) -> object:
+    """The word as a value of the type ``hint``; ``null`` is None where the type has it.
+
+    Raises ValueError or KeyError where it is none.
+    """
+    if hint in KINDS:
+        return KINDS[hint][1](word)
+    if get_origin(hint) is Literal:
+        return {str(choice): choice for choice in get_args(hint)}[word]
+    parts = get_args(hint)
+    if NoneType in parts and word == "null":
+        return None
+    for part in (part for part in parts if part is not NoneType):
+        with contextlib.suppress(ValueError, KeyError):
+            return value_of(word, part)
+    raise ValueError
+
+
+def choices(hint: object) -> list[str]:
+    """The words that the type names."""
+    if get_origin(hint) is Literal:
+        return [str(choice) for choice in get_args(hint)]
+    return [choice for part in get_args(hint) for choice in choices(part)]
+
+
+def in_words(hint: object) -> str:
+    """What a value of this type looks like, for people."""
+    if hint in KINDS:
+        return KINDS[hint][0]
+    if get_origin(hint) is Literal:
+        names = choices(hint)
+        return ("one of " if len(names) > 1 else "") + ", ".join(names)
+    return " or ".join(in_words(part) for part in get_args(hint) if part is not NoneType)
