@@ -2,7 +2,7 @@
 
 Files lie as models/ORG/NAME/REVISION/FILE and datasets/ORG/NAME/REVISION/FILE, where a revision
 is any path under its model (``main``, or ``refs/convert/parquet``). A file named ``.gated``
-in a revision makes the model one that asks for a token.
+in a revision makes the model one that asks for a token. Faults are asked for with ``Hub.faults``.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ class Hub:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        #: What goes wrong by "ORG/NAME FILE" ("ORG/NAME" for its description), a request each, in
+        #: order: flip and junk (as long as it should be), stall (nothing comes), html, broken.
+        self.faults: dict[str, list[str]] = {}
+        self.ended = threading.Event()
         self.requests: list[tuple[str, str]] = []
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -49,6 +53,7 @@ def serve_hub(folder: Path) -> Iterator[Hub]:
     try:
         yield hub
     finally:
+        hub.ended.set()
         hub.server.shutdown()
         hub.server.server_close()
 
@@ -99,6 +104,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             elif what == "paths-info":
                 wanted = set(_paths(body))
                 self._json(send, [e for e in _tree(root, "") if e["path"] in wanted])
+            elif fault := self._fault_of(repo):
+                self._send(send, 200, {"Content-Type": "text/html"}, _ANSWERS[fault])
             else:
                 files = [{"rfilename": e["path"]} for e in _tree(root, "") if e["type"] == "file"]
                 self._json(send, _info(repo, commit, files))
@@ -112,7 +119,12 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if not path.is_file():
                 self._fault(404, "EntryNotFound", {"X-Repo-Commit": commit})
                 return
-            self._content(send, path, commit)
+            fault = self._fault_of(f"{repo} {path.name}") if send else None
+            self._content(send, path, commit, fault)
+
+        def _fault_of(self, what: str) -> str | None:
+            left = hub.faults.get(what)
+            return left.pop(0) if left else None
 
         def _revision(self, kind, repo, revision):
             """Folder and commit of a revision, or None when the fault has been sent."""
@@ -139,10 +151,10 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 return None
             return root, commit
 
-        def _content(self, send: bool, path: Path, commit: str) -> None:
+        def _content(self, send: bool, path: Path, commit: str, fault: str | None) -> None:
             content = path.read_bytes()
             headers = {
-                "ETag": f'"{hashlib.sha256(content).hexdigest()}"',
+                "ETag": f'"{_etag(path.name, content)}"',
                 "X-Repo-Commit": commit,
                 "Accept-Ranges": "bytes",
                 "Content-Type": "application/octet-stream",
@@ -152,6 +164,13 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 first, last = int(asked[1]), int(asked[2] or len(content) - 1)
                 headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
                 status, content = 206, content[first : last + 1]
+            if fault == "flip":
+                content = content[:-64] + bytes(byte ^ 1 for byte in content[-64:])
+            elif fault == "junk":
+                content = b"x" * len(content)
+            elif fault == "stall":
+                hub.ended.wait(60)
+                return
             if send:
                 hub.requests.append(("SENT", f"/{path.name}"))
             self._send(send, status, headers, content)
@@ -177,6 +196,17 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             """Say nothing: tests look at what was asked for in ``requests``."""
 
     return Handler
+
+
+#: What a login page in between, or a broken server, answers where a description was asked for.
+_ANSWERS = {"html": b"<html>Welcome! Please log in.</html>", "broken": b'{"id": ', "list": b"[1]"}
+
+
+def _etag(name: str, content: bytes) -> str:
+    """As the hub: large files by their SHA-256, small ones by their hash in git."""
+    if name.endswith((".safetensors", ".bin", ".parquet")):
+        return hashlib.sha256(content).hexdigest()
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def _revisions(home: Path) -> list[Path]:

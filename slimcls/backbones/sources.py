@@ -170,7 +170,9 @@ def look(
 
     # The hub's cache names a snapshot's folder by its commit.
     whole = hub.whole_copy(str(KNOWN.get(name, name)), folder.name)
-    weights = tuple(folder / file for file in whole.weights) if whole else ()
+    weights = (
+        tuple(folder / file for file in whole.weights) if isinstance(whole, hub.Fetched) else ()
+    )
     return Source(name, folder, f"hub:{folder.name}", weights)
 
 

@@ -55,18 +55,19 @@ def build_once(folder: Path, build: Callable[[Path], None], *, wait: bool = True
 
 
 def content_hash(files: Iterable[Path]) -> str:
-    """``sha256:`` of names and contents, whatever the order in which the files are given.
-
-    A file's hash is remembered in the cache by path, size, inode and times of last change,
-    so that a large model is read once and not at each run.
-    """
+    """``sha256:`` of names and contents, whatever the order in which the files are given."""
     total = hashlib.sha256()
     for file in sorted(files, key=lambda path: path.name):
-        total.update(f"{file.name}\0{_file_hash(file)}\n".encode())
+        total.update(f"{file.name}\0{file_sha256(file)}\n".encode())
     return f"sha256:{total.hexdigest()}"
 
 
-def _file_hash(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """SHA-256 of a file's contents, in hexadecimal.
+
+    It is remembered in the cache by path, size, inode and times of last change, so that a large
+    model is read once and not at each run. Raises OSError where the file cannot be read.
+    """
     state = file.stat()
     # A file's modification time can be set at will (cp -p, rsync, touch -d); this pair cannot.
     changed = f"{state.st_mtime_ns}\0{state.st_ctime_ns}\0{state.st_ino}"
