@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from slimcls.data.lines import half_pair
+from slimcls.data.lines import no_utf8
 from slimcls.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def tokens_of(
     """
     if not texts:
         return []
-    if fault := half_pair(texts):
+    if fault := no_utf8(texts):
         raise UserError(f"a text cannot be read: {fault}")
     found = tokenizer(
         list(texts), add_special_tokens=whole, truncation=False, padding=False, verbose=False
