@@ -360,6 +360,22 @@ def test_columns_are_told_apart_as_in_training(run: Path, tmp_path: Path, conten
         assert found == pytest.approx(list(prediction.probabilities.values()), abs=1e-5)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_no_spreadsheet_runs_a_cell_that_is_written(run: Path, tmp_path: Path, suffix: str) -> None:
+    """The input's own cells are still there to read, and numbers are as they were."""
+    danger = ["=1+cmd", "+cmd", "-cmd|x", "@cmd", "-1+cmd"]
+    others = ["-1", "+1.5", "-1,5", "1e-5", "-3%", "x=1", "'=1", " =1", ""]
+    rows = [{"=text": "rain", "n": cell} for cell in danger + others]
+    source = written(tmp_path / f"some{suffix}", [{"text": "=rain", **row} for row in rows])
+    assert main([str(run), str(source)]) == 0
+    sign = SEPARATORS[suffix]
+    with (tmp_path / f"some.predicted{suffix}").open(newline="") as file:
+        header, *found = list(csv.reader(file, delimiter=sign))
+    assert header[:3] == ["text", "'=text", "n"]
+    assert {row[0] for row in found} == {"'=rain"}
+    assert [row[2] for row in found] == [f"'{cell}" for cell in danger] + others
+
+
 def test_other_columns_of_a_parquet_file_come_back_as_they_were(run: Path, tmp_path: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slimcls.classifier.classifier import Classifier, Prediction
-from slimcls.data.delimited import dialect_of
+from slimcls.data.delimited import dialect_of, not_run
 from slimcls.data.parquet import open_parquet
 from slimcls.data.reader import stream_texts
 from slimcls.data.rows import Row
@@ -97,9 +97,9 @@ def _delimited(source: Path, path: Path, stack: ExitStack) -> Write:
     def write(rows: list[dict[str, object]]) -> None:
         nonlocal begun
         if rows and not begun:
-            out.writerow(rows[0])
+            out.writerow(map(not_run, rows[0]))
             begun = True
-        out.writerows([row.values() for row in rows])
+        out.writerows([map(not_run, row.values()) for row in rows])
 
     return write
 

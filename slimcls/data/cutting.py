@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
+
+from slimcls.data.lines import no_utf8
+from slimcls.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+#: Letters for a token up to which a text is tokenised whole, without a look at the vocabulary.
+_FEW = 64
 
 
-def tokens_of(tokenizer: Any, texts: Sequence[str], *, whole: bool = True) -> list[list[int]]:
-    """Untruncated ids of each text; with the tokenizer's own beginning and end where ``whole``."""
+def tokens_of(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], *, whole: bool = True
+) -> list[list[int]]:
+    """Untruncated ids of each text; with the tokenizer's own beginning and end where ``whole``.
+
+    Raises UserError for a text that UTF-8 cannot hold.
+    """
     if not texts:
         return []
+    if fault := no_utf8(texts):
+        raise UserError(f"a text cannot be read: {fault}")
     found = tokenizer(
         list(texts), add_special_tokens=whole, truncation=False, padding=False, verbose=False
     )
     return [list(ids) for ids in found["input_ids"]]
 
 
-def cut_all(tokenizer: Any, texts: Sequence[str], tokens: int) -> list[tuple[str, bool]]:
+def shortened(tokenizer: PreTrainedTokenizerFast, text: str, tokens: int) -> str:
+    """A beginning of the text that holds all of its first ``tokens`` tokens.
+
+    A word of millions of letters would take minutes to tokenise. It is cut at twice the letters
+    that so many tokens can have: what is cut off changes no token of the first half.
+    """
+    if len(text) <= _FEW * tokens:
+        return text
+    return text[: 2 * tokens * max(map(len, tokenizer.get_vocab()))]
+
+
+def cut_all(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], tokens: int
+) -> list[tuple[str, bool]]:
     """What :func:`cut` gives for each text; those that may be too long are counted together."""
     long = [place for place, text in enumerate(texts) if _may_exceed(text, tokens)]
-    ids = tokens_of(tokenizer, [texts[place] for place in long], whole=False)
+    begun = [shortened(tokenizer, texts[place], tokens) for place in long]
+    ids = tokens_of(tokenizer, begun, whole=False)
     cuts = [(text, False) for text in texts]
-    for place, found in zip(long, ids, strict=True):
-        if len(found) > tokens:
+    for place, beginning, found in zip(long, begun, ids, strict=True):
+        if len(found) > tokens or beginning != texts[place]:
             cuts[place] = cut(tokenizer, texts[place], tokens)
     return cuts
 
@@ -32,11 +62,11 @@ def _may_exceed(text: str, tokens: int) -> bool:
     return len(text.encode(errors="surrogatepass")) > tokens
 
 
-def cut(tokenizer: Any, text: str, tokens: int) -> tuple[str, bool]:
+def cut(tokenizer: PreTrainedTokenizerFast, text: str, tokens: int) -> tuple[str, bool]:
     """The text up to where token number ``tokens`` begins, without blanks at its end."""
     if not _may_exceed(text, tokens):
         return text, False
-    shorter = text
+    shorter = shortened(tokenizer, text, tokens)
     while True:
         found = tokenizer(
             shorter, add_special_tokens=False, return_offsets_mapping=True, verbose=False

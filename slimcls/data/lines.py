@@ -14,8 +14,9 @@ from slimcls.errors import UserError
 
 #: Where a text file came from bytes that are no UTF-8, or JSON from half of a pair.
 _NO_CHARACTER = re.compile("[\ud800-\udfff]")
-#: Bytes from 0x80 on stand above this where they could not be decoded.
+#: Where Python puts bytes that it could not decode, all above 0x7f.
 _ESCAPED = 0xDC00
+_BYTES = range(_ESCAPED + 0x80, _ESCAPED + 0x100)
 
 BLANK = "the file is empty"
 
@@ -38,19 +39,20 @@ def open_text(path: Path) -> Iterator[TextIO]:
 
 
 def no_utf8(texts: Iterable[object]) -> str:
-    """What is wrong with the first text that was not decoded; empty where all were."""
+    """The first thing in the texts that is no character; empty where all are."""
     for text in texts:
         if isinstance(text, str) and not text.isascii() and (found := _NO_CHARACTER.search(text)):
-            return f"byte 0x{ord(found[0]) - _ESCAPED:02x} is not UTF-8; save the file as UTF-8"
+            code = ord(found[0])
+            if code in _BYTES:
+                return f"byte 0x{code - _ESCAPED:02x} is not UTF-8"
+            return f"\\u{code:04x} is half a surrogate pair, which UTF-8 cannot hold"
     return ""
 
 
-def half_pair(texts: Iterable[object]) -> str:
-    """What is wrong with the first text that holds half a surrogate pair; empty where none does."""
-    for text in texts:
-        if isinstance(text, str) and not text.isascii() and (found := _NO_CHARACTER.search(text)):
-            return f"\\u{ord(found[0]):04x} is half a surrogate pair, which UTF-8 cannot hold"
-    return ""
+def badly_saved(texts: Iterable[object]) -> str:
+    """As :func:`no_utf8`, of a file's bytes, with what to do about it."""
+    fault = no_utf8(texts)
+    return f"{fault}; save the file as UTF-8" if fault else ""
 
 
 def text_rows(path: Path) -> Iterator[Row]:
@@ -63,7 +65,7 @@ def line_rows(lines: Iterable[str]) -> Iterator[Row]:
     """As :func:`text_rows`, of lines that are open already (decoded as :func:`open_text` does)."""
     for number, line in enumerate(lines, 1):
         text = line.rstrip("\r\n")
-        yield Row(number, {"text": text}, no_utf8([text]))
+        yield Row(number, {"text": text}, badly_saved([text]))
 
 
 def json_rows(path: Path) -> Iterator[Row]:
@@ -75,7 +77,7 @@ def json_rows(path: Path) -> Iterator[Row]:
 
 
 def _json_row(number: int, line: str) -> Row:
-    if fault := no_utf8([line]):
+    if fault := badly_saved([line]):
         return Row(number, {}, fault)
     try:
         values = json.loads(line)
@@ -85,4 +87,4 @@ def _json_row(number: int, line: str) -> Row:
         return Row(number, {}, f"not JSON: {error}")
     if not isinstance(values, dict):
         return Row(number, {}, "not a JSON object of column names and values")
-    return Row(number, values, half_pair([*values, *values.values()]))
+    return Row(number, values, no_utf8([*values, *values.values()]))

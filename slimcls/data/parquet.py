@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimcls.data.lines import half_pair, no_utf8
+from slimcls.data.lines import badly_saved, no_utf8
 from slimcls.data.rows import Row, Rows, repeated
 from slimcls.errors import UserError
 
@@ -49,7 +49,7 @@ def parquet_rows(path: Path) -> Iterator[Row]:
         # One thread: a table this small is read no faster by several.
         for batch in file.iter_batches(BATCH, use_threads=False):
             for cells in zip(*map(_cells, batch.columns), strict=True):
-                yield Row(number, dict(zip(names, cells, strict=True)), no_utf8(cells), "row")
+                yield Row(number, dict(zip(names, cells, strict=True)), badly_saved(cells), "row")
                 number += 1
     except (OSError, pyarrow.ArrowException) as error:
         problem = f"cannot be read from row {number} on ({_first_line(error)})"
@@ -136,5 +136,5 @@ def _names(given: object) -> list[str]:
     if not isinstance(given, list) or not all(isinstance(name, str | int) for name in given):
         return []
     names = [str(name) for name in given]
-    shown = all(map(str.strip, names)) and not half_pair(names)
+    shown = all(map(str.strip, names)) and not no_utf8(names)
     return names if shown and not repeated(names) else []

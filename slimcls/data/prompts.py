@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from slimcls.data import seams
-from slimcls.data.cutting import cut, cut_all, tokens_of
+from slimcls.data.cutting import cut, cut_all, shortened, tokens_of
 from slimcls.errors import UserError
 
 #: Tokens of a text that are kept where the context allows.
@@ -273,10 +273,11 @@ class TextEncoder:
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Token ids of stripped texts, cut on the right."""
-        stripped = [text.strip() for text in texts]
-        ids = tokens_of(self.tokenizer, stripped)
+        whole = [text.strip() for text in texts]
+        begun = [shortened(self.tokenizer, text, self.max_length) for text in whole]
+        ids = tokens_of(self.tokenizer, begun)
         n_cut = 0
-        for place, text in enumerate(stripped):
+        for place, text in enumerate(begun):
             if len(ids[place]) > self.max_length:
                 found = self.tokenizer(text, truncation=True, max_length=self.max_length)
                 ids[place] = list(found["input_ids"])

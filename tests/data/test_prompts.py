@@ -262,3 +262,38 @@ def test_longest_common_prefix(items):
     assert all(item[: len(common)] == common for item in items)
     longer = {tuple(item[: len(common) + 1]) for item in items}
     assert not items or len(longer) > 1 or min(map(len, items)) == len(common)
+
+
+class _Watching:
+    """A tokenizer that remembers the longest text it was given."""
+
+    def __init__(self, tokenizer):
+        self._tokenizer, self.longest = tokenizer, 0
+
+    def __getattr__(self, name):
+        return getattr(self._tokenizer, name)
+
+    def __call__(self, text, **how):
+        self.longest = max(self.longest, *map(len, [text] if isinstance(text, str) else text))
+        return self._tokenizer(text, **how)
+
+
+WORD = "film" * 50_000  # one word, cut apart nowhere
+
+
+def test_a_word_of_any_length_is_cut_before_it_is_tokenised(tokenizer):
+    watching = _Watching(tokenizer)
+    encoded = TextEncoder(watching, context=512, max_text_tokens=20).encode([WORD, "fine"])
+    assert encoded.n_cut == 1
+    plain = TextEncoder(tokenizer, context=512, max_text_tokens=20)
+    assert encoded.ids == plain.encode([WORD[:9_000], "fine"]).ids
+    builder = _builder(watching, max_text_tokens=20)
+    assert builder.encode([WORD, "fine"]).n_cut == 1
+    assert builder.encode([WORD]).ids == _builder(tokenizer, max_text_tokens=20).encode([WORD]).ids
+    assert watching.longest < 10_000
+
+
+def test_a_text_that_utf8_cannot_hold_is_refused(tokenizer):
+    for encoder in (TextEncoder(tokenizer, context=512), _builder(tokenizer)):
+        with pytest.raises(UserError, match=r"a text cannot be read: .ud800 is half a surrogate"):
+            encoder.encode(["fine", "a \ud800 b"])
