@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from slimcls import runs
 from slimcls.backbones import sizes
 from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
 from slimcls.baselines.rivals import METHODS, Embeddings, Rival, Vectoriser
-from slimcls.classifier.accuracy import Metrics, metrics
+from slimcls.classifier.accuracy import metrics
 from slimcls.config import RunConfig
 from slimcls.data.prompts import TextEncoder
-from slimcls.data.splits import Example, Splits
+from slimcls.data.splits import Splits
 from slimcls.data.tables import Tables
 from slimcls.log import Log
-from slimcls.runs.schema import Outcome, RunResult
-from slimcls.session import outcome
+from slimcls.runs.folder import write_config
+from slimcls.runs.schema import RunResult
 from slimcls.session.inputs import draw_items
-from slimcls.storage.files import write_text
+from slimcls.session.outcome import Footprint, Measured, complete, labels_of
 from slimcls.training.loop import Fitted
-
-NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -39,24 +33,15 @@ class Base:
     depth: int
     params_full: int
 
-    def columns(self) -> dict[str, Any]:
-        """The model's columns of a result row."""
-        kept = self.vectors.table.numel()
-        return {
-            "depth": self.depth,
-            "params_full": self.params_full,
-            "params_kept": kept,
-            "params_saved": 1 - kept / self.params_full,
-            "embedding_share": 1.0,
-            "text_tokens": self.vectors.encoder.max_text_tokens,
-        }
+    @property
+    def params_kept(self) -> int:
+        """The input embeddings alone."""
+        return self.vectors.table.numel()
 
-
-#: The model's columns of a rival that has none.
-NO_MODEL: dict[str, Any] = {
-    "depth": 0, "params_full": 0, "params_kept": 0, "params_saved": NAN, "embedding_share": NAN,
-    "text_tokens": 0,
-}  # fmt: skip
+    def texts_cut(self, splits: Splits) -> int:
+        """Texts of all parts that are longer than what goes in."""
+        parts = (splits.train, splits.validation, splits.test)
+        return sum(self.vectors.encoder.encode([e.text for e in part]).n_cut for part in parts)
 
 
 def run(
@@ -74,34 +59,44 @@ def run(
         log.say(f"note: {note}")
     base = _open(config, source) if source else None
     rival, fitted = _fit(method, base, splits, data.spec.labels, log)
-    test = _figures(rival, splits.test, data.spec.labels)
     texts = [example.text for example in splits.test]
-    found = Outcome(
+    found = Measured(
+        config=config,
         method=method,
-        **outcome.about(folder.name, "cpu"),
-        **outcome.origin(data, source),
-        **(base.columns() if base else NO_MODEL),
-        params_trained=rival.coefficients,
-        texts_cut=_texts_cut(base, splits),
-        **outcome.items(splits, prompted=False),
-        **outcome.accuracy(splits, fitted, test),
-        model_mb=rival.megabytes,
+        data=data,
+        source=source,
+        splits=splits,
+        footprint=_footprint(rival, base, splits),
+        fitted=fitted,
+        logits=rival.logits(texts),
+        tokens=rival.vectoriser.tokens(texts),
+        device="cpu",
         latency_ms=rival.latency(texts),
-        **outcome.cost(fitted, time.perf_counter() - started, "cpu"),
+        seconds=time.perf_counter() - started,
     )
-    result = RunResult(config, found, folder)
-    tokens = rival.vectoriser.tokens(texts)
-    outcome.write_predictions(folder, splits.test, rival.logits(texts), data.spec.labels, tokens)
-    runs.write_result(result)
-    return result
+    return complete(found, folder, lambda result: rival.megabytes)
+
+
+def _footprint(rival: Rival, base: Base | None, splits: Splits) -> Footprint:
+    if base is None:
+        return Footprint(params_trained=rival.coefficients)
+    return Footprint(
+        depth=base.depth,
+        params_full=base.params_full,
+        params_kept=base.params_kept,
+        params_saved=1 - base.params_kept / base.params_full,
+        params_trained=rival.coefficients,
+        embedding_share=1.0,
+        text_tokens=base.vectors.encoder.max_text_tokens,
+        texts_cut=base.texts_cut(splits),
+    )
 
 
 def _log(config: RunConfig, method: str, folder: Path) -> Log:
     log = Log()
     log.say(f"run directory: {folder}")
     log.keep(folder / "log.txt")
-    settings = dataclasses.asdict(config) | {"method": method}
-    write_text(folder / "config.yaml", yaml.safe_dump(settings, sort_keys=False))
+    write_config(config, folder / "config.yaml", method)
     return log
 
 
@@ -128,22 +123,11 @@ def _fit(
     seconds = time.perf_counter() - started
     tried = ", ".join(f"{name}: {accuracy:.3f}" for name, accuracy in rival.tried.items())
     log.say(f"chosen on validation: {rival.chosen} (accuracy of {tried})")
-    found = _figures(rival, splits.validation, names)
+    logits = rival.logits([example.text for example in splits.validation])
+    found = metrics(logits, labels_of(splits.validation), names)
     fitted = Fitted(
         validation_accuracy=found.accuracy,
         validation_macro_f1=found.macro_f1,
         train_seconds=seconds,
     )
     return rival, fitted
-
-
-def _figures(rival: Rival, items: tuple[Example, ...], names: tuple[str, ...]) -> Metrics:
-    logits = rival.logits([example.text for example in items])
-    return metrics(logits, [example.label for example in items], names)
-
-
-def _texts_cut(base: Base | None, splits: Splits) -> int:
-    if base is None:
-        return 0
-    parts = (splits.train, splits.validation, splits.test)
-    return sum(base.vectors.encoder.encode([e.text for e in part]).n_cut for part in parts)

@@ -115,9 +115,13 @@ def is_helper_process(config: RunConfig) -> bool:
     return any(os.environ.get(name, "0") != "0" for name in ranks)
 
 
-def write_config(config: RunConfig, path: Path) -> None:
-    """Write the settings as the YAML that ``--config`` takes."""
-    write_text(path, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+def write_config(config: RunConfig, path: Path, method: str | None = None) -> None:
+    """Write the settings as the YAML that ``--config`` takes.
+
+    ``method`` names a baseline that trains no model: what ``--config`` does not take.
+    """
+    settings = dataclasses.asdict(config) | ({"method": method} if method else {})
+    write_text(path, yaml.safe_dump(settings, sort_keys=False))
 
 
 def write_result(result: RunResult) -> None:

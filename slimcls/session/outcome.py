@@ -1,11 +1,13 @@
-"""Figures of a run: accuracy, time, memory, and the row they end in."""
+"""A run or a rival is completed here: what it measured becomes its predictions and its result."""
 
 from __future__ import annotations
 
 import json
+import math
 import platform
 import resource
-from collections.abc import Sequence, Sized
+from collections.abc import Callable, Sequence, Sized
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,61 +17,92 @@ import transformers
 from torch import Tensor
 
 from slimcls.backbones.sources import Source
-from slimcls.classifier.accuracy import Metrics
+from slimcls.classifier.accuracy import Metrics, metrics
 from slimcls.config import RunConfig
 from slimcls.data.splits import Example, Splits
 from slimcls.data.tables import Tables
-from slimcls.runs.folder import write_rows
-from slimcls.runs.schema import PREDICTED, PREDICTIONS, SCHEMA_VERSION, Outcome
-from slimcls.session.inputs import Inputs
-from slimcls.session.plan import Plan
+from slimcls.runs.folder import write_result, write_rows
+from slimcls.runs.schema import PREDICTED, PREDICTIONS, SCHEMA_VERSION, Outcome, RunResult
 from slimcls.statistics import wilson
 from slimcls.training.loop import Fitted
 from slimcls.version import __version__, checkout_commit
 
 
-def outcome(
-    config: RunConfig,
-    plan: Plan,
-    inputs: Inputs,
-    fitted: Fitted,
-    test: Metrics,
-    *,
-    source: Source,
-    data: Tables,
-    run: str,
-    latency_ms: float,
-    seconds: float,
-) -> Outcome:
-    """The outcome columns of a run's result row."""
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What was taken of a model and of the texts, by columns of the result; nothing by default."""
+
+    depth: int = 0
+    params_full: int = 0
+    params_kept: int = 0
+    params_saved: float = math.nan
+    params_trained: int = 0
+    embedding_share: float = math.nan
+    text_tokens: int = 0
+    texts_cut: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """All that the result of a run or a rival is made from."""
+
+    config: RunConfig
+    """Settings without open ends."""
+    method: str
+    data: Tables
+    source: Source | None
+    """The model, if one took part."""
+    splits: Splits
+    footprint: Footprint
+    fitted: Fitted
+    logits: Tensor
+    """(test items, classes), in the order of the test part."""
+    tokens: Sequence[Sized]
+    """Each test item as it went in."""
+    device: str
+    """As torch calls it."""
+    latency_ms: float
+    seconds: float
+    """Wall time so far."""
+    scores_fingerprint: str = ""
+
+
+def complete(found: Measured, folder: Path, keep: Callable[[RunResult], float]) -> RunResult:
+    """Write predictions and result, whose being there makes the run a finished one.
+
+    ``keep`` puts the model of the result where it shall stay and gives what it takes, in 10^6
+    bytes. Raises UserError where the disk is full.
+    """
+    outcome = _outcome(found, folder.name)
+    result = RunResult(found.config, outcome, folder)
+    outcome.model_mb = keep(result)
+    _write_predictions(found, folder)
+    write_result(result)
+    return result
+
+
+def labels_of(items: Sequence[Example]) -> list[int]:
+    """The classes of items, by number."""
+    return [item.label for item in items]
+
+
+def _outcome(found: Measured, run: str) -> Outcome:
+    test = metrics(found.logits, labels_of(found.splits.test), found.data.spec.labels)
     return Outcome(
-        method=method_of(config),
-        **about(run, plan.device),
-        **origin(data, source),
-        depth=plan.depth,
-        params_full=plan.sizes.params_full,
-        params_kept=plan.sizes.params_kept,
-        params_saved=plan.sizes.params_saved,
-        params_trained=plan.params_trained,
-        embedding_share=plan.sizes.embedding_share,
-        texts_cut=inputs.texts_cut,
-        text_tokens=inputs.encoder.max_text_tokens,
-        **items(inputs.splits, prompted=config.uses_prompt),
-        **accuracy(inputs.splits, fitted, test),
-        **cost(fitted, seconds, plan.device),
+        method=found.method,
+        **_about(run, found.device),
+        **_origin(found.data, found.source),
+        scores_fingerprint=found.scores_fingerprint,
+        **asdict(found.footprint),
+        **_items(found.splits, found.config.uses_prompt),
+        **_accuracy(found.splits, found.fitted, test),
+        **_cost(found.fitted, found.seconds, found.device),
         model_mb=0.0,
-        latency_ms=latency_ms,
+        latency_ms=found.latency_ms,
     )
 
 
-def method_of(config: RunConfig) -> str:
-    """What a run of these settings is, as the column ``method`` has it."""
-    if config.random_blocks:
-        return "random-blocks"
-    return "fine-tuned" if config.epochs else "untrained"
-
-
-def about(run: str, device: str) -> dict[str, Any]:
+def _about(run: str, device: str) -> dict[str, Any]:
     """Columns: which run, what versions, which machine."""
     return {
         "run": run,
@@ -86,7 +119,7 @@ def about(run: str, device: str) -> dict[str, Any]:
     }
 
 
-def origin(data: Tables, source: Source | None) -> dict[str, Any]:
+def _origin(data: Tables, source: Source | None) -> dict[str, Any]:
     """Columns: where data and weights, if any, are from."""
     return {
         "source_fingerprint": source.fingerprint if source else "",
@@ -97,7 +130,7 @@ def origin(data: Tables, source: Source | None) -> dict[str, Any]:
     }
 
 
-def items(splits: Splits, *, prompted: bool) -> dict[str, Any]:
+def _items(splits: Splits, prompted: bool) -> dict[str, Any]:
     """Columns: how much data a run has seen."""
     demonstrations = len(splits.demonstrations) if prompted else 0
     return {
@@ -106,11 +139,10 @@ def items(splits: Splits, *, prompted: bool) -> dict[str, Any]:
         "validation_items": len(splits.validation),
         "test_items": len(splits.test),
         "repeats_removed": splits.repeats_removed,
-        "draw_version": splits.version,
     }
 
 
-def accuracy(splits: Splits, fitted: Fitted, test: Metrics) -> dict[str, Any]:
+def _accuracy(splits: Splits, fitted: Fitted, test: Metrics) -> dict[str, Any]:
     """Columns: validation and test figures with their intervals over items."""
     validation = _interval(fitted.validation_accuracy, len(splits.validation))
     low, high = _interval(test.accuracy, len(splits.test))
@@ -127,7 +159,7 @@ def accuracy(splits: Splits, fitted: Fitted, test: Metrics) -> dict[str, Any]:
     }
 
 
-def cost(fitted: Fitted, seconds: float, device: str) -> dict[str, Any]:
+def _cost(fitted: Fitted, seconds: float, device: str) -> dict[str, Any]:
     """Columns: epochs, seconds, throughput of training and memory."""
     train_seconds = fitted.train_seconds or float("inf")
     return {
@@ -141,18 +173,12 @@ def cost(fitted: Fitted, seconds: float, device: str) -> dict[str, Any]:
     }
 
 
-def write_predictions(
-    folder: Path,
-    test: Sequence[Example],
-    logits: Tensor,
-    names: Sequence[str],
-    tokens: Sequence[Sized],
-) -> None:
+def _write_predictions(found: Measured, folder: Path) -> None:
     """Write ``predictions.parquet``: a row a test item, in the order of the test part.
 
-    ``id`` is the item's row in its source split; of its ``tokens``, as they went in, the number is
-    written.
+    ``id`` is the item's row in its source split.
     """
+    names = found.data.spec.labels
     rows = [
         {
             "id": example.id,
@@ -161,7 +187,7 @@ def write_predictions(
             "probabilities": row.softmax(0).tolist(),
             "tokens": len(item),
         }
-        for example, row, item in zip(test, logits, tokens, strict=True)
+        for example, row, item in zip(found.splits.test, found.logits, found.tokens, strict=True)
     ]
     write_rows(folder / PREDICTIONS, PREDICTED, rows)
 

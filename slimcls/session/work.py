@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,15 @@ from slimcls.classifier.modes import class_weights
 from slimcls.classifier.trunk import check_compiler
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items
-from slimcls.data.splits import Example
 from slimcls.data.tables import Tables
 from slimcls.errors import Diverged
 from slimcls.layers import layer_scores
 from slimcls.layers.layer_scores import Scores
 from slimcls.log import Log
 from slimcls.runs.schema import RunResult
-from slimcls.session import handover, outcome, plan
+from slimcls.session import handover, plan
 from slimcls.session.inputs import make_inputs
+from slimcls.session.outcome import Footprint, Measured, complete, labels_of
 from slimcls.session.shared import Shared
 from slimcls.training import tuning
 from slimcls.training.features import Features
@@ -100,7 +99,7 @@ class Session:
         adapted = tuning.choose_trained(model, config)
         if config.class_weights:
             classes = len(self.data.spec.labels)
-            mode.class_weights = class_weights(_labels(inputs.splits.train), classes)
+            mode.class_weights = class_weights(labels_of(inputs.splits.train), classes)
         shared = config.share_prefix and mode.shares_prefix
         prefix = shared_prefix(inputs.encoder) if shared else []
         train = [
@@ -117,8 +116,8 @@ class Session:
             model,
             mode,
             config,
-            Items(train, _labels(inputs.splits.train)),
-            Items(validation, _labels(inputs.splits.validation)),
+            Items(train, labels_of(inputs.splits.train)),
+            Items(validation, labels_of(inputs.splits.validation)),
             prefix,
             self.folder,
             self.log,
@@ -127,37 +126,52 @@ class Session:
         return tuning.merge(adapted), fitted
 
     def _finish(self, classifier: Classifier, fitted: Fitted) -> RunResult:
-        config, folder, inputs, splits = self.config, self.folder, self.inputs, self.inputs.splits
+        splits = self.inputs.splits
         classifier.model.to(self.plan.device)
-        logits = self._logits(classifier, inputs.test, "testing")
-        test = metrics(logits, _labels(splits.test), classifier.labels)
+        logits = self._logits(classifier, self.inputs.test, "testing")
         if fitted.epochs_run == 0:
-            scored = self._logits(classifier, inputs.validation, "validating")
-            validation = metrics(scored, _labels(splits.validation), classifier.labels)
+            scored = self._logits(classifier, self.inputs.validation, "validating")
+            validation = metrics(scored, labels_of(splits.validation), classifier.labels)
             fitted.validation_accuracy = validation.accuracy
             fitted.validation_macro_f1 = validation.macro_f1
-        texts = [example.text for example in splits.test]
-        found = outcome.outcome(
-            config,
-            self.plan,
-            inputs,
-            fitted,
-            test,
-            source=self.source,
+        found = Measured(
+            config=self.config,
+            method=method_of(self.config),
             data=self.data,
-            run=folder.name,
-            latency_ms=classifier.latency(texts),
+            source=self.source,
+            splits=splits,
+            footprint=self._footprint(),
+            fitted=fitted,
+            logits=logits,
+            tokens=self.inputs.test,
+            device=self.plan.device,
+            latency_ms=classifier.latency([example.text for example in splits.test]),
             seconds=time.perf_counter() - self.started,
+            scores_fingerprint=self.scores.fingerprint if self.scores else "",
         )
-        found.scores_fingerprint = self.scores.fingerprint if self.scores else ""
-        result = RunResult(config, found, folder)
-        if config.save_model == "best":
-            handover.save(classifier, result, splits.demonstrations, self.data.spec)
-            found.model_mb = handover.megabytes(folder / "model")
-        outcome.write_predictions(folder, splits.test, logits, classifier.labels, inputs.test)
-        runs.write_result(result)
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        result = complete(found, self.folder, lambda result: self._keep(classifier, result))
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         return result
+
+    def _footprint(self) -> Footprint:
+        sizes = self.plan.sizes
+        return Footprint(
+            depth=self.plan.depth,
+            params_full=sizes.params_full,
+            params_kept=sizes.params_kept,
+            params_saved=sizes.params_saved,
+            params_trained=self.plan.params_trained,
+            embedding_share=sizes.embedding_share,
+            text_tokens=self.inputs.encoder.max_text_tokens,
+            texts_cut=self.inputs.texts_cut,
+        )
+
+    def _keep(self, classifier: Classifier, result: RunResult) -> float:
+        """Write the artefact if it is wanted, and give its size in 10^6 bytes."""
+        if self.config.save_model == "none":
+            return 0.0
+        handover.save(classifier, result, self.inputs.splits.demonstrations, self.data.spec)
+        return handover.megabytes(self.folder / "model")
 
     def _logits(self, classifier: Classifier, ids: list[list[int]], doing: str) -> torch.Tensor:
         self.log.say(doing)
@@ -174,5 +188,8 @@ class Session:
         return logits
 
 
-def _labels(examples: Sequence[Example]) -> list[int]:
-    return [example.label for example in examples]
+def method_of(config: RunConfig) -> str:
+    """What a run of these settings is, as the column ``method`` has it."""
+    if config.random_blocks:
+        return "random-blocks"
+    return "fine-tuned" if config.epochs else "untrained"
