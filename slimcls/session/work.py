@@ -77,8 +77,8 @@ class Session:
         if self.scores:
             layer_scores.write_scores(self.scores, self.folder / layer_scores.SCORES_FILE)
         model, fitted = self._fit()
-        inputs, labels = self.inputs, list(self.data.spec.labels)
-        classifier = Classifier(model, self.tokenizer, inputs.mode, inputs.encoder, labels)
+        inputs = self.inputs
+        classifier = Classifier(model, inputs.mode, inputs.encoder, inputs.task.labels)
         return self._finish(classifier, fitted)
 
     def _fit(self) -> tuple[Any, Fitted]:
@@ -152,7 +152,7 @@ class Session:
         found.scores_fingerprint = self.scores.fingerprint if self.scores else ""
         result = RunResult(config, found, folder)
         if config.save_model == "best":
-            handover.save(classifier, result, splits.demonstrations, self.data.spec)
+            handover.save(classifier, inputs.task, result, self.data.spec.name)
             found.model_mb = handover.megabytes(folder / "model")
         outcome.write_predictions(folder, splits.test, logits, classifier.labels, inputs.test)
         runs.write_result(result)
