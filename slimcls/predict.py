@@ -53,9 +53,10 @@ def main(argv: list[str] | None = None) -> int:
         positional=("run", "input"),
         example="slimcls predict RUN new.csv --out labelled.csv",
     )
-    from slimcls.classifier.artefact import load, read_description
+    from slimcls.classifier.artefact import load
+    from slimcls.classifier.description import read_task
 
-    read_description(Path(config.run))
+    read_task(Path(config.run))
     paths = _paths(config)
     classifier = load(config.run)
     if paths is None:

@@ -12,13 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from slimcls.classifier.modes import Mode, make_mode
+from slimcls.classifier.modes import Mode
 from slimcls.classifier.prefix import Prefix
+from slimcls.classifier.task import Encoder
 from slimcls.classifier.trunk import read_prefix
 from slimcls.data.batches import by_length, collate
-from slimcls.data.prompts import PromptBuilder, TextEncoder
-
-Encoder = PromptBuilder | TextEncoder
+from slimcls.data.prompts import PromptBuilder
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,8 @@ class Classifier:
     prediction. Weights must not change between calls. Threads may share one: they take turns.
     """
 
-    def __init__(
-        self, model: Any, tokenizer: Any, mode: Mode, encoder: Encoder, labels: Sequence[str]
-    ) -> None:
-        self.model, self.tokenizer, self.mode = model.eval(), tokenizer, mode
+    def __init__(self, model: Any, mode: Mode, encoder: Encoder, labels: Sequence[str]) -> None:
+        self.model, self.mode = model.eval(), mode
         self.encoder, self.labels = encoder, list(labels)
         self.prefix_ids = shared_prefix(encoder)
         self._prefix: Prefix | None = None
@@ -89,6 +86,11 @@ class Classifier:
             times.append(time.perf_counter() - started)
         return 1000 * median(times[3:])
 
+    @property
+    def tokenizer(self) -> Any:
+        """The encoder's."""
+        return self.encoder.tokenizer
+
     def _read_prefix(self) -> Prefix | None:
         if self._prefix is None and self.prefix_ids:
             ids = torch.tensor(self.prefix_ids, device=self.model.device)
@@ -99,38 +101,3 @@ class Classifier:
 def shared_prefix(encoder: Encoder) -> list[int]:
     """Token ids that every text encoded here begins with."""
     return encoder.shared_prefix_ids() if isinstance(encoder, PromptBuilder) else []
-
-
-def make_encoder(
-    tokenizer: Any,
-    *,
-    prompted: bool,
-    template: str,
-    label_words: Sequence[str],
-    demonstrations: Sequence[tuple[str, int]],
-    context: int,
-    max_text_tokens: int | None,
-) -> Encoder:
-    """The encoder of a mode: whole prompts, or bare texts."""
-    if not prompted:
-        return TextEncoder(tokenizer, context=context, max_text_tokens=max_text_tokens)
-    return PromptBuilder(
-        tokenizer,
-        template=template,
-        label_words=label_words,
-        demonstrations=demonstrations,
-        context=context,
-        max_text_tokens=max_text_tokens,
-    )
-
-
-def mode_for(name: str, lm_loss: str | None, encoder: Encoder) -> Mode:
-    """The strategy of a mode with the label words as this encoder's prompts have them.
-
-    Raises UserError where two label words begin with the same token and the loss sees only that.
-    """
-    if name != "lm" or not isinstance(encoder, PromptBuilder):
-        return make_mode(name, lm_loss, [])
-    if lm_loss != "sequence":
-        encoder.first_token_ids()
-    return make_mode(name, lm_loss, encoder.label_ids)

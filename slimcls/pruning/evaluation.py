@@ -28,9 +28,6 @@ class Labelled:
     """Labelled texts that a model classifies by the label word it expects next."""
 
     inputs: Inputs
-    tokenizer: Any
-    labels: Sequence[str]
-    """Names of the classes."""
     fingerprint: str
     """Of the data they are from."""
 
@@ -38,7 +35,7 @@ class Labelled:
         """Share of the test items whose label word is the likeliest."""
         inputs = self.inputs
         # A new one each time: it keeps the demonstrations' keys and values, which are the model's.
-        classifier = Classifier(model, self.tokenizer, inputs.mode, inputs.encoder, self.labels)
+        classifier = Classifier(model, inputs.mode, inputs.encoder, inputs.task.labels)
         right = classifier.logits(inputs.test).argmax(1).tolist()
         pairs = zip(right, inputs.splits.test, strict=True)
         return sum(guess == item.label for guess, item in pairs) / len(right)

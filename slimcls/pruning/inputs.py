@@ -103,5 +103,4 @@ def labelled_items(config: PruneConfig, source: Source) -> Labelled:
     )
     data = read_dataset(config.dataset, data_dir=config.data_dir)
     tokenizer = open_tokenizer(source, never_empty=False)
-    inputs = make_inputs(run, data, tokenizer, Log(quiet=True))
-    return Labelled(inputs, tokenizer, list(data.spec.labels), data.fingerprint)
+    return Labelled(make_inputs(run, data, tokenizer, Log(quiet=True)), data.fingerprint)

@@ -56,7 +56,7 @@ def test_items(run: Path, data_dir: str | None) -> TestItems:
 
 def measure(opened: Classifier, model: Any, items: TestItems) -> Figures:
     """Accuracy of ``model`` in the place of the opened classifier's own; no perplexity."""
-    again = Classifier(model, opened.tokenizer, opened.mode, opened.encoder, opened.labels)
+    again = Classifier(model, opened.mode, opened.encoder, opened.labels)
     found = again.logits(again.encoder.encode(items.texts).ids).argmax(1).tolist()
     right = sum(one == label for one, label in zip(found, items.labels, strict=True))
     nothing = float("nan")

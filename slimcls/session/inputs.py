@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from slimcls.backbones.vocabulary import in_use
-from slimcls.classifier.classifier import Encoder, make_encoder, mode_for
 from slimcls.classifier.modes import Mode
+from slimcls.classifier.task import Encoder, Task
 from slimcls.config import RunConfig
 from slimcls.data.splits import Splits, draw
 from slimcls.data.tables import Tables
@@ -19,6 +19,7 @@ class Inputs:
     """Drawn items of a run and their token ids, prompts included."""
 
     splits: Splits
+    task: Task
     encoder: Encoder
     mode: Mode
     train: list[list[int]]
@@ -57,16 +58,9 @@ def make_inputs(config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> In
     splits = draw_items(config, data)
     for note in dict.fromkeys((*data.notes, *splits.notes)):
         log.say(f"note: {note}")
-    encoder = make_encoder(
-        tokenizer,
-        prompted=config.uses_prompt,
-        template=data.spec.template,
-        label_words=data.spec.label_words,
-        demonstrations=[(e.text, e.label) for e in splits.demonstrations],
-        context=tokenizer.model_max_length,
-        max_text_tokens=config.max_text_tokens,
-    )
-    mode = mode_for(config.mode, config.lm_loss, encoder)
+    task = _task(config, data, splits, tokenizer.model_max_length)
+    encoder = task.encoder(tokenizer)
+    mode = task.strategy(encoder)
     train, validation, test = (
         encoder.encode([e.text for e in part])
         for part in (splits.train, splits.validation, splits.test)
@@ -77,4 +71,18 @@ def make_inputs(config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> In
         log.say(f"note: {texts_cut} texts have more than {most} tokens and were cut")
     if demonstrations_cut := getattr(encoder, "demonstrations_cut", 0):
         log.say(f"note: {demonstrations_cut} demonstrations have more than {most} too")
-    return Inputs(splits, encoder, mode, train.ids, validation.ids, test.ids, texts_cut)
+    return Inputs(splits, task, encoder, mode, train.ids, validation.ids, test.ids, texts_cut)
+
+
+def _task(config: RunConfig, data: Tables, splits: Splits, context: int) -> Task:
+    """What the classifier of a run will have to know of it."""
+    return Task(
+        mode=config.mode,
+        labels=tuple(data.spec.labels),
+        context=context,
+        max_text_tokens=config.max_text_tokens,
+        lm_loss=config.lm_loss,
+        template=data.spec.template,
+        label_words=tuple(data.spec.label_words),
+        demonstrations=tuple((e.text, e.label) for e in splits.demonstrations),
+    )

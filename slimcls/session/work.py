@@ -76,8 +76,8 @@ class Session:
         if self.scores:
             layer_scores.write_scores(self.scores, self.folder / layer_scores.SCORES_FILE)
         model, fitted = self._fit()
-        inputs, labels = self.inputs, list(self.data.spec.labels)
-        classifier = Classifier(model, self.tokenizer, inputs.mode, inputs.encoder, labels)
+        inputs = self.inputs
+        classifier = Classifier(model, inputs.mode, inputs.encoder, inputs.task.labels)
         return self._finish(classifier, fitted)
 
     def _fit(self) -> tuple[Any, Fitted]:
@@ -170,7 +170,7 @@ class Session:
         """Write the artefact if it is wanted, and give its size in 10^6 bytes."""
         if self.config.save_model == "none":
             return 0.0
-        handover.save(classifier, result, self.inputs.splits.demonstrations, self.data.spec)
+        handover.save(classifier, self.inputs.task, result, self.data.spec.name)
         return handover.megabytes(self.folder / "model")
 
     def _logits(self, classifier: Classifier, ids: list[list[int]], doing: str) -> torch.Tensor:

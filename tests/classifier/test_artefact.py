@@ -16,7 +16,7 @@ import torch
 from conftest import made_up_rows
 
 import slimcls
-from slimcls.classifier.artefact import FORMAT
+from slimcls.classifier.description import FORMAT
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
 from slimcls.runs.schema import RunResult

@@ -1,0 +1,138 @@
+"""``slimcls.json``, which lies beside an artefact's weights: the task, as a file has it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from slimcls.classifier.task import Task
+from slimcls.errors import UserError
+from slimcls.kinds import LM_LOSSES, ModeName
+
+#: Raised when ``slimcls.json`` changes so that older readers would misread it.
+FORMAT = 1
+DESCRIPTION = "slimcls.json"
+
+_TEXT: dict[str, Any] = {"labels": (list, str), "max_text_tokens": int, "context": int}
+_PROMPT = _TEXT | {"template": str, "label_words": (list, str), "demonstrations": (list, dict)}
+#: What a description must hold to classify, by mode.
+KEYS: dict[ModeName, dict[str, Any]] = {
+    "cls": _TEXT,
+    "p-cls": _PROMPT,
+    "lm": _PROMPT | {"lm_loss": str},
+}
+
+
+def as_json(task: Task) -> dict[str, Any]:
+    """A task as ``slimcls.json`` says it; :func:`read_task` reads it back."""
+    held: dict[str, Any] = {
+        "format": FORMAT,
+        "mode": task.mode,
+        "labels": list(task.labels),
+        "max_text_tokens": task.max_text_tokens,
+        "context": task.context,
+    }
+    if task.mode == "cls":
+        return held
+    return held | {
+        "lm_loss": task.lm_loss,
+        "template": task.template,
+        "label_words": list(task.label_words),
+        "demonstrations": [
+            {"text": text, "label": task.labels[label]} for text, label in task.demonstrations
+        ],
+    }
+
+
+def read_task(run: Path) -> tuple[Path, Task]:
+    """The artefact's folder in a run, or that is one, and its task; cheap: faults show at once.
+
+    Raises UserError where the folder is not a slimcls artefact or newer than this slimcls.
+    """
+    if not run.is_dir():
+        raise UserError(f"{run}: no such run directory")
+    folder = run / "model" if (run / "model" / DESCRIPTION).is_file() else run
+    path = folder / DESCRIPTION
+    if not path.is_file():
+        raise UserError(f"{run}: {_why_no_artefact(run)}")
+    try:
+        description = json.loads(path.read_text(encoding="utf-8"))
+        version = int(description["format"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: not a description that slimcls wrote") from None
+    if version > FORMAT:
+        raise UserError(
+            f"{path}: format {version} is newer than this slimcls reads ({FORMAT}); upgrade slimcls"
+        )
+    if fault := _fault(description):
+        raise UserError(f"{path}: {fault}, so it is not as slimcls wrote it; train again")
+    return folder, _task(description)
+
+
+def _task(description: dict[str, Any]) -> Task:
+    """The task of a description without faults."""
+    labels = tuple(description["labels"])
+    return Task(
+        mode=description["mode"],
+        labels=labels,
+        context=description["context"],
+        max_text_tokens=description["max_text_tokens"],
+        lm_loss=description.get("lm_loss"),
+        template=description.get("template", ""),
+        label_words=tuple(description.get("label_words", ())),
+        demonstrations=tuple(
+            (shown["text"], labels.index(shown["label"]))
+            for shown in description.get("demonstrations", ())
+        ),
+    )
+
+
+def _fault(description: dict[str, Any]) -> str:
+    """What is wrong with a description that this slimcls should be able to read; empty if nothing.
+
+    The checks stand in an order in which each may rely on those before it.
+    """
+    if description["format"] not in range(1, FORMAT + 1):
+        return f"there is no format {description['format']}"
+    if description.get("mode") not in tuple(KEYS):
+        return f"'mode' must be one of {', '.join(KEYS)}"
+    for key, what in (KEYS[description["mode"]]).items():
+        if key not in description:
+            return f"{key!r} is missing"
+        if not _is(description[key], what):
+            return f"{key!r} has a value of the wrong kind"
+    if description["mode"] == "lm" and description["lm_loss"] not in LM_LOSSES:
+        return f"'lm_loss' must be one of {', '.join(LM_LOSSES)}"
+    labels, words = description["labels"], description.get("label_words")
+    if len(set(labels)) < max(2, len(labels)):
+        return "'labels' must name two classes or more, each once"
+    if words is not None and len(words) != len(labels):
+        return f"there are {len(words)} label words for {len(labels)} labels"
+    for shown in description.get("demonstrations", []):
+        if not _is(shown.get("text"), str) or shown.get("label") not in labels:
+            return "a demonstration lacks its text or has an unknown label"
+    return ""
+
+
+def _is(value: Any, what: type | tuple[type, type]) -> bool:
+    """Whether a JSON value is of a type, or a list of such; true is not a number."""
+    if isinstance(what, tuple):
+        return isinstance(value, list) and all(isinstance(item, what[1]) for item in value)
+    return isinstance(value, what) and not isinstance(value, bool)
+
+
+def _why_no_artefact(run: Path) -> str:
+    """What a folder without an artefact is, by the files of a run that lie in it."""
+    settings = run / "config.yaml"
+    if not settings.is_file():
+        return f"not a run directory or artefact of slimcls (it has no {DESCRIPTION})"
+    if not (run / "result.parquet").is_file():
+        return "the run is not finished; the same train command goes on"
+    # Of all runs only a baseline's settings name a method.
+    found = re.search(r"^method: (\S+)$", settings.read_text(encoding="utf-8"), re.MULTILINE)
+    if found:
+        what = f"the figures of a baseline ({found[1]}), which leaves no model"
+        return f"{what}; classify with a run of slimcls train"
+    return "the run was made with --save-model none; run it again with --save-model best"

@@ -1,0 +1,70 @@
+"""A classifier's task: its classes, its mode, and the form in which texts go in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from slimcls.data.prompts import PromptBuilder, TextEncoder
+from slimcls.kinds import LossName, ModeName
+
+if TYPE_CHECKING:
+    from slimcls.classifier.modes import Mode
+
+Encoder = PromptBuilder | TextEncoder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """All that a classifier has to know beside weights and tokenizer.
+
+    A run makes it of its settings, an artefact of its ``slimcls.json``; encoder and mode are then
+    made here for both.
+    """
+
+    mode: ModeName
+    labels: tuple[str, ...]
+    """Names of the classes; a class number is a place here."""
+    context: int
+    """Most tokens that the model takes."""
+    max_text_tokens: int | None = None
+    """Tokens of a text that are kept; None: the encoder's default."""
+    lm_loss: LossName | None = None
+    """The loss, in mode lm."""
+    template: str = ""
+    """What stands around a text in a prompt; the modes lm and p-cls alone have prompts."""
+    label_words: tuple[str, ...] = ()
+    """A word a class, in prompts."""
+    demonstrations: tuple[tuple[str, int], ...] = ()
+    """Texts with their class numbers, in the order that prompts show them."""
+
+    def encoder(self, tokenizer: Any) -> Encoder:
+        """What makes token ids of texts: whole prompts, or bare texts in mode cls.
+
+        Raises UserError where prompts do not fit the context.
+        """
+        if self.mode == "cls":
+            return TextEncoder(
+                tokenizer, context=self.context, max_text_tokens=self.max_text_tokens
+            )
+        return PromptBuilder(
+            tokenizer,
+            template=self.template,
+            label_words=self.label_words,
+            demonstrations=self.demonstrations,
+            context=self.context,
+            max_text_tokens=self.max_text_tokens,
+        )
+
+    def strategy(self, encoder: Encoder) -> Mode:
+        """The mode, with the label words as this encoder's prompts have them.
+
+        Raises UserError where two begin with the same token and the loss sees only that.
+        """
+        from slimcls.classifier.modes import make_mode
+
+        if not isinstance(encoder, PromptBuilder):
+            return make_mode(self.mode, None, [])
+        if self.mode == "lm" and self.lm_loss != "sequence":
+            encoder.first_token_ids()
+        return make_mode(self.mode, self.lm_loss, encoder.label_ids)
