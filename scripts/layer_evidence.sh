@@ -26,7 +26,7 @@ step() {
   "$@"
   echo "$file,$((SECONDS - start))" >> "$out/seconds.csv"
 }
-score() { "$python" -m slimcls.score --model "$model" --data-dir "$data" --overwrite "$@"; }
+score() { "$python" -m slimcls.score "$model" --data-dir "$data" --overwrite "$@"; }
 prune() { "$python" -m slimcls.prune --data-dir "$data" "$@"; }
 removed() { prune --model "$model" --text bbcnews --evaluate --max-text-tokens 128 --held-out 16 "$@"; }
 

@@ -10,12 +10,12 @@ words=(--engine ray --address auto --gpus 1 --data-dir "$data" --out "$out" "$@"
 
 # What will it take? Cells that cannot fit are named here, before hours have gone by.
 for model in gpt2-xl opt-1.3b; do
-  python -m slimcls.grid --config "configs/grid/paper-$model.yaml" "${words[@]}" --dry-run | tail -n 1
+  python -m slimcls.grid "configs/grid/paper-$model.yaml" "${words[@]}" --dry-run | tail -n 1
 done
 status=0
 for model in gpt2-xl opt-1.3b; do
   # One model's failed cells do not keep the other from being worked on.
-  python -m slimcls.grid --config "configs/grid/paper-$model.yaml" "${words[@]}" || status=$?
+  python -m slimcls.grid "configs/grid/paper-$model.yaml" "${words[@]}" || status=$?
   [ "$status" -lt 128 ] || exit "$status"
 done
 exit "$status"

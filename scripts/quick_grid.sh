@@ -3,7 +3,7 @@
 set -euo pipefail
 out=${1:-runs/quick}
 mkdir -p "$(dirname "$out")"
-grid() { OMP_NUM_THREADS=1 python -m slimcls.grid --config configs/grid/quick.yaml "$@"; }
+grid() { OMP_NUM_THREADS=1 python -m slimcls.grid configs/grid/quick.yaml "$@"; }
 
 grid --out "$out/local" > "$out.local.txt"
 grid --out "$out/ray" --engine ray > "$out.ray.txt"

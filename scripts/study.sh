@@ -13,7 +13,7 @@ step() {
   ((code <= 1)) || exit "$code"
   ((code == 0)) || failed=1
 }
-step slimcls.grid --config "$grid" --data-dir "$data" --out "$out"
+step slimcls.grid "$grid" --data-dir "$data" --out "$out"
 step slimcls.baseline --grid "$grid" --data-dir "$data" --out "$out"
 step slimcls.report "$out" --out "$report"
 exit "$failed"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from slimcls import cli
+from slimcls import cli, roles
 from slimcls.backbones import sources
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
@@ -110,6 +110,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="slimcls baseline",
         positional=("dataset",),
         example="slimcls baseline reviews.csv --shots all --model smollm2-135m --mode cls --keep 8",
+        groups=roles.headings(),
     )
     results = baseline(config)
     from slimcls.runs.summary import ranking

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from slimcls import cli
+from slimcls import cli, roles
 from slimcls.devices import exact_device
 from slimcls.pruning import earlier, inputs, subjects
 from slimcls.pruning.settings import PruneConfig
@@ -152,6 +152,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="slimcls prune",
         positional=("model", "out"),
         example="slimcls prune smollm2-135m pruned --select bi --keep 21 --text bbcnews",
+        groups=roles.headings(),
     )
     if not config.evaluate:
         about = prune(config)

@@ -107,6 +107,17 @@ ROLES: dict[str, Role] = {
     "overwrite": Role.FOLDER | Role.OUTSIDE | Role.ALONE,
 }
 
+#: Headings of ``--help`` with what stands under them; the first that fits a setting has it.
+HEADINGS = {
+    "texts and labels": Role.ITEMS,
+    "model": Role.MODEL,
+    "way to classify": Role.INPUT | Role.SCORING,
+    "layers that stay": Role.CUT | Role.KIND,
+    "device and arithmetic": Role.ARITHMETIC,
+    "training": Role.TRAINING,
+    "starting and writing": Role.FOLDER | Role.OUTSIDE | Role.NEUTRAL,
+}
+
 _NONE = Role(0)
 
 
@@ -118,3 +129,11 @@ def settings_with(roles: Role, but: Role = _NONE) -> tuple[str, ...]:
 def settings_without(roles: Role) -> tuple[str, ...]:
     """The settings that have none of ``roles``, in the table's order."""
     return tuple(name for name, mine in ROLES.items() if not mine & roles)
+
+
+def headings() -> dict[str, str]:
+    """Under which heading ``--help`` shows each setting."""
+    return {
+        name: next(title for title, roles in HEADINGS.items() if mine & roles)
+        for name, mine in ROLES.items()
+    }

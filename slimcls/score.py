@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slimcls import cli
+from slimcls import cli, roles
 from slimcls.devices import Accelerator
 from slimcls.errors import UserError
 from slimcls.layers.criteria import find_criterion
@@ -135,6 +135,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="slimcls score",
         positional=("model",),
         example="slimcls score smollm2-135m --text reviews.csv --out scores.json",
+        groups=roles.headings(),
     )
     scores = score(config)
     from slimcls.layers.layer_scores import write_scores

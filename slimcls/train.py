@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from slimcls import cli
+from slimcls import cli, roles
 from slimcls.config import RunConfig
 from slimcls.session.place import find_place
 from slimcls.session.shared import Shared
@@ -48,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="slimcls train",
         positional=("dataset",),
         example="slimcls train reviews.csv --shots all --model smollm2-135m --mode cls --keep 8",
+        groups=roles.headings(),
     )
     result = train(config)
     from slimcls.runs.summary import summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,18 @@ from slimcls.cli import parse
 from slimcls.config import RunConfig
 from slimcls.data import catalog
 from slimcls.grids import attempts, definition
+from slimcls.grids.cells import Cell
+from slimcls.runs.folder import run_name
+from slimcls.runs.results import read_result
+from slimcls.session.settle import settle
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+STORED = CONFIGS.parent / "results" / "smollm2"
 YAMLS = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.y*ml"))
 DATASETS = [name for name in YAMLS if name.startswith("datasets/")]
 GRIDS = [name for name in YAMLS if name.startswith("grid/")]
 RUNS = [name for name in YAMLS if name not in (*DATASETS, *GRIDS)]
-PAPER = [name for name in RUNS if name.startswith("paper/")]
+PAPER = ("sst2", "agnews", "trec", "emoc")
 #: What the paper's authors did (their code), in the terms of RunConfig.
 PROTOCOL = {
     "shots": 200,
@@ -41,20 +47,25 @@ PROTOCOL = {
 }
 
 
+def cells_of(name: str) -> tuple[Cell, ...]:
+    return definition.read(str(CONFIGS / name)).cells
+
+
 def planned(name: str, *flags: str) -> RunConfig:
-    return parse(RunConfig, ["--config", str(CONFIGS / name), *flags], prog="slimcls train")
+    words = ["--config", str(CONFIGS / name), *flags]
+    return parse(RunConfig, words, prog="slimcls train", positional=("dataset",))
 
 
 def test_none_is_missed():
-    assert (len(DATASETS), len(PAPER), len(RUNS), len(GRIDS)) == (1, 4, 5, 7)
+    assert (len(DATASETS), RUNS, len(GRIDS)) == (1, ["demo.yaml", "paper.yaml"], 9)
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_says_what_its_file_says(name):
-    config = planned(name)
+    config = planned(name, *(() if name == "demo.yaml" else ("--dataset", "trec")))
     given = yaml.safe_load((CONFIGS / name).read_text(encoding="utf-8"))
     assert {key: getattr(config, key) for key in given} == given
-    assert config == RunConfig(**given)
+    assert config == RunConfig(**{"dataset": "trec", **given})
     assert config.dataset in catalog.names()
 
 
@@ -65,21 +76,26 @@ def test_a_dataset_is_understood(name):
     assert len(spec.labels) == len(spec.label_words) > 1
 
 
-@pytest.mark.parametrize("name", PAPER)
-def test_a_paper_preset_is_the_protocol(name):
-    given = yaml.safe_load((CONFIGS / name).read_text(encoding="utf-8"))
-    assert given == {"dataset": Path(name).stem, **PROTOCOL}
+def test_the_paper_preset_is_the_protocol():
+    given = yaml.safe_load((CONFIGS / "paper.yaml").read_text(encoding="utf-8"))
+    assert given == PROTOCOL
 
 
 @pytest.mark.parametrize("name", PAPER)
 @pytest.mark.parametrize(
     ("model", "depths"), [("gpt2-xl", [48, 24, 12, 2, 1]), ("opt-1.3b", [24, 12, 6, 2, 1])]
 )
-def test_a_paper_preset_takes_the_cells_of_the_paper(name, model, depths):
+def test_the_paper_preset_takes_the_cells_of_the_paper(name, model, depths):
     for keep in depths:
         for mode in ("lm", "p-cls", "cls"):
-            config = planned(name, "--model", model, "--keep", str(keep), "--mode", mode)
-            assert (config.model, config.keep, config.mode) == (model, keep, mode)
+            words = [name, "--model", model, "--keep", str(keep), "--mode", mode]
+            config = planned("paper.yaml", *words)
+            assert (config.dataset, config.model, config.keep, config.mode) == (
+                name,
+                model,
+                keep,
+                mode,
+            )
             assert config.lm_loss is None
 
 
@@ -102,7 +118,7 @@ def test_a_grid_is_planned(name, tmp_path, capsys):
     words = ["--config", str(CONFIGS / name), "--out", str(tmp_path / "out"), "--dry-run"]
     assert grid.main(words) == 0
     printed = capsys.readouterr().out
-    count = len(definition.read(str(CONFIGS / name)).cells)
+    count = len(cells_of(name))
     assert f"{CELLS[name]} cells: 0 done, 0 failed, {CELLS[name]} left" in printed
     assert CELLS[name] <= count
     assert not (tmp_path / "out").exists()
@@ -115,6 +131,8 @@ CELLS = {
     "grid/smollm2.yaml": 54 * (3 + 4),
     "grid/smollm2-layers.yaml": 2 * 9 * 5,
     "grid/smollm2-layers-rates.yaml": 2 * 2 * 4,
+    "grid/search-defaults.yaml": 4 + 4 + 3,
+    "grid/reference-figures.yaml": 3 * 3 * 3,
     "grid/paper-gpt2-xl.yaml": 3 * 4 * 6 * 5,
     "grid/paper-opt-1.3b.yaml": 3 * 4 * 6 * 5,
 }
@@ -128,27 +146,52 @@ CELLS = {
     ],
 )
 def test_a_paper_grid_is_the_protocol_beside_its_rival(name, model, depths, rival):
-    runs = [cell.run for cell in definition.read(str(CONFIGS / name)).cells]
+    runs = [cell.run for cell in cells_of(name)]
     assert all(getattr(run, key) == value for run in runs for key, value in PROTOCOL.items())
     cuts = list(dict.fromkeys((run.model, run.keep) for run in runs))
     assert cuts == [*((model, keep) for keep in depths), (rival, "all")]
     seeds = {cut: [run.seed for run in runs if (run.model, run.keep) == cut] for cut in cuts}
     assert all(sorted(set(found)) == [0, 42, 421, 520, 1218] for found in seeds.values())
-    assert {run.dataset for run in runs} == {Path(paper).stem for paper in PAPER}
+    assert {run.dataset for run in runs} == set(PAPER)
     assert {run.mode for run in runs} == {"lm", "p-cls", "cls"}
     assert {run.save_model for run in runs} == {"none"}, "a full model takes gigabytes"
 
 
 def test_the_random_draws_of_the_grid_of_cuts_are_those_of_the_rule():
-    found = definition.read(str(CONFIGS / "grid/smollm2-layers.yaml")).cells
+    found = cells_of("grid/smollm2-layers.yaml")
     named = dict.fromkeys(tuple(cell.run.layers) for cell in found if cell.run.layers)
     assert list(named) == [selectors.random(30, 10, seed) for seed in (0, 1, 2)]
     assert {cell.run.keep for cell in found} == {10, 30}
 
 
+def test_the_grids_of_the_defaults_are_the_runs_that_are_stored():
+    """Those of the search all, and no stored run that neither grid has."""
+    results = [result for path in STORED.iterdir() if (result := read_result(path))]
+    stored = {result.folder.name for result in results}
+    prints = {
+        result.config.dataset: {
+            "source": result.source_fingerprint,
+            "data": result.data_fingerprint,
+        }
+        for result in results
+    }
+    search, reference = (
+        {name_of(cell.run, prints[cell.run.dataset]) for cell in cells_of(f"grid/{name}.yaml")}
+        for name in ("search-defaults", "reference-figures")
+    )
+    assert search <= stored <= search | reference
+    assert len(stored & reference) > 10
+
+
+def name_of(run: RunConfig, prints: dict[str, str]) -> str:
+    """The name of a run of the packaged model, which has 30 layers, on the CPU."""
+    kept = 30 if run.keep == "all" else run.keep
+    return run_name(settle(replace(run, accelerator="cpu"), range(kept)), prints)
+
+
 def test_tiny_grids_are_run():
     """The others need data, and hours; test_grid_ray.py runs these, here and on Ray."""
-    models = {name: {cell.run.model for cell in definition.read(str(CONFIGS / name)).cells}
+    models = {name: {cell.run.model for cell in cells_of(name)}
               for name in GRIDS}  # fmt: skip
     tiny = [name for name in GRIDS if all(model.startswith("tiny-") for model in models[name])]
     assert tiny == ["grid/quick.yaml"]

@@ -11,7 +11,7 @@ from slimcls.config import CUT_SETTINGS, NOT_HASHED, RunConfig
 from slimcls.grids.cells import NO_AXES
 from slimcls.grids.definition import REFUSED
 from slimcls.reporting.evidence import CUT, SHARED
-from slimcls.roles import ROLES, Role, settings_with, settings_without
+from slimcls.roles import HEADINGS, ROLES, Role, headings, settings_with, settings_without
 
 FIELDS = [f.name for f in fields(RunConfig)]
 
@@ -53,3 +53,9 @@ def test_a_rival_takes_what_decides_its_figures() -> None:
     assert model - words == {"model", "revision", "max_text_tokens"}
     assert {"seed", "test_size", "out", "overwrite"} < words
     assert not cut & {"mode", "random_blocks", *settings_with(Role.TRAINING)}
+
+
+def test_help_has_every_setting_under_a_heading_and_every_heading_settings() -> None:
+    found = headings()
+    assert list(found) == list(ROLES)
+    assert set(found.values()) == set(HEADINGS)
