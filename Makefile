@@ -55,7 +55,7 @@ check: $(DEV) ## everything that has to hold before a change goes in
 	$(TEST) $(COVERED)
 
 docs: $(DOCS) ## build the site of docs/ into site/
-	$(PY) -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 lint: $(DEV) ## ruff and mypy only
 	$(PY) -m ruff check .
@@ -78,7 +78,7 @@ lock: ## make uv.lock anew after a change of the dependencies or their versions;
 	$(UV) lock $(addprefix --upgrade-package ,$(shell sed '/^#/d' constraints.txt))
 
 clean: ## remove the environment, caches and builds; runs/ stays
-	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist site htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find slimcls tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(TRAIN): $(MADE) pyproject.toml constraints.txt

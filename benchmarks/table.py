@@ -2,8 +2,8 @@
 
 Between ``<!-- results -->`` and ``<!-- /results -->`` stand all rows; between ``<!-- claims -->``
 and ``<!-- /claims -->`` only figures that have a floor, the worst of a kind. ``--write`` puts
-both into benchmarks/README.md and README.md, where they have such marks; from the full size alone,
-small ones being what somebody measured here last.
+both into benchmarks/README.md and docs/speed.md, where they have such marks; from the full size
+alone, small ones being what somebody measured here last.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.harness import RESULTS, SIZES, Figure, number, spread
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "benchmarks" / "README.md", ROOT / "README.md")
+PAGES = (ROOT / "benchmarks" / "README.md", ROOT / "docs" / "speed.md")
 
 Content = dict[str, Any]
 

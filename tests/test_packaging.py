@@ -53,7 +53,7 @@ def test_pins_name_versions_and_no_build():
 
 
 def test_extras():
-    assert set(PROJECT["optional-dependencies"]) == {"dev", "grid", "notebooks", "quant"}
+    assert set(PROJECT["optional-dependencies"]) == {"dev", "docs", "grid", "notebooks", "quant"}
 
 
 def test_the_wheel_holds_every_file_of_the_package(tmp_path):

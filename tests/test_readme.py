@@ -1,7 +1,8 @@
-"""What README and docs/ say is so: commands, code, links, the file map, the refusals.
+"""What README and docs/ say is so: commands, code, files, links, paths, the refusals.
 
-Commands are run in the order they stand, in a folder with small files of the names they use. Those
-that are not are understood, at least, and NOT_RUN says why: nothing is skipped unseen.
+A page is worked through as a reader would: its blocks in the order they stand, in a folder with
+small files of the names they use. Commands that are not run are understood, at least, and NOT_RUN
+says why: nothing is skipped unseen.
 """
 
 from __future__ import annotations
@@ -10,36 +11,30 @@ import csv
 import os
 import re
 import shlex
+import shutil
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from conftest import ROOT, load_script
+from packaging.requirements import Requirement
 
 from slimcls.__main__ import VERBS, main
-from slimcls.baseline import CUT, ITEMS, MODEL, BaselineConfig
+from slimcls.backbones import families
+from slimcls.baseline import CUT, ITEMS, MODEL
+from slimcls.classifier import modes
 from slimcls.cli import parse
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
-from slimcls.grid import GridConfig
 from slimcls.grids import attempts
-from slimcls.predict import PredictConfig
-from slimcls.pruning.settings import PruneConfig
-from slimcls.report import ReportConfig
-from slimcls.score import ScoreConfig
+from slimcls.layers import criteria
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
-#: What each verb takes: its settings, and those that stand without a flag.
-SETTINGS: dict[str, tuple[type, tuple[str, ...]]] = {
-    "train": (RunConfig, ("dataset",)),
-    "predict": (PredictConfig, ("run", "input")),
-    "grid": (GridConfig, ("config",)),
-    "baseline": (BaselineConfig, ("dataset",)),
-    "report": (ReportConfig, ("folder",)),
-    "score": (ScoreConfig, ("model",)),
-    "prune": (PruneConfig, ("model", "out")),
-}
+README = ROOT / "README.md"
+PAGES = sorted([README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
 PREPARE = {"python3 -m venv .venv", ". .venv/bin/activate"}
 #: A word, and why a command that has it is not run here; the first word that fits counts.
 NOT_RUN = {
@@ -55,16 +50,32 @@ NOT_RUN = {
     "venv": "the same",
     ".": "for the reader's shell alone",
 }
+#: What is left of the quick grid, which takes a minute; test_grid_ray.py runs the whole of it.
+LESS = {
+    "dataset": "reviews.csv", "mode": "cls", "seed": 0, "epochs": 1,
+    "cells": [{"model": "tiny-gpt2", "keep": [1, "all"]}],
+}  # fmt: skip
+
+docs_site = load_script("docs_site")
 
 
-def blocks(page: Path, language: str) -> list[str]:
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page: its language, the file it stands for, its text."""
+
+    language: str
+    title: str
+    text: str
+
+    def commands(self) -> list[list[str]]:
+        lines = self.text.replace("\\\n", " ").splitlines() if self.language == "bash" else []
+        return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def blocks(page: Path) -> list[Block]:
+    fenced = r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```$'
     text = page.read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-
-
-def commands(page: Path) -> list[list[str]]:
-    lines = "".join(blocks(page, "bash")).replace("\\\n", " ").splitlines()
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
+    return [Block(*found) for found in re.findall(fenced, text, re.DOTALL | re.MULTILINE)]
 
 
 def verb_of(words: list[str]) -> list[str] | None:
@@ -77,9 +88,10 @@ def verb_of(words: list[str]) -> list[str] | None:
     return None
 
 
-COMMANDS = [(page, words) for page in PAGES for words in commands(page)]
-OURS = [(page, verb) for page, words in COMMANDS if (verb := verb_of(words)) is not None]
-OTHERS = [words for _, words in COMMANDS if verb_of(words) is None]
+COMMANDS = [words for page in PAGES for block in blocks(page) for words in block.commands()]
+OURS = [verb for words in COMMANDS if (verb := verb_of(words)) is not None]
+OTHERS = [words for words in COMMANDS if verb_of(words) is None]
+WORKED = [page for page in PAGES if any(b.language in ("bash", "python") for b in blocks(page))]
 
 
 def why_not(words: list[str]) -> str | None:
@@ -88,34 +100,51 @@ def why_not(words: list[str]) -> str | None:
     return next((word for word in NOT_RUN if word in plain), None)
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory):
-    """The folder a reader sits in: small files, and the runs that commands leave behind."""
-    folder = tmp_path_factory.mktemp("desk")
+def rows() -> list[tuple[str, str]]:
     good, bad = "a warm film, well told, number {}", "two dull hours, badly told, number {}"
-    rows = [(good.format(n), "good") for n in range(60)] + [
-        (bad.format(n), "bad") for n in range(60)
-    ]
-    with (folder / "reviews.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("text", "label"), *rows])
-    with (folder / "new.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([("text",), *((text,) for text, _ in rows[::10])])
-    grids = folder / "configs" / "grid"
+    return [(text.format(n), label) for text, label in ((good, "good"), (bad, "bad"))
+            for n in range(60)]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, for pages that use one without making it."""
+    folder = tmp_path_factory.mktemp("earlier")
+    write(folder / "reviews.csv", [("text", "label"), *rows()])
+    words = ["--dataset", str(folder / "reviews.csv"), "--out", str(folder / "runs")]
+    words += ["--shots", "all", "--model", "tiny-gpt2", "--mode", "cls", "--epochs", "1"]
+    assert main(["train", *words]) == 0
+    return folder / "runs"
+
+
+def write(path: Path, content: list[tuple[str, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(content)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, earlier: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder a reader sits in: small files, and what the page's commands leave behind."""
+    write(tmp_path / "reviews.csv", [("text", "label"), *rows()])
+    write(tmp_path / "new.csv", [("text",), *((text,) for text, _ in rows()[::10])])
+    grids = tmp_path / "configs" / "grid"
     grids.mkdir(parents=True)
     quick = yaml.safe_load((ROOT / "configs" / "grid" / "quick.yaml").read_text("utf-8"))
     (grids / "quick.yaml").write_text(yaml.safe_dump(quick | LESS), "utf-8")
-    return folder
-
-
-#: What is left of the quick grid, which takes a minute; test_grid_ray.py runs the whole of it.
-LESS = {
-    "dataset": "reviews.csv", "mode": "cls", "seed": 0, "epochs": 1,
-    "cells": [{"model": "tiny-gpt2", "keep": [1, "all"]}],
-}  # fmt: skip
+    shutil.copytree(earlier, tmp_path / "earlier")
+    # What a page adds to these tables is gone afterwards.
+    monkeypatch.setattr(families, "FAMILIES", families.FAMILIES)
+    monkeypatch.setattr(criteria, "CRITERIA", dict(criteria.CRITERIA))
+    monkeypatch.setattr(modes, "LM_LOSSES", dict(modes.LM_LOSSES))
+    monkeypatch.chdir(tmp_path)
+    attempts.shared.cache_clear()
+    return tmp_path
 
 
 def last_run(desk: Path) -> str:
-    return str(max((desk / "runs").glob("*/result.parquet"), key=os.path.getmtime).parent)
+    """The newest run that has saved its model."""
+    found = list(desk.glob("runs/*/model")) or list(desk.glob("earlier/*/model"))
+    return str(max(found, key=os.path.getmtime).parent)
 
 
 def code_of(words: list[str]) -> object:
@@ -126,73 +155,109 @@ def code_of(words: list[str]) -> object:
         return ended.code
 
 
-def test_there_are_commands():
+def work(block: Block, desk: Path, names: dict[str, Any], capsys: pytest.CaptureFixture) -> None:
+    """Do what a block says."""
+    if block.title:
+        (desk / block.title).write_text(block.text, encoding="utf-8")
+    if block.language == "python" and not block.text.startswith("SeedItems("):  # signatures
+        text = re.sub(r"\bRUN\b", lambda _: last_run(desk), block.text)
+        exec(compile(text, "page", "exec"), names)
+    for words in block.commands():
+        if (verb := verb_of(words)) is None or why_not(words):
+            continue
+        verb = [last_run(desk) if word == "RUN" else word for word in verb]
+        assert code_of(verb) == 0, f"{' '.join(words)}: {capsys.readouterr().err}"
+        printed = capsys.readouterr().out.strip()
+        assert printed, words
+        if verb[0] == "report":
+            assert Path(printed).read_text(encoding="utf-8").startswith(f"# {verb[1]}\n")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WORKED, ids=lambda page: page.name)
+def test_a_page_does_what_it_says(page: Path, desk: Path, capsys: pytest.CaptureFixture) -> None:
+    names: dict[str, Any] = {"__name__": "page"}
+    for block in blocks(page):
+        work(block, desk, names, capsys)
+    if (labelled := desk / "labelled.csv").exists():
+        with labelled.open(encoding="utf-8", newline="") as file:
+            found = list(csv.DictReader(file))
+        assert len(found) == 12
+        assert {row["label"] for row in found} <= {"good", "bad"}
+
+
+def test_there_are_commands() -> None:
     assert len(OURS) >= 12
-    assert {words[0] for _, words in OURS} == set(VERBS)
+    assert {words[0] for words in OURS} == set(VERBS)
+    assert {"README.md", "extending.md", "predicting.md"} <= {page.name for page in WORKED}
 
 
-@pytest.mark.parametrize("words", [w for _, w in OURS], ids=lambda words: " ".join(words))
-def test_a_command_is_understood(words, monkeypatch, tmp_path):
+@pytest.mark.parametrize("words", OURS, ids=lambda words: " ".join(words))
+def test_a_command_is_understood(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(ROOT if "--config" in words else tmp_path)
-    settings, positional = SETTINGS[words[0]]
+    settings, positional = docs_site.asked_for(words[0], words[1:])
     if "--help" not in words:
         assert parse(settings, words[1:], prog=f"slimcls {words[0]}", positional=positional)
 
 
-def test_a_command_that_is_not_run_has_a_reason():
+def test_a_command_that_is_not_run_has_a_reason() -> None:
     """A command of other programs that is not run has one; a reason that nothing needs goes."""
     assert [words for words in OTHERS if why_not(words) is None] == []
-    assert {why_not(words) for _, words in COMMANDS} == {None, *NOT_RUN}
+    assert {why_not(words) for words in COMMANDS} == {None, *NOT_RUN}
 
 
-@pytest.mark.slow
-def test_the_commands_do_what_they_say(desk, capsys, monkeypatch):
-    monkeypatch.chdir(desk)
-    attempts.shared.cache_clear()
-    for page, words in OURS:
-        if why_not(words):
-            continue
-        words = [last_run(desk) if word == "RUN" else word for word in words]
-        assert code_of(words) == 0, f"{page.name}: {' '.join(words)}: {capsys.readouterr().err}"
-        printed = capsys.readouterr().out.strip()
-        assert printed
-        if words[0] == "report":
-            page = Path(printed).read_text(encoding="utf-8")
-            assert page.startswith(f"# {words[1]}\n")
-            assert "| reviews | cls" in page
-    with (desk / "labelled.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 12
-    assert {row["label"] for row in rows} <= {"good", "bad"}
+def extras() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {"train", *project["optional-dependencies"]}
 
 
-@pytest.mark.slow
-def test_the_python_code_runs(desk, capsys, monkeypatch):
-    monkeypatch.chdir(desk)
-    (code,) = blocks(ROOT / "README.md", "python")
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
-    lines = capsys.readouterr().out.splitlines()
-    assert any("good" in line and "bad" in line for line in lines)
+def installs(word: str) -> bool:
+    """Whether a word of a pip command names something there is."""
+    makefile = (ROOT / "Makefile").read_text("utf-8").split()
+    if word.startswith((".", "slimcls")):
+        return set(Requirement(word.replace(".", "slimcls", 1)).extras) <= extras()
+    return word in {*makefile, "constraints.txt"}
 
 
 @pytest.mark.parametrize("words", OTHERS, ids=lambda words: " ".join(words))
-def test_another_command_is_one_that_exists(words):
+def test_another_command_is_one_that_exists(words: list[str]) -> None:
     if words[0] == "make":
-        targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.M)
+        targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.M)
         assert words[1] in targets
     elif words[1:2] == ["install"]:
         assert Path(words[0]).name == "pip"
-        known = {*(ROOT / "Makefile").read_text("utf-8").split(), "constraints.txt", "."}
-        assert {word for word in words[2:] if not word.startswith("-")} <= known
+        assert [w for w in words[2:] if not w.startswith("-") and not installs(w)] == []
     else:
         assert " ".join(words) in PREPARE
 
 
+def test_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").split()) <= 1300
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name behind a # of a page."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", words).strip().lower().replace(" ", "-") for words in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
-    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-    local = [link for link in links if "://" not in link]
-    assert [link for link in local if not (page.parent / link).exists()] == []
+def test_links_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)]*))?\)", page.read_text("utf-8")):
+        if "://" not in target:
+            path = page.parent / target if target else page
+            assert path.exists(), target
+            assert not anchor or anchor in anchors(path), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_are_those_of_files_that_are_there(page: Path) -> None:
+    rooms = "slimcls|docs|configs|scripts|benchmarks|results|notebooks|tests"
+    named = re.findall(rf"`((?:{rooms})/[\w./-]*)", page.read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
 
 
 def refusals() -> list[str]:

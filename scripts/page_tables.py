@@ -1,17 +1,18 @@
-"""The tables of docs/defaults.md, from the run directories under results/smollm2.
+"""Tables of pages in docs/, from the run directories under results/.
 
-``python scripts/defaults_tables.py`` writes them into the page, between the marks that name them; a
-test holds the page against the results.
+``python scripts/page_tables.py`` writes them between the marks that name them; a test holds the
+pages against the results.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 
 ROOT = Path(__file__).parents[1]
-RESULTS, PAGE = ROOT / "results" / "smollm2", ROOT / "docs" / "defaults.md"
+RESULTS, STUDY = ROOT / "results" / "smollm2", ROOT / "results" / "smollm2-trec"
 MODES = ("cls", "p-cls", "lm")
 
 
@@ -63,6 +64,32 @@ def reference() -> str:
     return "\n".join(lines)
 
 
+def losses() -> str:
+    """What each cut of the study on trec loses against full depth, with its interval: a row a mode.
+
+    In points, by the code that makes the report's tables.
+    """
+    from slimcls.reporting import study, tables
+
+    compared = study.read(STUDY).compared
+    full = compared.cells.query("keep == depth").set_index("line").accuracy
+    cuts = {(row.line, row.keep): row for row in compared.differences.itertuples()}
+    depths = sorted({keep for _, keep in cuts}, reverse=True)
+    head = ["mode", "full depth", *(f"{keep} of 30" for keep in depths)]
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    for mode in MODES:
+        shown = [tables.interval(cuts[mode, keep]) for keep in depths]
+        lines.append(f"| `{mode}` | {full[mode]:.3f} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+#: The tables of each page, by the mark between which they stand.
+TABLES: dict[str, dict[str, Callable[[], str]]] = {
+    "defaults.md": {"search": search, "reference": reference},
+    "depth-study.md": {"losses": losses},
+}
+
+
 def _query(text: str) -> list[tuple]:
     with duckdb.connect() as connection:
         source = f"read_parquet('{RESULTS}/*/result.parquet', union_by_name = true)"
@@ -73,14 +100,16 @@ def _figure(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def filled(page: str) -> str:
-    """The page with its tables made anew."""
-    for name, table in (("search", search()), ("reference", reference())):
-        before, _, rest = page.partition(f"<!-- {name} -->\n")
-        _, _, after = rest.partition(f"<!-- /{name} -->")
-        page = f"{before}<!-- {name} -->\n\n{table}\n\n<!-- /{name} -->{after}"
+def filled(name: str) -> str:
+    """The page of docs/ with its tables made anew."""
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    for mark, table in TABLES[name].items():
+        before, _, rest = page.partition(f"<!-- {mark} -->\n")
+        _, _, after = rest.partition(f"<!-- /{mark} -->")
+        page = f"{before}<!-- {mark} -->\n\n{table()}\n\n<!-- /{mark} -->{after}"
     return page
 
 
 if __name__ == "__main__":
-    PAGE.write_text(filled(PAGE.read_text()))
+    for name in TABLES:
+        (ROOT / "docs" / name).write_text(filled(name), encoding="utf-8")

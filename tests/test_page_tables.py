@@ -1,11 +1,9 @@
-"""docs/defaults.md says what the stored runs say, and what the code does."""
+"""Tables of docs/ say what the stored runs say, and what the code does."""
 
 from __future__ import annotations
 
-import importlib.util
-from types import ModuleType
-
-from conftest import ROOT
+import pytest
+from conftest import ROOT, load_script
 
 from slimcls.runs.folder import run_name
 from slimcls.runs.results import read_result
@@ -14,19 +12,20 @@ from slimcls.session.settle import LEARNING_RATES
 PAGE = ROOT / "docs" / "defaults.md"
 
 
-def tables() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tables", ROOT / "scripts/defaults_tables.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+tables = load_script("page_tables")
 
 
-def test_tables_are_those_of_the_results() -> None:
-    page = PAGE.read_text()
-    assert tables().filled(page) == page, "run python scripts/defaults_tables.py"
-    assert page.count("| trec | 2 |") >= 1, "a page without figures is no page"
+@pytest.mark.parametrize(
+    ("name", "figures"), [("defaults.md", "| trec | 2 |"), ("depth-study.md", "| `cls` | 0.9")]
+)
+def test_tables_are_those_of_the_results(name: str, figures: str) -> None:
+    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert tables.filled(name) == page, "run python scripts/page_tables.py"
+    assert figures in page, "a page without figures is no page"
+
+
+def test_every_page_with_tables_is_tried() -> None:
+    assert set(tables.TABLES) == {"defaults.md", "depth-study.md"}
 
 
 def test_the_rates_are_those_of_the_code() -> None:
@@ -38,7 +37,7 @@ def test_the_rates_are_those_of_the_code() -> None:
 
 
 def test_stored_runs_are_read_by_the_one_loader() -> None:
-    folders = sorted(tables().RESULTS.iterdir())
+    folders = sorted(tables.RESULTS.iterdir())
     for folder in folders:
         result = read_result(folder)
         if result is None:  # a run that is under way in this working tree
