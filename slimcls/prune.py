@@ -6,13 +6,16 @@ import dataclasses
 import json
 import shutil
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from slimcls import cli, roles
 from slimcls.devices import exact_device
 from slimcls.pruning import earlier, inputs, subjects
-from slimcls.pruning.settings import PruneConfig
+from slimcls.pruning.settings import PruneConfig, check_out
+from slimcls.storage.files import alone
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +24,22 @@ if TYPE_CHECKING:
     from slimcls.pruning.folder import Pruned
     from slimcls.pruning.parts import Parts
 
+T = TypeVar("T")
 
+
+def _holding_out(work: Callable[[PruneConfig], T]) -> Callable[[PruneConfig], T]:
+    """Work of which one process at a time may fill ``--out``; others get Busy."""
+
+    @wraps(work)
+    def held(config: PruneConfig) -> T:
+        with alone(Path(config.out), "there"):
+            check_out(config)
+            return work(config)
+
+    return held
+
+
+@_holding_out
 def prune(config: PruneConfig) -> Pruned:
     """Choose the layers that stay, write the model with them, and say what was cut.
 
@@ -100,6 +118,7 @@ def _healing_folder(config: PruneConfig) -> Path:
     return out.with_name(f"{out.name}.healing")
 
 
+@_holding_out
 def evaluate(config: PruneConfig) -> pd.DataFrame:
     """Measure what removal does, without training; a row a criterion and number of layers.
 
@@ -128,6 +147,7 @@ def evaluate(config: PruneConfig) -> pd.DataFrame:
     return evaluation.compare(model, cuts, held_out, labelled, known, keep_known)
 
 
+@_holding_out
 def quantise(config: PruneConfig) -> pd.DataFrame:
     """Measure 8 and 4 bits, alone and with removal in both orders; a row a combination.
 

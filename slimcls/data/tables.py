@@ -17,6 +17,7 @@ from slimcls.data.reader import read_rows
 from slimcls.data.rows import Rows
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
+from slimcls.storage.paths import user_path
 
 __all__ = ["Table", "Tables", "load"]
 
@@ -113,9 +114,12 @@ def _data_dir(given: Path | None) -> Path | None:
     if given is None:
         named = os.environ.get("SLIMCLS_DATA_DIR")
         given = Path(named) if named else None
-    if given is not None and not given.expanduser().is_dir():
+    if given is None:
+        return None
+    folder = user_path(str(given), "--data-dir")
+    if not folder.is_dir():
         raise UserError(f"--data-dir {given}: no such folder (or SLIMCLS_DATA_DIR)")
-    return given.expanduser() if given else None
+    return folder
 
 
 def _need_columns(rows: Rows, text: str, label: str) -> None:

@@ -14,6 +14,7 @@ from slimcls.data.columns import choose_text
 from slimcls.data.reader import TABLES, read_rows
 from slimcls.data.spec import PART_NAMES
 from slimcls.errors import UserError
+from slimcls.storage.paths import user_path
 
 if TYPE_CHECKING:
     import torch
@@ -151,7 +152,7 @@ def read_texts(
     Raises:
         UserError: no such source, or one without a text; in the user's own files an empty text.
     """
-    path = Path(source).expanduser()
+    path = user_path(source, "--text")
     if source in catalog.names():
         return _training_texts(source, data_dir, text_column)
     if path.is_dir() and not _has_train_file(path):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -25,6 +26,9 @@ from slimcls.training.learner import schedule, trained_state
 
 #: LoRA's shape, texts a step, peak learning rate, share of warm-up, largest gradient norm.
 RANK, ALPHA, BATCH, RATE, WARM, CLIP = 8, 16, 8, 1e-3, 0.1, 1.0
+
+#: The parts of a checkpoint.
+_STATE = ("about", "done", "trained", "optimizer", "schedule")
 
 #: Least seconds between two checkpoints.
 EVERY = 30.0
@@ -123,12 +127,22 @@ def _save(work: Healing, done: int, trained: list[Any], optimizer: Any, schedule
         torch.save(state, temporary)
 
 
+def _read_state(checkpoint: Path) -> dict[str, Any] | None:
+    """What a checkpoint holds; None where there is none, or, with a line, a damaged one."""
+    if not checkpoint.is_file():
+        return None
+    try:
+        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return {name: state[name] for name in _STATE}
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, UnpicklingError):
+        print(f"note: {checkpoint} is damaged; healing starts again", file=sys.stderr)
+        return None
+
+
 def _load(work: Healing, trained: list[Any], optimizer: Any, schedule: Any) -> int:
     """Steps that an earlier process has done, its state put back; 0 where there is none."""
-    if not work.checkpoint.is_file():
-        return 0
-    state = torch.load(work.checkpoint, map_location="cpu", weights_only=True)
-    if state["about"] != work.about:
+    state = _read_state(work.checkpoint)
+    if state is None or state["about"] != work.about:
         return 0
     for mine, kept in zip(trained, state["trained"], strict=True):
         mine.copy_(kept)

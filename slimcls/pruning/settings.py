@@ -8,6 +8,7 @@ from pathlib import Path
 from slimcls.devices import Accelerator
 from slimcls.errors import UserError
 from slimcls.layers import criteria
+from slimcls.storage.paths import user_path
 
 #: Stands in the folder of a pruned model and says what was cut.
 DESCRIPTION = "pruned.json"
@@ -105,7 +106,7 @@ class PruneConfig:
     """Replace a pruned model that is there already."""
 
     def __post_init__(self) -> None:
-        checks = (_check_model, _check_ranges, _check_cut, _check_evaluate, _check_read, _check_out)
+        checks = (_check_model, _check_ranges, _check_cut, _check_evaluate, _check_read, check_out)
         for check in checks:
             check(self)
 
@@ -229,8 +230,12 @@ def _check_quantise(config: PruneConfig) -> None:
         raise UserError("--accelerator: --quantise measures on the CPU; leave it out")
 
 
-def _check_out(config: PruneConfig) -> None:
-    out = Path(config.out)
+def check_out(config: PruneConfig) -> None:
+    """Refuse a place for the outcome that holds something else; again once it is held."""
+    out = user_path(config.out, "--out")
+    config.out = str(out)
+    if not out.resolve().name:
+        raise UserError(f"--out {out}: name a folder below it")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; name a folder")
     if config.evaluate:

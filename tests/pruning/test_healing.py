@@ -96,6 +96,17 @@ def test_the_checkpoint_of_another_healing_is_not_used(
     assert len(steps) == 3 + 12
 
 
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 half", b"\x80\x04K\x01."])
+def test_a_damaged_checkpoint_is_said_and_left_aside(
+    damage: bytes, texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "a.healing" / "last.ckpt"
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(damage)
+    assert verb.prune(settings(texts, tmp_path / "a", heal=2)).healed_steps == 2
+    assert f"note: {checkpoint} is damaged; healing starts again\n" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_kill_minus_nine_costs_nothing_but_time(texts: Path, tmp_path: Path) -> None:
     command = [

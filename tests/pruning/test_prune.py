@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ import torch
 from pruning.texts import TINY, damaged, write_texts
 
 from slimcls import prune as verb
-from slimcls.backbones import sources
+from slimcls.backbones import saved, sources
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
 from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
 from slimcls.data import texts as keys
-from slimcls.errors import UserError
+from slimcls.errors import Busy, UserError
 from slimcls.layers.samples import read_texts
 from slimcls.log import Log
 from slimcls.pruning import evaluation
@@ -326,6 +327,38 @@ def test_a_model_that_is_there_is_not_replaced_unasked(texts: Path, tmp_path: Pa
     assert json.loads((tmp_path / "a" / "config.json").read_text())["n_layer"] == 1
     with pytest.raises(UserError, match="is the model that is to be pruned"):
         settings(texts, tmp_path / "a", model=str(tmp_path / "a"), layers=[0], overwrite=True)
+
+
+def test_two_at_once_are_one_model_and_one_line(
+    texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first is stopped when half of its files are written; the second must not add its own."""
+    out = tmp_path / "a"
+    half, go_on = threading.Event(), threading.Event()
+    save = saved.save
+
+    def slowly(model: Any, tokenizer: Any, folder: Path) -> None:
+        (folder / "config.json").touch()
+        half.set()
+        assert go_on.wait(300)
+        save(model, tokenizer, folder)
+
+    second = settings(texts, out, layers=[0, 1])
+    measured = settings(texts, out, evaluate=True, criteria="first", held_out=4)
+    monkeypatch.setattr(saved, "save", slowly)
+    first = threading.Thread(target=verb.prune, args=[settings(texts, out, layers=[0, 1, 2, 3, 4])])
+    first.start()
+    assert half.wait(300)
+    for other in (second, measured):
+        with pytest.raises(Busy, match="a: another process is writing there; wait for it"):
+            (verb.evaluate if other.evaluate else verb.prune)(other)
+    go_on.set()
+    first.join()
+    assert json.loads((out / "config.json").read_text())["n_layer"] == 5
+    assert len(json.loads((out / "pruned.json").read_text())["kept_layers"]) == 5
+    with pytest.raises(UserError, match="--overwrite replaces"):
+        verb.prune(second)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_nothing_but_a_pruned_model_is_replaced(texts: Path, tmp_path: Path) -> None:

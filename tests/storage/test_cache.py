@@ -20,6 +20,12 @@ def test_folder_is_named_or_the_platforms(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert cache.cache_dir().name == "slimcls"
 
 
+def test_a_folder_of_nobody_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SLIMCLS_CACHE", "~nouser/x")
+    with pytest.raises(UserError, match="SLIMCLS_CACHE ~nouser/x: there is no user nouser"):
+        cache.cache_dir()
+
+
 def test_built_once(tmp_path: Path):
     calls = []
 

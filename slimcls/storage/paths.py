@@ -1,0 +1,41 @@
+"""Paths as people give them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from slimcls.errors import UserError
+
+#: Folders above a path; what walks a path folder by folder gives up far later.
+DEEPEST = 200
+
+
+def user_path(name: str, what: str) -> Path:
+    """The path that ``name`` stands for, ``~`` expanded; whether there is anything is not asked.
+
+    ``what`` is the flag or variable that errors name. Raises UserError for ``~`` and an unknown
+    user, and for what no file system takes: NUL, names of thousands of letters.
+    """
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError:
+        user = name[1:].partition("/")[0]
+        raise UserError(f"{what} {_short(name)}: there is no user {_short(user)}") from None
+    if len(path.parts) > DEEPEST:
+        raise UserError(f"{what} {_short(name)}: is more than {DEEPEST} folders deep")
+    try:
+        os.lstat(path)
+    except ValueError:
+        raise UserError(f"{what} {_short(name)}: no file can have that name") from None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UserError(f"{what} {_short(name)}: is too long a name for a file") from None
+    return path
+
+
+def _short(name: str) -> str:
+    """A name as one line shows it."""
+    plain = name.encode("unicode_escape").decode() if not name.isprintable() else name
+    return plain if len(plain) <= 60 else f"{plain[:57]}..."
