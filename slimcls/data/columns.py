@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from slimcls.data.rows import Rows
+from slimcls.data.rows import Rows, listed
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 
@@ -68,7 +68,7 @@ def choose_text(where: object, names: Sequence[str], wanted: str | None) -> str:
     if len(found) != 1:
         raise UserError(
             f"{where}: which column holds the text? name it with --text-column "
-            f"(there are {', '.join(names)})"
+            f"(there are {listed(names)})"
         )
     return found[0]
 
@@ -122,8 +122,8 @@ def _all_numbers(values: Sequence[object]) -> bool:
 
 def _ambiguous(rows: Rows, wanted: str, found: Sequence[str]) -> UserError:
     if not found:
-        return UserError(f"{rows.where}: no {wanted} column (columns: {', '.join(rows.columns)})")
+        return UserError(f"{rows.where}: no {wanted} column (columns: {listed(rows.columns)})")
     return UserError(
         f"{rows.where}: which column is the {wanted}? name it with --{wanted}-column "
-        f"({', '.join(found)})"
+        f"({listed(found)})"
     )

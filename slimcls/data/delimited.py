@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TextIO, TypedDict
 
@@ -43,8 +43,18 @@ def dialect_of(path: Path) -> Dialect:
     if path.suffix.lower() == ".tsv":
         return {"delimiter": "\t"} if _quotes_balance(path) else _BARE
     with open_text(path) as file:
-        header = _QUOTED.sub("", next(line for line in file if line.strip()))
+        header = _QUOTED.sub("", _header(file))
     return {"delimiter": next((sign for sign in DELIMITERS if sign in header), DELIMITERS[0])}
+
+
+def _header(lines: Iterable[str]) -> str:
+    """The first line that is more than blanks; several where a quoted name goes on."""
+    header = ""
+    for line in lines:
+        header += line if header or line.strip() else ""
+        if header and header.count('"') % 2 == 0:
+            break
+    return header
 
 
 def _quotes_balance(path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from slimcls.data.rows import Rows
+from slimcls.data.rows import Rows, listed
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 
@@ -56,8 +56,8 @@ class Labels:
         found = {number: self._place(name) for number, name in enumerate(source_names)}
         if None in found.values():
             raise UserError(
-                f"{train.where}: column {self.column} has the classes {', '.join(source_names)}; "
-                f"the description says {', '.join(self.names)}"
+                f"{train.where}: column {self.column} has the classes {listed(source_names)}; "
+                f"the description says {listed(self.names)}"
             )
         return {number: place for number, place in found.items() if place is not None}
 
@@ -80,7 +80,7 @@ class Labels:
             raise UserError(f"{rows.place(row)}: no label in column {self.column}")
         raise UserError(
             f"{rows.place(row)}: label {name!r} is not one of the classes "
-            f"{'of train' if not self._spec_names else 'described'} ({_listed(self.names)})"
+            f"{'of train' if not self._spec_names else 'described'} ({listed(self.names)})"
         )
 
     def notes(self) -> list[str]:
@@ -89,7 +89,7 @@ class Labels:
         notes = []
         if alike:
             notes.append(
-                f"labels {_listed(alike)} differ in case only and are classes of their own; to "
+                f"labels {listed(alike)} differ in case only and are classes of their own; to "
                 "merge them, name one of each under labels in a dataset YAML"
             )
         for (name, label), count in self._by_case.items():
@@ -150,8 +150,3 @@ def _as_name(value: object) -> str:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return " ".join(str(value).split())
-
-
-def _listed(names: Sequence[str], most: int = 12) -> str:
-    more = f", ... {len(names)} in all" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

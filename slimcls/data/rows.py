@@ -58,3 +58,10 @@ def repeated(names: Iterable[str]) -> str:
             return name
         seen.add(name)
     return ""
+
+
+def listed(names: Iterable[str], most: int = 12) -> str:
+    """Names in one line of a message, whatever they hold; of many the first."""
+    shown = [" ".join(name.split()) for name in names]
+    more = f", ... {len(shown)} in all" if len(shown) > most else ""
+    return ", ".join(shown[:most]) + more

@@ -14,7 +14,7 @@ from slimcls.data.columns import choose
 from slimcls.data.labels import Labels
 from slimcls.data.pooling import Table, split
 from slimcls.data.reader import read_rows
-from slimcls.data.rows import Rows
+from slimcls.data.rows import Rows, listed
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.paths import user_path
@@ -127,7 +127,7 @@ def _need_columns(rows: Rows, text: str, label: str) -> None:
         if column not in rows.columns:
             raise UserError(
                 f"{rows.where}: no column {column!r}, which train has "
-                f"(columns: {', '.join(rows.columns)})"
+                f"(columns: {listed(rows.columns)})"
             )
 
 
@@ -223,7 +223,7 @@ def _check(parts: dict[str, Table], first: Rows, notes: list[str], names: tuple[
             )
     absent = [name for number, name in enumerate(names) if number not in seen]
     if absent:
-        notes.append(f"no row has the label {', '.join(absent)}")
+        notes.append(f"no row has the label {listed(absent)}")
 
 
 def _fingerprint(spec: DatasetSpec, parts: dict[str, Table]) -> str:
