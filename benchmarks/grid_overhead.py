@@ -81,7 +81,7 @@ def sides(folder: Path, count: int) -> dict[str, Callable[[], Took]]:
 
     def in_loop() -> None:
         shared = Shared()
-        for cell in definition.read(str(path)).cells:
+        for cell in definition.read_grid(str(path)).cells:
             run(cell.run, shared)
 
     def from_nothing(work: Callable[[], None]) -> Took:

@@ -16,30 +16,22 @@ from slimcls.backbones import sources
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
 from slimcls.roles import Role, settings_with, settings_without
+from slimcls.runs.schema import WITHOUT_MODEL
 from slimcls.session.shared import Shared
 from slimcls.train import train
 
 if TYPE_CHECKING:
     from slimcls.runs.schema import RunResult
 
-#: Settings that decide which items a run has, and where it is written.
-ITEMS = settings_with(Role.ITEMS | Role.FOLDER)
+_OF_ITEMS = settings_with(Role.ITEMS | Role.FOLDER)
 
-#: Those that decide which model there is, and what goes into it.
-MODEL = settings_with(Role.MODEL | Role.INPUT, but=Role.KIND)
-
-#: Those that besides decide what an untrained cut computes: it is of one kind, and not trained.
-CUT = tuple(
-    name for name in settings_without(Role.TRAINING | Role.KIND) if name not in (*ITEMS, *MODEL)
-)
-
-WITHOUT_MODEL = {"majority", "tfidf"}
-
-#: What decides the figures of a rival that does not take all settings of a run.
+#: What decides the figures of a rival that does not take all settings of a run, and its folder.
 DECIDES = {
-    "majority": ITEMS, "tfidf": ITEMS, "embeddings": (*ITEMS, *MODEL),
-    "untrained": (*ITEMS, *MODEL, *CUT),
-}  # fmt: skip
+    "majority": _OF_ITEMS,
+    "tfidf": _OF_ITEMS,
+    "embeddings": settings_with(Role.ITEMS | Role.FOLDER | Role.MODEL | Role.INPUT, but=Role.KIND),
+    "untrained": settings_without(Role.TRAINING | Role.KIND),
+}
 
 #: What the result row of a rival that keeps no layer has for what it does without.
 WITHOUT: dict[str, Any] = {
@@ -65,7 +57,7 @@ class BaselineConfig(RunConfig):
 
 
 @dataclass(kw_only=True)
-class GridConfig:
+class GridRivalsConfig:
     """Every rival of a grid's finished runs, each once.
 
     majority, tfidf and embeddings: every seed of a task. untrained: every seed of a cut in mode lm.
@@ -92,7 +84,7 @@ def baseline(config: BaselineConfig) -> list[RunResult]:
     """
     names = list(METHODS) if config.method == "all" else [config.method]
     shared = Shared()
-    if not WITHOUT_MODEL.issuperset(names):
+    if not set(WITHOUT_MODEL).issuperset(names):
         # A model that cannot be had shows before any work is done.
         sources.check_name(config.model, config.revision)
         shared.source(config)
@@ -103,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     """The command: print what came out as a table. Returns 1 where rivals of a grid failed."""
     words = sys.argv[1:] if argv is None else argv
     if any(word.partition("=")[0] == "--grid" for word in words):
-        return _of_grid(cli.parse(GridConfig, words, prog="slimcls baseline"))
+        return _of_grid(cli.parse(GridRivalsConfig, words, prog="slimcls baseline"))
     config = cli.parse(
         BaselineConfig,
         words,
@@ -119,12 +111,13 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _of_grid(config: GridConfig) -> int:
+def _of_grid(config: GridRivalsConfig) -> int:
     """Measure the rivals of a grid; one that fails stops no other."""
-    from slimcls.baselines.of_grid import finished_cuts, rivals
+    from slimcls.baselines.of_grid import finished_cuts, rivals_of
     from slimcls.grids import definition
 
-    grid, shared = definition.read(config.grid, out=config.out, data_dir=config.data_dir), Shared()
+    grid = definition.read_grid(config.grid, out=config.out, data_dir=config.data_dir)
+    shared = Shared()
     cuts = finished_cuts(grid, shared)
     if not cuts:
         out = grid.cells[0].run.out
@@ -132,7 +125,7 @@ def _of_grid(config: GridConfig) -> int:
             f"--grid {config.grid}: no cut is finished in {out}; start slimcls grid first"
         )
     results, failed = [], 0
-    for method, run in rivals(cuts, DECIDES):
+    for method, run in rivals_of(cuts, DECIDES):
         run = replace(run, overwrite=config.overwrite)
         try:
             results.append(METHODS[method](run, method, shared))
@@ -159,7 +152,7 @@ def _random_blocks(config: RunConfig, name: str, shared: Shared) -> RunResult:
 
 def _untrained(config: RunConfig, name: str, shared: Shared) -> RunResult:
     """The cut as it is, asked for the label word; settings of training change nothing."""
-    settings = {field: getattr(config, field) for field in (*ITEMS, *MODEL, *CUT)}
+    settings = {field: getattr(config, field) for field in DECIDES["untrained"]}
     if config.mode != "lm":
         settings["lm_loss"] = None
     return train(RunConfig(**settings, mode="lm", epochs=0), shared)
@@ -167,8 +160,7 @@ def _untrained(config: RunConfig, name: str, shared: Shared) -> RunResult:
 
 def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     """A rival of scikit-learn's, in a directory like a run's."""
-    kept = ITEMS if name in WITHOUT_MODEL else (*ITEMS, *MODEL)
-    settled = RunConfig(**WITHOUT | {field: getattr(config, field) for field in kept})
+    settled = RunConfig(**WITHOUT | {field: getattr(config, field) for field in DECIDES[name]})
     data = shared.tables(settled)
     source = None if name in WITHOUT_MODEL else shared.source(settled)
     # From here on scikit-learn and torch are needed.
@@ -183,7 +175,8 @@ def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     with runs.locked(folder):
         if config.overwrite:
             runs.clear(folder)
-        return runs.read_result(folder) or rival_runs.run(settled, name, data, source, folder)
+        finished = runs.read_result(folder)
+        return finished or rival_runs.measure_rival(settled, name, data, source, folder)
 
 
 #: By the name that ``--method`` takes, the cheap ones first.

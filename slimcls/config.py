@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Literal
 
 from slimcls.devices import Accelerator
 from slimcls.errors import UserError
@@ -277,7 +277,7 @@ def flag(field: str) -> str:
     return "--" + field.replace("_", "-")
 
 
-def hashed(config: RunConfig) -> dict[str, Any]:
+def hashed(config: RunConfig) -> dict[str, object]:
     """The settings that change what comes out, by field name.
 
     What is off (null or false) is left out, so that a setting added later renames no finished run.

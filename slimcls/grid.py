@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         positional=("config",),
         example="slimcls grid configs/grid/quick.yaml --dry-run",
     )
-    grid = definition.read(config.config, out=config.out, data_dir=config.data_dir)
+    grid = definition.read_grid(config.config, out=config.out, data_dir=config.data_dir)
     _check_folder(Path(grid.cells[0].run.out))
     print(f"planning {len(grid.cells)} combinations", file=sys.stderr)
     with contextlib.ExitStack() as held:
@@ -167,7 +167,7 @@ def _work_off(ledger: Ledger, engine: Engine, config: GridConfig) -> None:
 def _keep_choices(ledger: Ledger) -> None:
     out = Path(ledger.grid.cells[0].run.out)
     if made := ledger.choices():
-        choices.write(out, ledger.grid.name, made)
+        choices.write_choices(out, ledger.grid.name, made)
 
 
 def _round(ledger: Ledger, ends: Iterable[tuple[Cell, Ended]], shown: Board) -> int:
@@ -242,7 +242,7 @@ def plan(ledger: Ledger) -> list[str]:
                 board.duration(took) if took else "unknown",
             ]
         )
-    lines = board.columns(["cell", "state", "parameters", "memory", "time"], rows)
+    lines = board.aligned(["cell", "state", "parameters", "memory", "time"], rows)
     waiting = [(g, later) for g, later in ledger.waiting() if later and not ledger.hopeless(g)]
     if waiting:
         over, later = ", ".join(waiting[0][0].over), sum(later for _, later in waiting)
@@ -269,7 +269,7 @@ def ending(ledger: Ledger) -> list[str]:
             folder = ledger.forecast(cell).folder
             where = f" ({folder / attempts.FAILED})" if folder else ""
             lines.append(f"failed: {cell.label}: {failure.error}{where}")
-    return [*lines, *_without_choice(ledger), board.tally(ledger.count())]
+    return [*lines, *_without_choice(ledger), board.counted(ledger.count())]
 
 
 def _without_choice(ledger: Ledger) -> list[str]:

@@ -51,9 +51,9 @@ def main(argv: list[str] | None = None) -> int:
         groups=roles.headings(),
     )
     result = train(config)
-    from slimcls.runs.summary import summary
+    from slimcls.runs.summary import run_summary
 
-    print(summary(result))
+    print(run_summary(result))
     return 0
 
 

@@ -25,15 +25,14 @@ from slimcls import grid, load, predict, runs
 from slimcls.backbones import sources
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
-from slimcls.baseline import METHODS as RUNNERS
-from slimcls.baseline import BaselineConfig, baseline, main
-from slimcls.baselines.rivals import METHODS, STRENGTHS, Nothing, Rival, Words
+from slimcls.baseline import METHODS, BaselineConfig, baseline, main
+from slimcls.baselines.rivals import RIVALS, STRENGTHS, Nothing, Rival, Words
 from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
 from slimcls.data.splits import Example, Splits
 from slimcls.errors import UserError
 from slimcls.runs.schema import RunResult
-from slimcls.runs.summary import summary
+from slimcls.runs.summary import run_summary
 from slimcls.session.inputs import draw_items
 from slimcls.train import train
 
@@ -220,18 +219,18 @@ def test_embeddings_are_the_models_own(rivals: dict[str, RunResult], splits: Spl
 def test_the_majority_is_what_validation_has_most_of() -> None:
     train = [Example(0, "x", 0), Example(1, "y", 0), Example(2, "z", 1)]
     validation = [Example(3, "u", 1), Example(4, "v", 1), Example(5, "w", 0)]
-    rival = Rival(METHODS["majority"], Nothing(), train, validation, ("a", "b", "c"))
+    rival = Rival(RIVALS["majority"], Nothing(), train, validation, ("a", "b", "c"))
     assert rival.chosen == "b"
     assert rival.tried == {"a": 1 / 3, "b": 2 / 3}
     assert rival.logits(["p", "q"]).softmax(1).tolist() == [[0, 1, 0]] * 2
     assert rival.coefficients == 0
-    even = Rival(METHODS["majority"], Nothing(), train, validation[1:], ("a", "b", "c"))
+    even = Rival(RIVALS["majority"], Nothing(), train, validation[1:], ("a", "b", "c"))
     assert even.chosen == "a", "of equally good ones the more frequent in training"
 
 
 def test_a_class_without_training_texts_cannot_be_predicted() -> None:
     items = [Example(n, f"{'rain' if n % 2 else 'soup'} {n}", 2 * (n % 2)) for n in range(20)]
-    rival = Rival(METHODS["tfidf"], Words(), items, items[:4], ("a", "b", "c"))
+    rival = Rival(RIVALS["tfidf"], Words(), items, items[:4], ("a", "b", "c"))
     logits = rival.logits(["rain", "soup", "unheard of"])
     assert logits.argmax(1).tolist()[:2] == [2, 0]
     assert logits[:, 1].eq(float("-inf")).all()
@@ -240,7 +239,7 @@ def test_a_class_without_training_texts_cannot_be_predicted() -> None:
 
 def test_the_weaker_of_equal_candidates_is_not_taken() -> None:
     items = [Example(n, "rain" if n % 2 else "soup", n % 2) for n in range(20)]
-    rival = Rival(METHODS["tfidf"], Words(), items, items, ("a", "b"))
+    rival = Rival(RIVALS["tfidf"], Words(), items, items, ("a", "b"))
     assert set(rival.tried.values()) == {1.0}
     assert rival.chosen == f"C = {STRENGTHS[0]:g}"
 
@@ -321,7 +320,7 @@ def test_a_grid_has_each_rival_once(
         raise UserError("no such luck")
 
     with monkeypatch.context() as patch:
-        patch.setitem(RUNNERS, "tfidf", fails)
+        patch.setitem(METHODS, "tfidf", fails)
         assert main([f"--grid={path}", *words]) == 1
     said = capsys.readouterr()
     assert "failed: tfidf, " in said.err
@@ -392,7 +391,7 @@ def test_random_blocks_train_and_open_anywhere(
     assert "2 of 6 layers kept (0,1), their weights drawn anew" in capsys.readouterr().err
     folder = result.folder / "model"
     assert "drawn at random before training" in " ".join((folder / "README.md").read_text().split())
-    assert summary(result).startswith(f"{model} cut to 2 layers with random blocks, cls on ")
+    assert run_summary(result).startswith(f"{model} cut to 2 layers with random blocks, cls on ")
     theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     batch = tokenizer(["rain again", "salt"], padding=True, return_tensors="pt")

@@ -48,7 +48,7 @@ PROTOCOL = {
 
 
 def cells_of(name: str) -> tuple[Cell, ...]:
-    return definition.read(str(CONFIGS / name)).cells
+    return definition.read_grid(str(CONFIGS / name)).cells
 
 
 def planned(name: str, *flags: str) -> RunConfig:

@@ -25,7 +25,7 @@ from packaging.requirements import Requirement
 
 from slimcls.__main__ import VERBS, main
 from slimcls.backbones import families
-from slimcls.baseline import CUT, ITEMS, MODEL
+from slimcls.baseline import DECIDES
 from slimcls.classifier import modes
 from slimcls.cli import parse
 from slimcls.config import RunConfig
@@ -135,7 +135,7 @@ def desk(tmp_path: Path, earlier: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     # What a page adds to these tables is gone afterwards.
     monkeypatch.setattr(families, "FAMILIES", families.FAMILIES)
     monkeypatch.setattr(criteria, "CRITERIA", dict(criteria.CRITERIA))
-    monkeypatch.setattr(modes, "LM_LOSSES", dict(modes.LM_LOSSES))
+    monkeypatch.setattr(modes, "BY_LOSS", dict(modes.BY_LOSS))
     monkeypatch.chdir(tmp_path)
     attempts.shared.cache_clear()
     return tmp_path
@@ -293,9 +293,6 @@ def test_what_options_says_a_baseline_uses_is_what_it_is_given():
     for methods, first, rest in rows:
         sofar = [*(sofar if first == "the same" else []), *re.findall(r"`(--[a-z-]+)`", rest)]
         used |= dict.fromkeys(re.findall(r"`([a-z-]+)`", methods), sofar)
-    items, model, cut = ([flag(n) for n in names] for names in (ITEMS, MODEL, CUT))
     assert used.pop("random-blocks") == []
-    assert {name: [f for f in flags if f != "--mode"] for name, flags in used.items()} == {
-        "majority": items, "tfidf": items, "embeddings": [*items, *model],
-        "untrained": [*items, *model, *cut],
-    }  # fmt: skip
+    given = {name: {flag(setting) for setting in settings} for name, settings in DECIDES.items()}
+    assert {name: set(flags) - {"--mode"} for name, flags in used.items()} == given

@@ -25,7 +25,7 @@ def finished_cuts(grid: Grid, shared: Shared) -> list[list[RunConfig]]:
     return [runs for runs in cuts if runs]
 
 
-def rivals(
+def rivals_of(
     cuts: list[list[RunConfig]], settings: dict[str, tuple[str, ...]]
 ) -> list[tuple[str, RunConfig]]:
     """Methods with the run whose items and settings they take, the cheap ones first.

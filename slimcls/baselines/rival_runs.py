@@ -11,7 +11,7 @@ from slimcls.backbones import sizes
 from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
-from slimcls.baselines.rivals import METHODS, Embeddings, Rival, Vectoriser
+from slimcls.baselines.rivals import RIVALS, Embeddings, Rival, Vectoriser
 from slimcls.classifier.accuracy import metrics
 from slimcls.config import RunConfig
 from slimcls.data.prompts import TextEncoder
@@ -44,10 +44,10 @@ class Base:
         return sum(self.vectors.encoder.encode([e.text for e in part]).n_cut for part in parts)
 
 
-def run(
+def measure_rival(
     config: RunConfig, method: str, data: Tables, source: Source | None, folder: Path
 ) -> RunResult:
-    """Measure one of :data:`~slimcls.baselines.rivals.METHODS` in the locked run ``folder``.
+    """Measure one of :data:`~slimcls.baselines.rivals.RIVALS` in the locked run ``folder``.
 
     ``source`` is the model whose embeddings it reads, if any. Only the last step makes the run a
     finished one. Raises UserError where texts, model and method do not go together.
@@ -115,7 +115,7 @@ def _open(config: RunConfig, source: Source) -> Base:
 def _fit(
     method: str, base: Base | None, splits: Splits, names: tuple[str, ...], log: Log
 ) -> tuple[Rival, Fitted]:
-    chosen = METHODS[method]
+    chosen = RIVALS[method]
     log.say(f"fitting: {chosen.what}")
     started = time.perf_counter()
     vectoriser: Vectoriser = base.vectors if base else chosen.vectoriser()

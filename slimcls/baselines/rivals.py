@@ -121,7 +121,7 @@ Vectoriser = Nothing | Words | Embeddings
 
 
 @dataclass(frozen=True)
-class Candidate:
+class Contender:
     """A classifier to be tried, and what it would be to choose it."""
 
     name: str
@@ -134,29 +134,29 @@ class Method:
 
     what: str
     """Its name for people."""
-    candidates: Callable[[Sequence[int], Sequence[str]], list[Candidate]]
+    candidates: Callable[[Sequence[int], Sequence[str]], list[Contender]]
     """What to try, given the training items' classes and the classes' names; of equally good ones
     the first is taken."""
     vectoriser: Callable[[], Vectoriser]
     """Makes what turns texts into numbers, where that takes no model."""
 
 
-def _constants(labels: Sequence[int], names: Sequence[str]) -> list[Candidate]:
+def _constants(labels: Sequence[int], names: Sequence[str]) -> list[Contender]:
     """Each class by itself, the most frequent one in training first."""
     return [
-        Candidate(names[label], DummyClassifier(strategy="constant", constant=label))
+        Contender(names[label], DummyClassifier(strategy="constant", constant=label))
         for label, _ in sorted(Counter(labels).items(), key=lambda pair: (-pair[1], pair[0]))
     ]
 
 
-def _regressions(labels: Sequence[int], names: Sequence[str]) -> list[Candidate]:
-    return [Candidate(f"C = {c:g}", LogisticRegression(C=c, max_iter=1000)) for c in STRENGTHS]
+def _regressions(labels: Sequence[int], names: Sequence[str]) -> list[Contender]:
+    return [Contender(f"C = {c:g}", LogisticRegression(C=c, max_iter=1000)) for c in STRENGTHS]
 
 
-def _scaled_regressions(labels: Sequence[int], names: Sequence[str]) -> list[Candidate]:
+def _scaled_regressions(labels: Sequence[int], names: Sequence[str]) -> list[Contender]:
     """On columns brought to one spread: a penalty weighs all alike."""
     return [
-        Candidate(plain.name, make_pipeline(StandardScaler(), plain.classifier))
+        Contender(plain.name, make_pipeline(StandardScaler(), plain.classifier))
         for plain in _regressions(labels, names)
     ]
 
@@ -166,7 +166,7 @@ def _needs_model() -> Vectoriser:
 
 
 #: By the name that ``--method`` takes.
-METHODS = {
+RIVALS = {
     "majority": Method("majority class", _constants, Nothing),
     "tfidf": Method("TF-IDF and logistic regression", _regressions, Words),
     "embeddings": Method(

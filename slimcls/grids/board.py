@@ -127,10 +127,10 @@ def left(ledger: Ledger) -> str:
     """What is left, and for how long."""
     count = ledger.count()
     known, unknown = ledger.seconds_left()
-    return f"{tally(count)}; {time_left(known, unknown, count.left)}"
+    return f"{counted(count)}; {time_left(known, unknown, count.left)}"
 
 
-def tally(count: Count) -> str:
+def counted(count: Count) -> str:
     """Done, failed, left."""
     return f"{count.total} cells: {count.done} done, {count.failed} failed, {count.left} left"
 
@@ -159,7 +159,7 @@ def table(ledger: Ledger) -> list[str]:
     rows: dict[str, dict[str, str]] = {}
     for group, name in _names(ledger).items():
         rows.setdefault(name, {})[group.cells[0].run.mode] = _entry(ledger, group)
-    return columns(
+    return aligned(
         ["test accuracy (seeds)", *modes], [[k, *map(v.get, modes)] for k, v in rows.items()]
     )
 
@@ -191,7 +191,7 @@ def _entry(ledger: Ledger, group: Group) -> str:
     return f"{mean(scores):.3f}{edge} ({len(scores)}/{len(chosen)})" if scores else "-"
 
 
-def columns(head: Sequence[str], rows: Sequence[Sequence[str | None]]) -> list[str]:
+def aligned(head: Sequence[str], rows: Sequence[Sequence[str | None]]) -> list[str]:
     """Aligned text columns."""
     cells = [list(head), *([value or "" for value in row] for row in rows)]
     widths = [max(len(row[place]) for row in cells) for place in range(len(head))]

@@ -41,7 +41,7 @@ EXCLUDE, CHOOSE, CELLS = "exclude", "choose", "cells"
 _DEFAULTS: Combination = {f.name: f.default for f in dataclasses.fields(RunConfig)}
 
 
-def read(path: str, **given: Any) -> Grid:
+def read_grid(path: str, **given: Any) -> Grid:
     """The grid of a YAML file; ``given`` wins over its settings where it is not None.
 
     Nothing heavy is imported and no model or data is looked at.
@@ -107,9 +107,9 @@ def _axes(settings: dict[str, Any]) -> dict[str, list[Any]]:
     return axes
 
 
-def _values(name: str, value: Any) -> list[Any]:
+def _values(name: str, value: object) -> list[Any]:
     """The values of an axis, or of a scalar as an axis of one."""
-    listed = value if _is_axis(name, value) else [value]
+    listed = value if isinstance(value, list) and _is_axis(name, value) else [value]
     if not listed:
         raise UserError(f"{name}: an axis without values; give some, or leave it out")
     values = [cli.typed(RunConfig, name, one) for one in listed]
@@ -119,10 +119,8 @@ def _values(name: str, value: Any) -> list[Any]:
     return values
 
 
-def _is_axis(name: str, value: Any) -> bool:
+def _is_axis(name: str, value: list[Any]) -> bool:
     """A list is an axis; for ``layers``, itself a list, a list of lists is."""
-    if not isinstance(value, list):
-        return False
     return name != "layers" or any(isinstance(v, list) or v is None for v in value) or not value
 
 
@@ -136,7 +134,7 @@ def _varying(blocks: list[dict[str, list[Any]]]) -> tuple[str, ...]:
     )
 
 
-def _search(content: Any) -> Search:
+def _search(content: object) -> Search:
     known = {f.name for f in dataclasses.fields(Search)}
     if not isinstance(content, dict) or "over" not in content:
         raise UserError("choose: must be a mapping, as in '{over: [lr], budget: 3}'")
@@ -160,7 +158,7 @@ def _search(content: Any) -> Search:
     return Search(over=over, by=by, budget=budget, at=_at(content.get("at")))
 
 
-def _at(content: Any) -> Combination | None:
+def _at(content: object) -> Combination | None:
     """One value for each of some settings of the cut."""
     if content is None:
         return None

@@ -102,7 +102,7 @@ class Ledger:
                 return None
             score = float(getattr(result, search.by)) if result else None
             candidates.append(Candidate(folder.name, group.settings(cell), score))
-        return choices.choose(candidates, search.by)
+        return choices.choose_best(candidates, search.by)
 
     def choices(self) -> list[Choice]:
         """All choices made so far."""

@@ -11,6 +11,7 @@ import pandas as pd
 from slimcls.reporting import evidence, selections
 from slimcls.reporting.evidence import Evidence
 from slimcls.reporting.verdicts import CHEAP, ComparedCut, CutFamily, Verdict, judge
+from slimcls.runs.schema import WITHOUT_MODEL
 from slimcls.statistics import Estimate, SeedItems, mean_accuracy, paired_difference
 
 #: A family's cuts by one rule: (task, line).
@@ -78,7 +79,7 @@ def _rivals(baselines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     alike = baselines.method.isin(CHEAP)
     for name in evidence.ITEMS:
         alike &= baselines[name] == rows[name].iloc[0]
-    wordy = baselines.method.isin(evidence.WITHOUT_MODEL)
+    wordy = baselines.method.isin(WITHOUT_MODEL)
     return baselines[alike & (wordy | (baselines.backbone == rows.backbone.iloc[0]))]
 
 
@@ -91,7 +92,7 @@ def _absent(rivals: pd.DataFrame, rows: pd.DataFrame, models: int) -> dict[str, 
     found = {}
     for method in CHEAP:
         lack = set(rows.seed) - set(rivals.seed[rivals.method == method])
-        of_model = models > 1 and method not in evidence.WITHOUT_MODEL
+        of_model = models > 1 and method not in WITHOUT_MODEL
         found[f"{method} of {rows.backbone.iloc[0]}" if of_model else method] = lack
     return {name: lack for name, lack in found.items() if lack}
 

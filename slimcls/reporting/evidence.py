@@ -20,7 +20,8 @@ from slimcls.config import CUT_SETTINGS
 from slimcls.errors import UserError
 from slimcls.reporting.verdicts import CHEAP
 from slimcls.roles import Role, settings_with, settings_without
-from slimcls.runs.choices import Candidate, Choice, choose
+from slimcls.runs.choices import Candidate, Choice, choose_best
+from slimcls.runs.schema import WITHOUT_MODEL
 
 #: Settings that a search may vary: of several in a cell the one best on validation is reported.
 SEARCHED = settings_with(Role.SEARCHED)
@@ -33,9 +34,6 @@ ITEMS = ("task", *_ITEMS, _DRAW)
 #: What two runs of a task, model and mode must share for their difference to be the cut's.
 _OTHERWISE = Role.NAME | Role.REPEAT | Role.KIND | Role.CUT | Role.SEARCHED
 SHARED = (*settings_without(_OTHERWISE | Role.NEUTRAL | Role.OUTSIDE), _DRAW)
-
-#: Baselines that read words and no model.
-WITHOUT_MODEL = ("majority", "tfidf")
 
 #: Which layers were kept.
 CUT = ("select", "keep", "cut")
@@ -261,7 +259,7 @@ def _choose(
         varied = [name for name in searched if cell[name].nunique(dropna=False) > 1]
         common = set.intersection(*(set(alike.seed) for alike in settings.values()))
         candidates = [_candidate(run, alike, common, varied) for run, alike in settings.items()]
-        choice = choose(candidates, "validation_accuracy")
+        choice = choose_best(candidates, "validation_accuracy")
         best = choice.run if choice else next(iter(settings))
         chosen.append(settings[best])
         if choice and len(settings) > 1:

@@ -58,7 +58,7 @@ def read(folder: str | Path, margin: float = 0.02) -> Study:
 def _choices(folder: Path) -> list[Choice]:
     """What grids have chosen, here and in the folders that are read along with this one."""
     places = [folder, *(place.parent for place in sorted(folder.glob(f"*/{choices.FOLDER}")))]
-    return [choice for place in places for choice in choices.read(place)]
+    return [choice for place in places for choice in choices.read_choices(place)]
 
 
 def _right(used: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, SeedItems]:

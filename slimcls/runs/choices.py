@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from slimcls.errors import UserError
 
@@ -20,7 +20,7 @@ class Candidate:
 
     run: str
     """Name of its run directory."""
-    settings: dict[str, Any]
+    settings: dict[str, object]
     """The searched settings, by name."""
     score: float | None
     """On validation data; None where training led to no numbers."""
@@ -32,7 +32,7 @@ class Choice:
 
     run: str
     """The chosen candidate's run directory; other seeds have its settings."""
-    settings: dict[str, Any]
+    settings: dict[str, object]
     by: str
     edge: tuple[str, ...]
     """Numbers chosen at an end of what was searched: the best value may lie beyond."""
@@ -44,7 +44,7 @@ class Choice:
         return frozenset(one.run for one in self.candidates) - {self.run}
 
 
-def choose(candidates: Sequence[Candidate], by: str) -> Choice | None:
+def choose_best(candidates: Sequence[Candidate], by: str) -> Choice | None:
     """The candidate of the highest score, the one of the smallest settings where several have it.
 
     None where no candidate has a score.
@@ -56,7 +56,7 @@ def choose(candidates: Sequence[Candidate], by: str) -> Choice | None:
     return Choice(best.run, best.settings, by, _edge(best, candidates), tuple(candidates))
 
 
-def _order(settings: dict[str, Any]) -> list[tuple[bool, float, str]]:
+def _order(settings: dict[str, object]) -> list[tuple[bool, float, str]]:
     """A sort key that takes numbers as numbers and anything else by its name."""
     return [
         (False, float(value), "") if _is_number(value) else (True, 0.0, str(value))
@@ -67,17 +67,18 @@ def _order(settings: dict[str, Any]) -> list[tuple[bool, float, str]]:
 def _edge(best: Candidate, candidates: Sequence[Candidate]) -> tuple[str, ...]:
     edge = []
     for name, value in best.settings.items():
-        searched = {one.settings[name] for one in candidates if _is_number(one.settings[name])}
+        values = [one.settings[name] for one in candidates]
+        searched = {value for value in values if _is_number(value)}
         if len(searched) > 1 and value in (min(searched), max(searched)):
             edge.append(name)
     return tuple(edge)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def write(out: Path, grid: str, choices: Sequence[Choice]) -> None:
+def write_choices(out: Path, grid: str, choices: Sequence[Choice]) -> None:
     """Write what a grid has chosen so far as ``choices/GRID.json`` beside its runs."""
     from slimcls.storage.files import write_text
 
@@ -87,7 +88,7 @@ def write(out: Path, grid: str, choices: Sequence[Choice]) -> None:
         write_text(path, text)
 
 
-def read(out: Path) -> list[Choice]:
+def read_choices(out: Path) -> list[Choice]:
     """What all grids of an output folder have chosen; empty where none has.
 
     Raises UserError for a file that is damaged.

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -24,14 +24,17 @@ from slimcls.runs.schema import (
     SCHEMA_VERSION,
     RunResult,
     column_type,
-    columns,
+    result_columns,
 )
 from slimcls.storage.files import remove_leftovers, replacing, write_text
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 #: How Parquet is written. Around one row, what helps with many is most of the file, and of the
 #: time that reading thousands of such files takes.
-_ROWS: dict[str, Any] = {"compression": "zstd"}
-_ONE_ROW: dict[str, Any] = {
+_ROWS: dict[str, object] = {"compression": "zstd"}
+_ONE_ROW: dict[str, object] = {
     "compression": "none",
     "use_dictionary": False,
     "write_statistics": False,
@@ -39,7 +42,7 @@ _ONE_ROW: dict[str, Any] = {
 }
 
 
-def run_name(config: RunConfig, fingerprints: dict[str, Any], method: str | None = None) -> str:
+def run_name(config: RunConfig, fingerprints: dict[str, str], method: str | None = None) -> str:
     """Name of a run's directory: what a person looks for, then a hash of all that matters.
 
     ``config`` must be resolved (no ``auto``, no default left open); ``fingerprints`` say what data
@@ -125,10 +128,10 @@ def write_config(config: RunConfig, path: Path, method: str | None = None) -> No
 
 def write_result(result: RunResult) -> None:
     """Write the one row of ``result.parquet``: the last act of a run."""
-    write_rows(result.folder / RESULT, columns(), [result.row()])
+    write_rows(result.folder / RESULT, result_columns(), [result.row()])
 
 
-def write_rows(path: Path, columns: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+def write_rows(path: Path, columns: dict[str, object], rows: list[dict[str, object]]) -> None:
     """Write rows as Parquet; ``columns`` gives each column's Python type."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -140,7 +143,7 @@ def write_rows(path: Path, columns: dict[str, Any], rows: list[dict[str, Any]]) 
         pq.write_table(table, temporary, **(_ONE_ROW if len(rows) == 1 else _ROWS))
 
 
-def _arrow_type(hint: Any) -> Any:
+def _arrow_type(hint: object) -> pa.DataType:
     import pyarrow as pa
 
     types = {int: pa.int64(), float: pa.float64(), str: pa.string(), bool: pa.bool_()}
@@ -148,6 +151,6 @@ def _arrow_type(hint: Any) -> Any:
     return pa.list_(types[plain]) if is_list else types[plain]
 
 
-def _stored(value: Any, hint: Any) -> Any:
+def _stored(value: object, hint: object) -> object:
     """``all`` in a column of numbers is stored as null, so that every file has the same types."""
     return None if value == "all" and column_type(hint)[0] is int else value

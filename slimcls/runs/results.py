@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
@@ -24,13 +24,16 @@ from slimcls.runs.schema import (
     Outcome,
     RunResult,
     column_type,
-    columns,
     defaults,
     may_be_null,
+    result_columns,
 )
 
 if TYPE_CHECKING:
+    import duckdb
     import pandas as pd
+
+T = TypeVar("T")
 
 #: A file and what is wrong with it.
 Fault = tuple[Path, str]
@@ -39,7 +42,7 @@ Fault = tuple[Path, str]
 Columns = dict[str, Sequence[Any]]
 
 #: What null stands for in columns of numbers whose setting is a word.
-NULLS: dict[str, Any] = {"shots": "all", "keep": 0}
+NULLS: dict[str, object] = {"shots": "all", "keep": 0}
 
 _SQL = {int: "BIGINT", float: "DOUBLE", str: "VARCHAR", bool: "BOOLEAN"}
 
@@ -177,8 +180,8 @@ class _Mixed(Exception):
 
 
 def _read_all(
-    files: Sequence[Path], read: Callable[[Sequence[Path]], tuple[Any, list[Fault]]]
-) -> tuple[list[Any], list[Fault]]:
+    files: Sequence[Path], read: Callable[[Sequence[Path]], tuple[T, list[Fault]]]
+) -> tuple[list[T], list[Fault]]:
     """What ``read`` makes of the files, in their order, a part of them a thread."""
     threads = max(1, min(_THREADS, os.cpu_count() or 1, len(files) // _SHARE))
     size = max(1, -(-len(files) // threads))
@@ -191,8 +194,8 @@ def _read_all(
 
 
 def _halving(
-    files: Sequence[Path], read: Callable[[Sequence[Path]], tuple[Any, list[Fault]]]
-) -> tuple[list[Any], list[Fault]]:
+    files: Sequence[Path], read: Callable[[Sequence[Path]], tuple[T, list[Fault]]]
+) -> tuple[list[T], list[Fault]]:
     """Read files at once; where that fails each half by itself, down to the file at fault."""
     import duckdb
 
@@ -227,7 +230,7 @@ def _results(files: Sequence[Path]) -> tuple[Columns, list[Fault]]:
     return table, faults
 
 
-def _select(files: list[str]) -> tuple[dict[str, str], list[tuple[Any, ...]]]:
+def _select(files: list[str]) -> tuple[dict[str, str], list[tuple[object, ...]]]:
     """The columns of files with their types in SQL, and the rows."""
     import duckdb
 
@@ -245,7 +248,7 @@ def _literal(path: Path) -> str:
     return re.sub(r"[*?\[]", r"[\g<0>]", str(path))
 
 
-def _connection() -> Any:
+def _connection() -> duckdb.DuckDBPyConnection:
     import duckdb
 
     connection = duckdb.connect()
@@ -255,7 +258,7 @@ def _connection() -> Any:
     return connection
 
 
-def _types(table: Any) -> dict[str, str]:
+def _types(table: duckdb.DuckDBPyRelation) -> dict[str, str]:
     return dict(zip(table.columns, map(str, table.types), strict=True))
 
 
@@ -264,7 +267,7 @@ def _odd(types: dict[str, str], table: Columns) -> str:
 
     A column of nulls may have any type; without ``table`` there are none.
     """
-    for name, hint in columns().items():
+    for name, hint in result_columns().items():
         values = table.get(name, ())
         if None in values or (table and name not in table):
             if not (name in defaults() or may_be_null(hint)):
@@ -276,7 +279,7 @@ def _odd(types: dict[str, str], table: Columns) -> str:
     return ""
 
 
-def _fault(version: Any, odd: str) -> str:
+def _fault(version: object, odd: str) -> str:
     """Why a row is no result of this slimcls; empty if it is."""
     if isinstance(version, int) and version != SCHEMA_VERSION:
         return f"schema version {version}, this slimcls reads {SCHEMA_VERSION}"
@@ -286,7 +289,7 @@ def _fault(version: Any, odd: str) -> str:
 def _joined(tables: Sequence[Columns]) -> Columns:
     """One table of several; what an older file lacks is null."""
     joined: Columns = {}
-    for name in (*columns(), "filename"):
+    for name in (*result_columns(), "filename"):
         parts = [table.get(name) or [None] * len(table["filename"]) for table in tables if table]
         joined[name] = list(itertools.chain.from_iterable(parts))
     return joined
@@ -309,7 +312,7 @@ def _frame(found: Columns) -> pd.DataFrame:
 
     known = defaults() | NULLS
     series = {}
-    for name, hint in columns().items():
+    for name, hint in result_columns().items():
         missing = known.get(name)
         values = [missing if value is None else value for value in found[name]]
         series[name] = pd.Series(values, dtype=_dtype(name, hint))
@@ -317,7 +320,7 @@ def _frame(found: Columns) -> pd.DataFrame:
     return pd.DataFrame(series | {"folder": pd.Series(folders, dtype=object)})
 
 
-def _dtype(name: str, hint: Any) -> Any:
+def _dtype(name: str, hint: object) -> type | str:
     plain, is_list = column_type(hint)
     if is_list or plain is str or isinstance(NULLS.get(name), str):
         return object
@@ -335,6 +338,6 @@ def _predicted(files: Sequence[Path]) -> tuple[pd.DataFrame, list[Fault]]:
         return table.select(", ".join(["filename", *PREDICTED])).df(), []
 
 
-def _sql_type(hint: Any) -> str:
+def _sql_type(hint: object) -> str:
     plain, is_list = column_type(hint)
     return _SQL[plain] + "[]" * is_list

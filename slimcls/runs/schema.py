@@ -14,8 +14,11 @@ from slimcls.config import RunConfig
 SCHEMA_VERSION = 1
 RESULT, PREDICTIONS = "result.parquet", "predictions.parquet"
 
+#: Baselines that read words and no model.
+WITHOUT_MODEL = ("majority", "tfidf")
+
 #: The columns of predictions.parquet, a row a test item, with their types.
-PREDICTED: dict[str, Any] = {
+PREDICTED: dict[str, object] = {
     "id": int,
     "label": str,
     "prediction": str,
@@ -118,7 +121,7 @@ class RunResult:
     outcome: Outcome
     folder: Path
 
-    def row(self) -> dict[str, Any]:
+    def row(self) -> dict[str, object]:
         """The result row: settings first, then the outcome."""
         return dataclasses.asdict(self.config) | dataclasses.asdict(self.outcome)
 
@@ -129,18 +132,18 @@ class RunResult:
         raise AttributeError(name)
 
 
-def columns() -> dict[str, Any]:
+def result_columns() -> dict[str, object]:
     """The columns of a result row with their Python types: settings, then the outcome."""
     return get_type_hints(RunConfig) | get_type_hints(Outcome)
 
 
-def defaults() -> dict[str, Any]:
+def defaults() -> dict[str, object]:
     """What a file of an earlier slimcls stands for in columns that came later."""
     fields = (*dataclasses.fields(RunConfig), *dataclasses.fields(Outcome))
     return {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
 
 
-def column_type(hint: Any) -> tuple[type, bool]:
+def column_type(hint: object) -> tuple[type, bool]:
     """How a field is stored: its plain type, and whether it is a list of such.
 
     What may be null, or a word in place of a number, has the type that stands first.
@@ -156,6 +159,6 @@ def column_type(hint: Any) -> tuple[type, bool]:
     raise TypeError(f"no column type for {hint}")
 
 
-def may_be_null(hint: Any) -> bool:
+def may_be_null(hint: object) -> bool:
     """Whether a column may hold nulls: where nothing was set, or ``all`` in place of a number."""
     return any(part is type(None) or "all" in get_args(part) for part in get_args(hint))

@@ -102,6 +102,6 @@ class _Notes(Log):
         self.said.append(text)
 
 
-def _what_goes_in(config: RunConfig) -> dict[str, Any]:
+def _what_goes_in(config: RunConfig) -> dict[str, object]:
     """The settings that may change a run's items or their token ids."""
     return {name: value for name, value in hashed(config).items() if name in INPUTS}

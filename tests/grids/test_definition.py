@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
 from slimcls.grids.cells import Grid
-from slimcls.grids.definition import read
+from slimcls.grids.definition import read_grid
 
 SHARED = {"dataset": "trec", "model": "tiny-gpt2"}
 
@@ -24,7 +24,7 @@ def grid(**content: object) -> Grid:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "some.yaml"
         path.write_text(yaml.safe_dump(SHARED | content), encoding="utf-8")
-        return read(str(path))
+        return read_grid(str(path))
 
 
 def settings(made: Grid, *names: str) -> list[tuple[object, ...]]:
@@ -55,7 +55,7 @@ def test_the_first_axis_varies_slowest():
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "g.yaml"
         path.write_text("dataset: trec\nseed: [7, 8]\nkeep: [1, 2]\nmode: cls\n", encoding="utf-8")
-        made = read(str(path))
+        made = read_grid(str(path))
     assert settings(made, "seed", "keep") == [(7, 1), (7, 2), (8, 1), (8, 2)]
     assert made.cells[0].label == "trec cls gpt2-xl keep 1 seed 7"
 
@@ -110,8 +110,8 @@ def test_numbers_that_yaml_takes_for_texts():
 def test_what_the_command_line_gives_wins(tmp_path):
     path = tmp_path / "g.yaml"
     path.write_text("dataset: trec\nout: here\n", encoding="utf-8")
-    assert read(str(path), out="there", data_dir=None).cells[0].run.out == "there"
-    assert read(str(path)).cells[0].run.out == "here"
+    assert read_grid(str(path), out="there", data_dir=None).cells[0].run.out == "there"
+    assert read_grid(str(path)).cells[0].run.out == "here"
 
 
 SEARCH = {"keep": [1, 2], "seed": [5, 6, 7], "lr": [1e-4, 1e-3, 1e-2], "epochs": [1, 2]}
@@ -248,7 +248,7 @@ def test_a_dataset_is_needed(tmp_path):
     path = tmp_path / "g.yaml"
     path.write_text("keep: [1, 2]\n", encoding="utf-8")
     with pytest.raises(UserError, match="dataset: is required"):
-        read(str(path))
+        read_grid(str(path))
 
 
 def test_a_grid_that_is_no_grid_is_one_run():

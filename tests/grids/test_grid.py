@@ -129,7 +129,7 @@ def test_settings_are_chosen_and_then_run_at_every_seed(toy: Path, tmp_path: Pat
     printed = capsys.readouterr().out
     rows = table(tmp_path / "out")
     assert len(rows) == 2 * 3 + 2
-    made = choices.read(tmp_path / "out")
+    made = choices.read_choices(tmp_path / "out")
     assert len(made) == 2
     for keep, found in rows.groupby("keep"):
         first = found[found["seed"] == 0]
@@ -160,7 +160,7 @@ def test_a_candidate_that_diverges_loses(toy: Path, tmp_path: Path, capsys, monk
     monkeypatch.setattr(grid, "run_cell", diverges)
     assert run(path, tmp_path / "out") == 0, "the search has done its work"
     printed = capsys.readouterr()
-    (choice,) = choices.read(tmp_path / "out")
+    (choice,) = choices.read_choices(tmp_path / "out")
     assert choice.settings == {"lr": 1e-3}
     assert [c.score is None for c in choice.candidates] == [False, True]
     assert "3 cells: 3 done, 0 failed, 0 left" in printed.out
@@ -269,9 +269,9 @@ def test_a_choice_waits_for_a_candidate_that_failed(toy: Path, tmp_path: Path, c
     printed = capsys.readouterr().out
     assert "4 cells: 2 done, 1 failed, 1 left" in printed
     assert "1 choice waits for candidates that failed; --retry-failed" in printed
-    assert choices.read(tmp_path / "out") == []
+    assert choices.read_choices(tmp_path / "out") == []
     assert run(path, tmp_path / "out", "--retry-failed") == 0
-    assert len(choices.read(tmp_path / "out")) == 1
+    assert len(choices.read_choices(tmp_path / "out")) == 1
 
 
 def test_a_run_that_leaves_no_result_has_failed(toy: Path, tmp_path: Path, capsys, monkeypatch):

@@ -12,7 +12,7 @@ from grids import table, write_grid
 from slimcls import grid as verb
 from slimcls.errors import UserError
 from slimcls.grids.cells import Grid
-from slimcls.grids.definition import read
+from slimcls.grids.definition import read_grid
 from slimcls.runs import choices
 
 RATES = [1e-4, 1e-2]
@@ -23,7 +23,7 @@ SEARCH: dict[str, Any] = {
 
 
 def grid(tmp_path: Path, **settings: Any) -> Grid:
-    return read(str(write_grid(tmp_path / "g.yaml", Path("toy"), **(SEARCH | settings))))
+    return read_grid(str(write_grid(tmp_path / "g.yaml", Path("toy"), **(SEARCH | settings))))
 
 
 def test_only_the_named_cells_search(tmp_path: Path):
@@ -65,7 +65,7 @@ def test_all_cuts_take_what_full_depth_chose(tmp_path: Path, toy: Path, capsys: 
     assert "9 cells: 0 done, 0 failed, 9 left" in capsys.readouterr().out
     assert verb.main(words) == 0
     assert "9 cells: 9 done" in capsys.readouterr().out
-    (choice,) = choices.read(out)
+    (choice,) = choices.read_choices(out)
     rows = table(out)
     assert set(rows[rows.keep == 2].lr) == {choice.settings["lr"]}
     assert len(rows[rows.keep == 2]) == 3 * 2

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimcls.errors import UserError
-from slimcls.runs.choices import Candidate, Choice, choose, read, write
+from slimcls.runs.choices import Candidate, Choice, choose_best, read_choices, write_choices
 
 
 def candidates(*scores: float | None, rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)):
@@ -19,7 +19,7 @@ def candidates(*scores: float | None, rates: tuple[float, ...] = (1e-4, 3e-4, 1e
 
 
 def chosen(*args: float | None) -> Choice:
-    found = choose(candidates(*args), "validation_accuracy")
+    found = choose_best(candidates(*args), "validation_accuracy")
     assert found is not None
     return found
 
@@ -41,7 +41,7 @@ def test_a_candidate_that_diverged_loses_but_counts_as_searched():
     assert choice.settings == {"lr": 3e-4}
     assert choice.edge == (), "1e-3 was searched: it is worse"
     assert chosen(None, None, 0.1).settings == {"lr": 1e-3}
-    assert choose(candidates(None, None, None), "validation_accuracy") is None
+    assert choose_best(candidates(None, None, None), "validation_accuracy") is None
 
 
 @given(st.lists(st.sampled_from([0.1, 0.2, 0.3]), min_size=4, max_size=4), st.randoms())
@@ -53,7 +53,10 @@ def test_ties_and_order_do_not_matter(scores, chance):
     ]
     mixed = list(every)
     chance.shuffle(mixed)
-    one, other = choose(every, "validation_accuracy"), choose(mixed, "validation_accuracy")
+    one, other = (
+        choose_best(every, "validation_accuracy"),
+        choose_best(mixed, "validation_accuracy"),
+    )
     assert one is not None
     assert other is not None
     assert one.run == other.run
@@ -64,24 +67,24 @@ def test_ties_and_order_do_not_matter(scores, chance):
 def test_settings_without_an_order_have_no_edge():
     some = [Candidate(name, {"schedule": name}, score) for name, score in
             (("constant", 0.2), ("linear", 0.9))]  # fmt: skip
-    choice = choose(some, "validation_accuracy")
+    choice = choose_best(some, "validation_accuracy")
     assert choice is not None
     assert choice.edge == ()
 
 
 def test_what_is_written_is_read(tmp_path: Path):
     one, other = chosen(0.5, 0.9, None), chosen(0.9, 0.9, 0.1)
-    write(tmp_path, "a", [one, other])
-    write(tmp_path, "b", [one])
-    assert read(tmp_path) == [one, other, one]
+    write_choices(tmp_path, "a", [one, other])
+    write_choices(tmp_path, "b", [one])
+    assert read_choices(tmp_path) == [one, other, one]
     written = (tmp_path / "choices" / "a.json").stat().st_mtime_ns
-    write(tmp_path, "a", [one, other])
+    write_choices(tmp_path, "a", [one, other])
     assert (tmp_path / "choices" / "a.json").stat().st_mtime_ns == written, "nothing new"
-    assert read(tmp_path / "nothing") == []
+    assert read_choices(tmp_path / "nothing") == []
 
 
 def test_a_damaged_file_is_named(tmp_path: Path):
-    write(tmp_path, "a", [chosen(0.5, 0.9, 0.1)])
+    write_choices(tmp_path, "a", [chosen(0.5, 0.9, 0.1)])
     (tmp_path / "choices" / "a.json").write_text("[{}]", encoding="utf-8")
     with pytest.raises(UserError, match=r"a\.json: cannot be read"):
-        read(tmp_path)
+        read_choices(tmp_path)

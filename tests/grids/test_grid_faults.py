@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from grids import assert_same_table, finish, sessions, stamps, start, write_grid
 
-from slimcls.grids.definition import read
+from slimcls.grids.definition import read_grid
 from slimcls.session.place import find_place
 from slimcls.session.shared import Shared
 
@@ -76,7 +76,7 @@ def test_two_grids_at_once_run_no_cell_twice(
     blocks = [{"keep": 3}, {"keep": GRID["keep"]}]
     path = write_grid(tmp_path / "g.yaml", toy, **GRID | {"keep": None, "cells": blocks})
     out = tmp_path / "out"
-    broken = read(str(path), out=str(out)).groups()[0].candidates
+    broken = read_grid(str(path), out=str(out)).groups()[0].candidates
     for cell in broken:
         (folder := find_place(cell.run, Shared()).folder).mkdir(parents=True)
         (folder / "checkpoints").touch()  # a file where the run's folder would be

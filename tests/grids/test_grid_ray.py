@@ -186,7 +186,7 @@ def knock(address: str) -> str:
 def test_an_address_that_does_not_answer(monkeypatch: pytest.MonkeyPatch):
     from slimcls.grids.engines import on_ray
 
-    monkeypatch.setattr(on_ray, "PATIENCE", 0.2)
+    monkeypatch.setattr(on_ray, "ANSWER_SECONDS", 0.2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         port = silent.getsockname()[1]
@@ -206,7 +206,7 @@ def test_connecting_and_answering_take_ten_seconds_together(monkeypatch: pytest.
     clock = iter([100.0, 107.0])
     monkeypatch.setattr(on_ray, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     monkeypatch.setattr(on_ray.socket, "create_connection", lambda *_, timeout: line)
-    assert on_ray.PATIENCE == 10
+    assert on_ray.ANSWER_SECONDS == 10
     assert "does not answer (timed out)" in knock("127.0.0.1:6379")
     line.settimeout.assert_called_once_with(3.0)
 

@@ -98,8 +98,10 @@ def test_the_report_takes_what_the_grid_chose(tmp_path: Path) -> None:
         both = (tried(first, 0.7, **short), tried(second, 0.7, **long), Candidate("x", short, None))
         made.append(Choice(second.name, long, "validation_macro_f1", ("epochs",), both))
     hand = add_run(tmp_path, right=0.9, keep=2, seed=0, epochs=5, lr=1e-3, validation=0.9)
-    choices.write(tmp_path, "g", made)
-    choices.write(tmp_path, "before", [replace(one, candidates=one.candidates[:2]) for one in made])
+    choices.write_choices(tmp_path, "g", made)
+    choices.write_choices(
+        tmp_path, "before", [replace(one, candidates=one.candidates[:2]) for one in made]
+    )
     found = study.read(tmp_path).found
     assert len(found.choices) == 2
     assert set(found.runs.epochs) == {9}
@@ -124,7 +126,7 @@ def test_any_setting_that_a_grid_searched_makes_no_other_line(tmp_path: Path) ->
         both = tuple(tried(folder, 0.5, lora_rank=rank) for rank, folder in ranks.items())
         chosen = {"lora_rank": best}
         made.append(Choice(ranks[best].name, chosen, "validation_accuracy", (), both))
-    choices.write(tmp_path, "g", made)
+    choices.write_choices(tmp_path, "g", made)
     read = study.read(tmp_path)
     assert read.found.runs.lora_rank.tolist() == [8, 4]
     assert read.compared.differences.line.tolist() == ["p-cls"]
@@ -142,7 +144,7 @@ def test_items_of_an_earlier_draw_are_no_cell_of_todays(tmp_path: Path):
 
 def test_a_choice_of_runs_that_are_gone_decides_nothing(tmp_path: Path) -> None:
     made = Choice("gone", {"lr": 1e-4}, "validation_accuracy", (), (Candidate("gone", {}, 0.9),))
-    choices.write(tmp_path / "part", "g", [made])
+    choices.write_choices(tmp_path / "part", "g", [made])
     for lr, validation in ((1e-3, 0.6), (1e-4, 0.5)):
         add_run(tmp_path / "part", right=0.8, keep=6, seed=0, lr=lr, validation=validation)
     assert study.read(tmp_path).found.runs.lr.tolist() == [1e-3]

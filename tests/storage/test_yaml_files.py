@@ -105,7 +105,7 @@ def test_every_reader_of_yaml_is_strict(tmp_path: Path) -> None:
     path = written(tmp_path, "dataset: sst2\nmode: cls\nmode: p-cls\n")
     readers = [
         lambda: cli.parse(RunConfig, ["--config", str(path)], prog="slimcls train"),
-        lambda: definition.read(str(path)),
+        lambda: definition.read_grid(str(path)),
         lambda: catalog.find(str(path)),
     ]
     for read in readers:

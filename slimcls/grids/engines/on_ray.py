@@ -24,7 +24,7 @@ from slimcls.grids.forecast import Forecast, forecast
 from slimcls.version import __version__
 
 #: Seconds in which a Ray address must answer.
-PATIENCE = 10.0
+ANSWER_SECONDS = 10.0
 #: Seconds that cells have to save their state when the grid is asked to stop.
 GOODBYE = 30.0
 #: How often Ray tries to join what answers, a second apart; it reads this when it is imported.
@@ -228,9 +228,9 @@ def _knock(address: str) -> None:
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         raise UserError(f"--address {address}: local, auto, HOST:PORT or ray://HOST:PORT")
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + ANSWER_SECONDS
     try:
-        with socket.create_connection((host, int(port)), timeout=PATIENCE) as line:
+        with socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS) as line:
             line.settimeout(max(0.1, end - time.monotonic()))
             line.sendall(_HELLO)
             frame = line.recv(9)
