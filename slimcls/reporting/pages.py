@@ -150,6 +150,7 @@ def _notes(study: Study) -> list[str]:
     devices = sorted(set(runs.device))
     return [
         *sorted(notes),
+        *study.on_seeds,
         f"computed on {', '.join(devices)}, threads: {', '.join(map(str, threads))}",
     ]
 

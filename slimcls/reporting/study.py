@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from slimcls import runs
-from slimcls.reporting import evidence
+from slimcls.reporting import evidence, seeds
 from slimcls.reporting.comparisons import Comparisons, compare
 from slimcls.reporting.evidence import Evidence
-from slimcls.runs import choices
+from slimcls.runs import choices, plans
 from slimcls.runs.choices import Choice
+from slimcls.runs.plans import PlannedSeeds
 from slimcls.statistics import SeedItems
 
 
@@ -31,6 +32,8 @@ class Study:
     """A row a run and test item: run, id, label, prediction, probabilities, tokens."""
     unread: tuple[str, ...]
     """Files of the folder that cannot be used, and why."""
+    on_seeds: tuple[str, ...] = ()
+    """What has to be said of the seeds, in sentences."""
 
 
 def read(folder: str | Path, margin: float = 0.02) -> Study:
@@ -38,7 +41,7 @@ def read(folder: str | Path, margin: float = 0.02) -> Study:
 
     Runs whose predictions are missing, broken or of a single item are left out, and named in
     ``unread``. Raises UserError where the folder holds no fine-tuned run that is left, or a damaged
-    file of choices.
+    file of choices or of a plan.
     """
     folder = Path(folder)
     unread: list[str] = []
@@ -49,16 +52,31 @@ def read(folder: str | Path, margin: float = 0.02) -> Study:
     alone = sorted(items.index[items < 2])
     unread += [f"{run}: a single test item has no interval; left out" for run in alone]
     found = evidence.one_a_seed(found, set(items.index[items > 1]))
+    found = replace(found, choices=seeds.with_reported(found))
     used = pd.concat([found.runs, found.baselines])
     predictions = predictions[predictions.run.isin(used.run)]
     compared = compare(found, _right(used, predictions), margin)
-    return Study(folder, margin, found, compared, predictions, tuple(unread))
+    said = (*seeds.on_plan(found.runs, _plans(folder)), *seeds.on_choices(found.choices))
+    return Study(folder, margin, found, compared, predictions, tuple(unread), said)
+
+
+def _places(folder: Path, kept: str) -> list[Path]:
+    """Where grids keep something: here, and the folders that are read along with this one."""
+    return [folder, *(place.parent for place in sorted(folder.glob(f"*/{kept}")))]
 
 
 def _choices(folder: Path) -> list[Choice]:
-    """What grids have chosen, here and in the folders that are read along with this one."""
-    places = [folder, *(place.parent for place in sorted(folder.glob(f"*/{choices.FOLDER}")))]
-    return [choice for place in places for choice in choices.read_choices(place)]
+    """What grids have chosen."""
+    return [one for place in _places(folder, choices.FOLDER) for one in choices.read_choices(place)]
+
+
+def _plans(folder: Path) -> dict[str, list[PlannedSeeds]] | None:
+    """What each grid planned first, by its name; None where no plan is kept."""
+    found: dict[str, list[PlannedSeeds]] = {}
+    for place in _places(folder, plans.FOLDER):
+        before = "" if place == folder else f"{place.name}/"
+        found |= {f"{before}{grid}": plan for grid, plan in (plans.read_plans(place) or {}).items()}
+    return found or None
 
 
 def _right(used: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, SeedItems]:
