@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     result = train(config)
     from slimcls.runs.summary import summary
 
-    print(summary(result))
+    cli.say(summary(result))
     return 0
 
 
