@@ -26,9 +26,6 @@ COVERED := --cov --cov-report=term
 QUICK := tests/storage tests/data tests/grids/test_definition.py \
 	$(addprefix tests/test_,cli.py house.py log.py main.py packaging.py statistics.py)
 
-# A file that reports something is a benchmark; the others there are what these share.
-BENCHMARKS = $(basename $(notdir $(shell grep -l harness.report benchmarks/*.py)))
-
 .DEFAULT_GOAL := help
 .PHONY: help demo test quick faults check docs lint format bench bench-full lock clean
 
@@ -66,11 +63,11 @@ format: $(DEV) ## format the code and mend what ruff can mend
 	$(PY) -m ruff format .
 
 bench: $(DEV) ## measure every claim on speed and memory at its small size, in about five minutes on two cores
-	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name; done
+	@$(PY) -m benchmarks
 	@$(PY) -m benchmarks.table --size small
 
 bench-full: $(DEV) ## the same at full size, an hour or two, and write the tables of the pages
-	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(PY) -m benchmarks.$$name --size full; done
+	@$(PY) -m benchmarks --size full
 	@$(PY) -m benchmarks.table --write
 
 lock: ## make uv.lock anew after a change of the dependencies or their versions; needs uv

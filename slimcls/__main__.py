@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from slimcls.cli import run
+from slimcls.cli import run, say
 from slimcls.errors import UserError
 from slimcls.version import __version__
 
@@ -37,12 +37,12 @@ def main(argv: list[str] | None = None) -> int:
 def _dispatch(words: list[str]) -> int:
     match words:
         case [] | ["help"] | ["-h" | "--help", *_]:
-            print(usage())
+            say(usage())
             return 0
         case ["help", verb, *_]:
             return _dispatch([verb, "--help"])
         case ["--version", *_]:
-            print(f"slimcls {__version__}")
+            say(f"slimcls {__version__}")
             return 0
         case [verb, *_] if verb not in VERBS:
             raise UserError.unknown("verb", verb, VERBS, "see slimcls --help")

@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     results = baseline(config)
     from slimcls.runs.summary import ranking
 
-    print(ranking(results))
+    cli.say(ranking(results))
     return 0
 
 
@@ -137,10 +137,9 @@ def _of_grid(config: GridRivalsConfig) -> int:
     items: dict[object, list[RunResult]] = {}
     for result in results:
         items.setdefault((result.dataset, result.shots, result.seed), []).append(result)
-    print("\n\n".join(map(ranking, items.values())))
-    print(
-        f"{len(cuts)} of {len(grid.groups())} cuts finished: {len(results)} rivals, {failed} failed"
-    )
+    done = f"{len(cuts)} of {len(grid.groups())} cuts finished"
+    tables = "\n\n".join(map(ranking, items.values()))
+    cli.say(f"{tables}\n{done}: {len(results)} rivals, {failed} failed")
     return 1 if failed else 0
 
 

@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         ledger = _planned(grid, engine)
         if config.dry_run:
             held.close()
-            print("\n".join(plan(ledger)))
+            cli.say("\n".join(plan(ledger)))
         _check(ledger)
         _notes(ledger)
         if config.dry_run:
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
             _work_off(ledger, engine, config)
         finally:
             held.close()
-            print("\n".join(ending(ledger)), flush=True)
+            cli.say("\n".join(ending(ledger)))
     count = ledger.count()
     return 1 if count.failed or count.left else 0
 

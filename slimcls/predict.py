@@ -61,9 +61,8 @@ def main(argv: list[str] | None = None) -> int:
     classifier = load(config.run)
     if paths is None:
         prediction = classifier.predict([config.input])[0]
-        print(prediction.label)
-        for label, probability in prediction.probabilities.items():
-            print(f"  {probability:.3f}  {label}")
+        shares = (f"  {share:.3f}  {label}" for label, share in prediction.probabilities.items())
+        cli.say("\n".join([prediction.label, *shares]))
         return 0
     from slimcls.classifier.text_files import classify_file
 
@@ -74,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         batch_size=config.batch_size,
         strict=config.strict,
     )
-    print(f"{rows - bad} of {rows} rows classified: {paths[1]}")
+    cli.say(f"{rows - bad} of {rows} rows classified: {paths[1]}")
     return 0
 
 

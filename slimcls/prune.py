@@ -177,14 +177,15 @@ def main(argv: list[str] | None = None) -> int:
     if not config.evaluate:
         about = prune(config)
         saved = 1 - about.params_kept / about.params_full
-        print(f"{config.out}: {len(about.kept_layers)} of {about.depth} layers, {saved:.1%} saved")
+        layers = f"{len(about.kept_layers)} of {about.depth} layers"
+        cli.say(f"{config.out}: {layers}, {saved:.1%} saved")
         if about.perplexity is not None:
-            print(f"perplexity {about.perplexity:.4g}, healed {about.perplexity_healed:.4g}")
+            cli.say(f"perplexity {about.perplexity:.4g}, healed {about.perplexity_healed:.4g}")
         return 0
     table = quantise(config) if config.quantise else evaluate(config)
     from slimcls.pruning import pages
 
-    print(pages.write(table, config, Path(config.out)))
+    cli.say(str(pages.write(table, config, Path(config.out))))
     return 0
 
 

@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         example="slimcls report runs --out report",
     )
     page = report(config)
-    print(page)
+    cli.say(str(page))
     return 0
 
 

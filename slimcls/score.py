@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     from slimcls.layers.layer_scores import write_scores
     from slimcls.layers.score_report import draw_scores, score_table
 
-    print(score_table(scores))
+    cli.say(score_table(scores))
     if config.out is None:
         return 0
     out = Path(config.out)
@@ -151,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
         draw_scores(scores, written[-1])
     # The scores last: where they are, everything is.
     write_scores(scores, out)
-    print("written:", ", ".join(map(str, written)))
+    cli.say(f"written: {', '.join(map(str, written))}")
     return 0
 
 

@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     result = train(config)
     from slimcls.runs.summary import run_summary
 
-    print(run_summary(result))
+    cli.say(run_summary(result))
     return 0
 
 

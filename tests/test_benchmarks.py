@@ -29,13 +29,15 @@ from benchmarks import (
     training,
     vocabulary,
 )
+from benchmarks.__main__ import benchmarks
+from benchmarks.__main__ import main as run_all
 from benchmarks.harness import Different, Figure, Row, Took
 from benchmarks.made import CLASSES, PAD, Made
 from benchmarks.workload import Workload, prepare
 from slimcls.backbones.tiny import make_model
 
 FOLDER = ROOT / "benchmarks"
-BENCHMARKS = sorted(p.stem for p in FOLDER.glob("*.py") if "harness.report(" in p.read_text())
+BENCHMARKS = benchmarks()
 PAGE = (FOLDER / "README.md").read_text(encoding="utf-8")
 
 
@@ -49,6 +51,48 @@ def test_there_are_benchmarks():
 @pytest.mark.parametrize("file", sorted(p.name for p in FOLDER.glob("*.py")))
 def test_every_file_is_on_the_page(file: str):
     assert file == "__init__.py" or f"| `{file}` |" in PAGE
+
+
+MADE = """import sys
+sys.stderr.write({said!r})
+print("harness.report(", sys.argv[1:])
+sys.exit({code})
+"""
+
+
+@pytest.mark.parametrize(
+    ("codes", "last", "code"),
+    [
+        ({"a": 0, "b": 2, "c": 0}, "2 of 3 benchmarks done; 1 skipped: b", 0),
+        ({"a": 2, "b": 1, "c": 0}, "1 of 3 benchmarks done; 1 skipped: a; 1 failed: b", 1),
+        ({"a": 0}, "1 of 1 benchmarks done", 0),
+    ],
+)
+def test_one_without_its_data_is_a_line_and_the_others_go_on(
+    codes: dict[str, int],
+    last: str,
+    code: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    package = tmp_path / "benchmarks"
+    package.mkdir()
+    for name, ended in codes.items():
+        said = "step 1 of 2\n" + ("slimcls: error: no data here\n" if ended == 2 else "")
+        (package / f"{name}.py").write_text(MADE.format(said=said, code=ended))
+    for name in ("__init__", "shared"):
+        (package / f"{name}.py").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    assert run_all(benchmarks(package), ["--size", "small"]) == code
+    out, errors = capfd.readouterr()
+    assert errors == "step 1 of 2\n" * len(codes)
+    lines = out.splitlines()
+    assert lines.count("harness.report( ['--size', 'small']") == len(codes)
+    skipped = [f"skipped: {name}: no data here" for name, ended in codes.items() if ended == 2]
+    assert [line for line in lines if line.startswith("skipped: ")] == skipped
+    assert lines[-1] == last
 
 
 def test_every_benchmark_answers_help_and_imports_nothing_heavy():

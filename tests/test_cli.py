@@ -328,33 +328,81 @@ def test_a_good_end_and_a_bug() -> None:
         cli.run(bug)
 
 
+PROGRAM = """import os, sys
+from slimcls import cli
+from slimcls.errors import UserError
+def main():
+    {body}
+    return 0
+sys.exit(cli.run(main))
+"""
+
+
+def in_shell(body: str, redirect: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command whose work is ``body``, in a process of its own."""
+    return subprocess.run(
+        ["bash", "-c", f'exec "$0" -c "$1" {redirect}', sys.executable, PROGRAM.format(body=body)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+    )
+
+
 @pytest.mark.parametrize(
     ("body", "code", "errors"),
     [
         ("raise ValueError('a bug')", 1, "ValueError: a bug"),
         ("raise UserError('a fault')", 2, "slimcls: error: a fault"),
-        # What ``| head`` does to a long output.
-        ("[print('x' * 99) for _ in range(9999)]", 128 + signal.SIGPIPE, ""),
+        ("cli.say('done')", 0, ""),
     ],
 )
-def test_exit_codes_of_a_process(tmp_path: Path, body: str, code: int, errors: str) -> None:
-    program = (
-        "import sys\nfrom slimcls import cli\nfrom slimcls.errors import UserError\n"
-        f"def main():\n    {body}\n    return 0\nsys.exit(cli.run(main))\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    assert process.stdout
-    assert process.stderr
-    process.stdout.close()
-    said = process.stderr.read()
-    process.stderr.close()
-    assert process.wait(timeout=60) == code
-    assert errors in said
-    assert ("Traceback" in said) is (code == 1)
+def test_exit_codes_of_a_process(body: str, code: int, errors: str) -> None:
+    done = in_shell(body)
+    assert done.returncode == code
+    assert errors in done.stderr
+    assert ("Traceback" in done.stderr) is (code == 1)
+
+
+@pytest.mark.parametrize("printed", ["print('x' * 99)", "cli.say('x' * 99)"])
+def test_a_reader_that_has_gone(printed: str) -> None:
+    """What ``| head`` does to a long output."""
+    done = in_shell(f"[{printed} for _ in range(9999)]", "> >(exec <&-)")
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
+
+
+@pytest.mark.parametrize(
+    ("redirect", "reason"), [("> /dev/full", "No space left on device"), (">&-", "it is closed")]
+)
+def test_output_that_cannot_be_written(redirect: str, reason: str) -> None:
+    """The work is done: what it ends with is said on stderr, and the exit code tells."""
+    done = in_shell("cli.say('saved in x')", redirect)
+    assert done.returncode == cli.UNSAID == 74
+    first, second = done.stderr.splitlines()
+    assert first == "saved in x"
+    assert second.startswith(f"slimcls: error: standard output cannot be written ({reason}")
+
+
+@pytest.mark.parametrize("count", [1, 9999])
+def test_plain_prints_that_cannot_be_written(count: int) -> None:
+    done = in_shell(f"[print('x' * 99) for _ in range({count})]", "> /dev/full")
+    assert done.returncode == cli.UNSAID
+    assert done.stderr.count("\n") == 1
+
+
+def test_no_file_takes_the_place_of_a_closed_stream(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    body = f"file = open({str(path)!r}, 'w'); os.write(2, b'fault'); assert file.fileno() > 2"
+    done = in_shell(body, ">&- 2>&- <&-")
+    assert (done.returncode, path.read_text()) == (0, "")
+
+
+def test_letters_that_a_locale_lacks() -> None:
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = in_shell("cli.say('gr\\xf6\\xdfe \\u4e2d \\ud800')", **ascii_only)
+    assert (done.returncode, done.stdout) == (0, "gr\\xf6\\xdfe \\u4e2d \\ud800\n")
+    done = in_shell("raise UserError('gr\\xf6\\xdfe')", **ascii_only)
+    assert (done.returncode, done.stderr) == (2, "slimcls: error: gr\\xf6\\xdfe\n")
+    done = in_shell("cli.say('\\ud800 \\xf6')", LC_ALL="C.UTF-8")
+    assert (done.returncode, done.stdout) == (0, "\\ud800 \xf6\n")

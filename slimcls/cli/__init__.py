@@ -1,7 +1,7 @@
 """Command lines from typed dataclasses: a field is a flag, a YAML key and a line of ``--help``."""
 
-from slimcls.cli.ends import run
+from slimcls.cli.ends import UNSAID, run, say
 from slimcls.cli.parsing import parse, typed
 from slimcls.cli.settings import ELSEWHERE
 
-__all__ = ["ELSEWHERE", "parse", "run", "typed"]
+__all__ = ["ELSEWHERE", "UNSAID", "parse", "run", "say", "typed"]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
+from slimcls.cli.ends import say
 from slimcls.cli.settings import CONFIG, Setting, nearest, setting_named, settings_of
 from slimcls.cli.values import SWITCHED
 from slimcls.errors import UserError
@@ -41,7 +42,7 @@ def parse(
     if {"-h", "--help"} & set(words):
         from slimcls.cli.help import help_text
 
-        print(help_text(config_class, usage(prog, positional), example, groups))
+        say(help_text(config_class, usage(prog, positional), example, groups))
         raise SystemExit(0)
     named, bare = _told_apart(words, {"config": CONFIG} | settings)
     named += _stood_for(bare, as_they_stand, [n for n in positional if n not in dict(named)])
