@@ -12,7 +12,6 @@ import importlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import fields
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -96,14 +95,14 @@ class _Parsed(Exception):
     """A verb has handed its settings to the parser."""
 
 
-def asked_for(verb: str, words: Sequence[str] = ()) -> tuple[type, tuple[str, ...]]:
-    """The settings that a verb hands to the parser for these words, and those that may be bare."""
+def asked_for(verb: str, words: Sequence[str] = ()) -> tuple[type, dict[str, Any]]:
+    """The settings that a verb has parsed for these words, and how: bare words, groups, example."""
     from unittest.mock import patch
 
     from slimcls import cli
 
-    def parse(settings: type, words: list[str], *, prog: str, positional: Any = ()) -> None:
-        raise _Parsed(settings, positional)
+    def parse(settings: type, words: list[str], **how: Any) -> None:
+        raise _Parsed(settings, how)
 
     module = importlib.import_module(f"slimcls.{verb}")
     with patch.object(cli, "parse", parse):
@@ -115,53 +114,59 @@ def asked_for(verb: str, words: Sequence[str] = ()) -> tuple[type, tuple[str, ..
 
 
 def table_of_settings(verb: str, *words: str, besides: str | None = None) -> str:
-    """A row a setting of a verb: flag, what it takes, default, what it is."""
-    known = {field.name for field in fields(asked_for(besides)[0])} if besides else set()
-    asked = [row for row in _settings(asked_for(verb, words)[0]) if row.dest not in known]
-    return _table(("setting", "takes", "default", "what"), map(_row, asked))
+    """How a verb is written, and its settings: a table a group, a row a setting."""
+    from slimcls.cli import parsing
+    from slimcls.cli.help import grouped, sentences
+    from slimcls.cli.settings import settings_of
+
+    asked, how = asked_for(verb, words)
+    known = settings_of(asked_for(besides)[0]) if besides else {}
+    settings = [one for name, one in settings_of(asked).items() if name not in known]
+    said = sentences(asked)
+    parts = [f"`{parsing.usage(how['prog'], how.get('positional', ()))}`"]
+    groups = list(grouped(settings, how.get("groups", {})))
+    for title, members in groups:
+        parts += [f"**{title.capitalize()}**"] if len(groups) > 1 else []
+        rows = [_row(one, said.get(one.name, "")) for one in members]
+        parts.append(_table(("setting", "takes", "default", "what"), rows))
+    return "\n\n".join(parts)
 
 
 def table_of_columns() -> str:
     """A row a column of a result beside the run's settings."""
-    from slimcls import cli
+    from slimcls.cli.help import sentences
+    from slimcls.cli.settings import settings_of
+    from slimcls.cli.values import in_words
     from slimcls.runs.schema import Outcome
 
-    columns = _settings(Outcome)
-    rows = ((f"`{one.dest}`", cli._in_words(one._typehint), _help(one)) for one in columns)
+    said = sentences(Outcome)
+    rows = [
+        (f"`{name}`", in_words(one.hint), said.get(name, "").replace("``", "`"))
+        for name, one in settings_of(Outcome).items()
+    ]
     return _table(("column", "holds", "what"), rows)
 
 
-def _settings(config_class: type) -> list[Any]:
-    """What the parser knows of each setting."""
-    from slimcls import cli
+def _row(setting: Any, sentence: str) -> tuple[str, ...]:
+    from slimcls.cli.values import in_words
 
-    parser = cli.Parser(prog="")
-    parser.add_class_arguments(config_class, None, as_group=False)
-    return [action for action in parser._actions if hasattr(action, "_typehint")]
+    takes = "a switch" if setting.is_switch else in_words(setting.hint)
+    return f"`{setting.flag}`", takes, _without(setting), sentence
 
 
-def _row(action: Any) -> tuple[str, ...]:
-    from slimcls import cli
-
-    flag = next(name for name in action.option_strings if "_" not in name)
-    default = "required" if action.required else _shown(action.default)
-    return f"`{flag}`", cli._in_words(action._typehint), default, _help(action)
-
-
-def _help(action: Any) -> str:
-    return " ".join((action.help or "").replace("``", "`").split())
+def _without(setting: Any) -> str:
+    """What holds where a setting is not given."""
+    if setting.required:
+        return "required"
+    if setting.is_switch:
+        return "on" if setting.default else "off"
+    return "" if setting.default is None else f"`{setting.default}`"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     cells = ([cell.replace("|", r"\|") for cell in line] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in cells)
-
-
-def _shown(default: Any) -> str:
-    if default is None:
-        return ""
-    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
 class _Loads(HTMLParser):

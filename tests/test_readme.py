@@ -197,9 +197,9 @@ def test_a_command_is_understood(
     words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(ROOT if "--config" in words else tmp_path)
-    settings, positional = docs_site.asked_for(words[0], words[1:])
+    settings, how = docs_site.asked_for(words[0], words[1:])
     if "--help" not in words:
-        assert parse(settings, words[1:], prog=f"slimcls {words[0]}", positional=positional)
+        assert parse(settings, words[1:], **how)
 
 
 def test_a_command_that_is_not_run_has_a_reason() -> None:
@@ -256,8 +256,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_paths_are_those_of_files_that_are_there(page: Path) -> None:
     rooms = "slimcls|docs|configs|scripts|benchmarks|results|notebooks|tests"
-    named = re.findall(rf"`((?:{rooms})/[\w./-]*)", page.read_text(encoding="utf-8"))
-    assert [path for path in named if not (ROOT / path).exists()] == []
+    named = re.findall(rf"`((?:{rooms})/[\w./*-]*)", page.read_text(encoding="utf-8"))
+    assert [path for path in named if not list(ROOT.glob(path))] == []
 
 
 def refusals() -> list[str]:

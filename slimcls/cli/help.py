@@ -16,11 +16,11 @@ def help_text(config_class: type, usage: str, example: str, groups: Mapping[str,
     """What ``--help`` prints: lines of at most 100 letters, and no more than the terminal has."""
     width = min(100, shutil.get_terminal_size().columns)
     settings = settings_of(config_class)
-    said = {"config": "YAML of settings; flags win over it."} | _sentences(config_class)
+    said = {"config": "YAML of settings; flags win over it."} | sentences(config_class)
     shown = settings if "config" in settings else {"config": CONFIG} | settings
     blocks = [f"usage: {usage}", *_paragraphs(inspect.getdoc(config_class) or "", width)]
     blocks += [f"example:\n  {example}"] if example else []
-    for title, members in _grouped(shown.values(), groups):
+    for title, members in grouped(shown.values(), groups):
         entries = [_entry(setting, said.get(setting.name, ""), width) for setting in members]
         blocks.append("\n".join([f"{title}:", *entries]))
     command = " ".join(usage.split()[:2])
@@ -33,7 +33,7 @@ def _paragraphs(doc: str, width: int) -> Iterator[str]:
         yield textwrap.fill(" ".join(paragraph.split()), width)
 
 
-def _grouped(
+def grouped(
     settings: Iterable[Setting], groups: Mapping[str, str]
 ) -> Iterator[tuple[str, list[Setting]]]:
     """Titles with their settings, both in the order of the settings."""
@@ -61,7 +61,7 @@ def _without(setting: Setting) -> str:
     return f" (default: {setting.default})"
 
 
-def _sentences(config_class: type) -> dict[str, str]:
+def sentences(config_class: type) -> dict[str, str]:
     """What stands under each field of a dataclass, and of those that it extends."""
     found: dict[str, str] = {}
     for part in reversed(config_class.__mro__[:-1]):
