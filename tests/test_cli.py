@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 
 from slimcls import cli
 from slimcls.baseline import BaselineConfig
@@ -355,6 +355,6 @@ def test_exit_codes_of_a_process(tmp_path: Path, body: str, code: int, errors: s
     process.stdout.close()
     said = process.stderr.read()
     process.stderr.close()
-    assert process.wait(timeout=60) == code
+    assert process.wait(timeout=PATIENCE) == code
     assert errors in said
     assert ("Traceback" in said) is (code == 1)
