@@ -14,10 +14,20 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Before anything imports a Hugging Face library: a test must never wait for a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+#: Seconds after which a test gives up on a process or a thread: none but one that hangs takes as
+#: long, however slow or busy the machine is.
+PATIENCE = 600
+
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 ROOT = Path(__file__).parents[1]
 WORDS = {
@@ -92,7 +102,7 @@ def command(tmp_path: Path) -> Command:
             text=True,
             cwd=tmp_path,
             env=environment,
-            timeout=300,
+            timeout=PATIENCE,
         )
 
     return run

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 
 #: Columns that differ from run to run.
 TIMES = [
@@ -70,6 +70,6 @@ def start(grid: Path, out: Path, *more: str, **environment: str) -> subprocess.P
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
     """What a grid printed, once it has ended with ``code``."""
-    printed, said = process.communicate(timeout=300)
+    printed, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, printed + said
     return printed, said

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 
 from benchmarks import (
     gpu,
@@ -106,7 +106,7 @@ for name in sys.argv[1:]:
     assert not {"torch", "transformers", "lightning"} & set(sys.modules), name
 """
     command = [sys.executable, "-c", code, *BENCHMARKS]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
     assert found.returncode == 0, found.stderr
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 from nbclient import NotebookClient
 from reporting.made_layers import make_evidence
 from reporting.made_study import make_study
@@ -44,7 +44,7 @@ def outputs(notebook: Any) -> str:
 def run(name: str) -> str:
     """What a notebook puts out when it is run now."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
-    NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=PATIENCE, kernel_name="python3").execute()
     return outputs(notebook)
 
 

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from conftest import PATIENCE
+
 ASK = """
 import sys, time
 from slimcls.backbones import sources
@@ -40,7 +42,7 @@ def run(url: str, home: Path, code: str, *arguments: str, **extra: str) -> list[
         env=kept | ours | {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"} | extra,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.returncode == 0, done.stderr

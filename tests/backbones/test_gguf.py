@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import PATIENCE
 
 from slimcls.backbones import gguf, sources
 from slimcls.backbones.families import blocks_of
@@ -115,7 +116,7 @@ def test_two_at_once_convert_it_once(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         (target / "config.json").write_text("whole")
 
     def found() -> str:
-        both.wait(60)
+        both.wait(PATIENCE)
         return (gguf.smollm2_135m() / "config.json").read_text()
 
     monkeypatch.setattr(gguf, "convert", convert)

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import pytest
+from conftest import PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,4 +89,4 @@ def test_settings_and_criteria_import_nothing_heavy():
         "import sys, slimcls.config, slimcls.layers.criteria, slimcls.session.selection\n"
         "assert not {'torch', 'transformers', 'scipy', 'matplotlib'} & set(sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], timeout=PATIENCE).returncode == 0

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import PATIENCE
 
 from slimcls.backbones import sources, tiny
 from slimcls.backbones.families import blocks_of, final_norm_of
@@ -106,7 +107,7 @@ def test_two_processes_build_one(tmp_path: Path):
         subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
         for _ in range(2)
     ]
-    told = {racer.communicate(timeout=120)[0] for racer in racers}
+    told = {racer.communicate(timeout=PATIENCE)[0] for racer in racers}
     assert len(told) == 1
     left = sorted(path.name for path in (tmp_path / "models").iterdir() if path.is_dir())
     assert left == [Path(told.pop().decode().strip()).name]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import made_up_rows
+from conftest import PATIENCE, made_up_rows
 
 import slimcls
 from slimcls.classifier.description import FORMAT
@@ -70,7 +70,7 @@ def plain_results(models: dict[str, Path], folder: Path) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", PLAIN, sysconfig.get_path("purelib"),
          folder / "cards.json", folder / "results.json"],
-        capture_output=True, text=True, cwd=folder, timeout=300,
+        capture_output=True, text=True, cwd=folder, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "results.json").read_text())

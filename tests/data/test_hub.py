@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow
 import pyarrow.parquet
 import pytest
+from conftest import PATIENCE
 from hub_server import serve_hub
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +90,7 @@ def _load(folder, url, *names):
         text=True,
         env=kept | more,
         cwd=folder,
-        timeout=300,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 from grids import assert_same_table, sessions, stamps, start, table, write_grid
 
 from slimcls import grid
@@ -399,7 +399,7 @@ def test_asked_to_stop_it_says_where_it_stands(toy: Path, tmp_path: Path):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    printed, said = process.communicate(timeout=60)
+    printed, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, said
     assert "2 cells: 0 done, 0 failed, 2 left" in printed
     assert "the same command goes on from there" in said.splitlines()[-1]

@@ -17,7 +17,7 @@ from unittest.mock import MagicMock
 
 import psutil
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 from grids import assert_same_table, finish, sessions, start, table, write_grid
 
 from slimcls import grid
@@ -56,7 +56,7 @@ LONG = {"mode": "p-cls", "seed": [0, 1], "epochs": 30, "checkpoint_seconds": 0.3
 
 
 def wait_until(happened: Callable[[], Any], process: Any) -> Any:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not (found := happened()):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline

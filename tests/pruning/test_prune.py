@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from conftest import PATIENCE
 from pruning.texts import TINY, damaged, write_texts
 
 from slimcls import prune as verb
@@ -340,7 +341,7 @@ def test_two_at_once_are_one_model_and_one_line(
     def slowly(model: Any, tokenizer: Any, folder: Path) -> None:
         (folder / "config.json").touch()
         half.set()
-        assert go_on.wait(300)
+        assert go_on.wait(PATIENCE)
         save(model, tokenizer, folder)
 
     second = settings(texts, out, layers=[0, 1])
@@ -348,12 +349,12 @@ def test_two_at_once_are_one_model_and_one_line(
     monkeypatch.setattr(saved, "save", slowly)
     first = threading.Thread(target=verb.prune, args=[settings(texts, out, layers=[0, 1, 2, 3, 4])])
     first.start()
-    assert half.wait(300)
+    assert half.wait(PATIENCE)
     for other in (second, measured):
         with pytest.raises(Busy, match="a: another process is writing there; wait for it"):
             (verb.evaluate if other.evaluate else verb.prune)(other)
     go_on.set()
-    first.join()
+    first.join(PATIENCE)
     assert json.loads((out / "config.json").read_text())["n_layer"] == 5
     assert len(json.loads((out / "pruned.json").read_text())["kept_layers"]) == 5
     with pytest.raises(UserError, match="--overwrite replaces"):

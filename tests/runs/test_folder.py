@@ -13,7 +13,7 @@ from typing import Any, get_type_hints
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 
 from slimcls import runs
 from slimcls.config import NOT_HASHED, RunConfig
@@ -137,7 +137,7 @@ def test_the_lock_goes_with_its_holder(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     program = (
         "import sys, time\nfrom pathlib import Path\nfrom slimcls.runs import locked\n"
-        f"with locked(Path({str(folder)!r})):\n    print('held', flush=True)\n    time.sleep(60)\n"
+        f"with locked(Path({str(folder)!r})):\n    print('held', flush=True)\n    time.sleep(600)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -151,7 +151,7 @@ def test_the_lock_goes_with_its_holder(tmp_path: Path) -> None:
         with pytest.raises(UserError, match="another process is working"), runs.locked(folder):
             pass
         process.send_signal(signal.SIGKILL)
-        process.wait(timeout=30)
+        process.wait(timeout=PATIENCE)
     with runs.locked(folder):
         pass
 

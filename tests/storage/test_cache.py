@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import PATIENCE
 
 from slimcls.errors import UserError
 from slimcls.storage import cache
@@ -126,5 +127,5 @@ assert (folder / "a").read_text() == "whole"
 
 def test_processes_at_once_build_it_once(tmp_path: Path):
     racers = [subprocess.Popen([sys.executable, "-c", RACE, str(tmp_path)]) for _ in range(3)]
-    assert [racer.wait(60) for racer in racers] == [0, 0, 0]
+    assert [racer.wait(PATIENCE) for racer in racers] == [0, 0, 0]
     assert (tmp_path / "builds").read_text() == "x"

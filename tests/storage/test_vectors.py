@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import PATIENCE
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
@@ -116,10 +117,10 @@ def test_whoever_lacks_the_same_waits_for_the_first(tmp_path: Path) -> None:
     with first.alone(lambda: pytest.fail("nobody holds it")):
         other = threading.Thread(target=second)
         other.start()
-        assert waits.wait(30)
+        assert waits.wait(PATIENCE)
         assert not release.is_set()
         first.add(some(0, 3))
-    other.join(30)
+    other.join(PATIENCE)
     assert_same(found[0], some(0, 3))
 
 

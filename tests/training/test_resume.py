@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 from safetensors.torch import load_file
 
 from slimcls.config import RunConfig
@@ -47,7 +47,7 @@ def start(toy: Path, out: Path, *more: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> str:
-    _, errors = process.communicate(timeout=240)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     return errors
 
@@ -59,7 +59,7 @@ def only_run(out: Path) -> Path:
 
 def stop_in_training(process: subprocess.Popen[str], out: Path, number: int, wait: float) -> None:
     """Send a signal some time after the first checkpoint."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not list(out.glob("*/checkpoints/last.ckpt")):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
@@ -116,7 +116,7 @@ def test_asked_to_stop(
 ) -> None:
     process = start(toy, tmp_path, "--checkpoint-seconds", "0")
     stop_in_training(process, tmp_path, number, 0.05)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     assert "the same command goes on" in errors.splitlines()[-1]
