@@ -33,7 +33,7 @@ from slimcls.data import catalog, tables
 from slimcls.data.splits import Example, Splits
 from slimcls.errors import UserError
 from slimcls.runs.schema import RunResult
-from slimcls.runs.summary import summary
+from slimcls.runs.summary import run_summary
 from slimcls.session.inputs import draw_items
 from slimcls.train import train
 
@@ -392,7 +392,7 @@ def test_random_blocks_train_and_open_anywhere(
     assert "2 of 6 layers kept (0,1), their weights drawn anew" in capsys.readouterr().err
     folder = result.folder / "model"
     assert "drawn at random before training" in " ".join((folder / "README.md").read_text().split())
-    assert summary(result).startswith(f"{model} cut to 2 layers with random blocks, cls on ")
+    assert run_summary(result).startswith(f"{model} cut to 2 layers with random blocks, cls on ")
     theirs = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     batch = tokenizer(["rain again", "salt"], padding=True, return_tensors="pt")

@@ -11,7 +11,7 @@ from pathlib import Path
 from slimcls.runs.schema import RunResult
 
 
-def summary(result: RunResult) -> str:
+def run_summary(result: RunResult) -> str:
     """What came out, and the command to try next."""
     c, o = result.config, result.outcome
     demonstrations = ", demonstrations" if c.uses_prompt else ""

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 from slimcls.config import RunConfig
 from slimcls.runs.schema import Outcome, RunResult
-from slimcls.runs.summary import summary
+from slimcls.runs.summary import run_summary
 
 
 def result(folder: Path, **more: Any) -> RunResult:
@@ -25,7 +25,7 @@ def result(folder: Path, **more: Any) -> RunResult:
 
 
 def test_what_it_says() -> None:
-    text = summary(result(Path("runs/a"), source_note="4-bit weights expanded"))
+    text = run_summary(result(Path("runs/a"), source_note="4-bit weights expanded"))
     title, *lines = text.splitlines()
     assert title == "smollm2-135m cut to 2 layers, p-cls on bbcnews, seed 0"
     rows = {line[2:].split("  ")[0]: line.split("  ", 2)[-1].strip() for line in lines}
@@ -43,13 +43,13 @@ def test_what_it_says() -> None:
 
 
 def test_the_command_to_try_can_be_pasted() -> None:
-    text = summary(result(Path("my runs/a")))
+    text = run_summary(result(Path("my runs/a")))
     command = next(line for line in text.splitlines() if "try next" in line)
     assert shlex.split(command.split("try next")[1])[3] == "my runs/a"
 
 
 def test_without_an_artefact_there_is_nothing_to_try() -> None:
-    text = summary(result(Path("runs/a"), model_mb=0.0))
+    text = run_summary(result(Path("runs/a"), model_mb=0.0))
     assert "predict" not in text
     assert "artefact" not in text
     assert "run " in text
