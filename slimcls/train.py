@@ -31,7 +31,7 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
     if finished := (None if config.overwrite else runs.read_result(folder)):
         print(f"finished before; --overwrite starts again: {folder}", file=sys.stderr)
         return finished
-    session = work.Session(config, place.source, place.data, folder, place.scores, shared)
+    session = work.Session(place, shared)
     if runs.is_helper_process(config):
         return session.run()
     with runs.locked(folder):

@@ -206,7 +206,7 @@ def test_a_query_never_holds_its_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, part: str
 ) -> None:
     """Other labels for the same texts change nothing of what goes in."""
-    from slimcls.session import work
+    from slimcls.session import inputs as session_inputs
     from slimcls.session.inputs import Inputs, make_inputs
 
     seen: list[Inputs] = []
@@ -215,7 +215,7 @@ def test_a_query_never_holds_its_label(
         seen.append(make_inputs(*args))
         raise UserError("seen enough")
 
-    monkeypatch.setattr(work, "make_inputs", spy)
+    monkeypatch.setattr(session_inputs, "make_inputs", spy)
     rows = made_up_rows(90, 3)
     for turn in (0, 1):
         folder = tmp_path / str(turn)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,9 @@ from slimcls.layers.samples import Sample
 
 #: Told the number of a block and the residual stream (items, tokens, hidden) before and after it.
 Watcher = Callable[[int, Tensor, Tensor], None]
+
+#: Tensors by place, as a module takes or returns them.
+Given = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,9 @@ def watched(model: nn.Module, watcher: Watcher) -> Iterator[None]:
     """
 
     def hook(layer: int) -> Callable[..., None]:
-        def show(block: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        def show(
+            block: nn.Module, args: Given, kwargs: dict[str, Tensor], output: Tensor | Given
+        ) -> None:
             before = args[0] if args else kwargs["hidden_states"]
             watcher(layer, before, output[0] if isinstance(output, tuple) else output)
 

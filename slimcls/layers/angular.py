@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,9 +15,12 @@ from slimcls.layers.activations import at_last_token, check_finite, evaluating, 
 from slimcls.layers.profiles import Findings, Tally, intervals, stability
 from slimcls.layers.samples import Sample
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 @torch.inference_mode()
-def angular_blocks(model: Any, sample: Sample, seed: int = 0) -> Findings:
+def angular_blocks(model: PreTrainedModel, sample: Sample, seed: int = 0) -> Findings:
     """As the criterion ``angular`` says: for each n the n neighbours that turn the stream least."""
     depth = len(blocks_of(model))
     device = next(model.parameters()).device
@@ -38,7 +41,7 @@ def angular_blocks(model: Any, sample: Sample, seed: int = 0) -> Findings:
     )
 
 
-def _last_states(model: Any, batch: Batch, depth: int) -> Tensor:
+def _last_states(model: PreTrainedModel, batch: Batch, depth: int) -> Tensor:
     """The residual stream at each text's last token, (items, depth + 1, hidden), float64.
 
     Place i is what enters block i; the last is what leaves the last block.

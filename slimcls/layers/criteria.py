@@ -21,13 +21,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimcls.backbones import selectors
 from slimcls.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers import PreTrainedModel
 
     from slimcls.layers.activations import Passage
     from slimcls.layers.profiles import Findings
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 Pick = Callable[[int, int, int], tuple[int, ...]]
 
 #: (model, sample, keep, seed) -> findings for every depth from ``keep`` layers on.
-SearchLayers = Callable[[Any, "Sample", int, int], "Findings"]
+SearchLayers = Callable[["PreTrainedModel", "Sample", int, int], "Findings"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ class Criterion:
         """Whether it looks at the model and at texts."""
         return self.pick is None
 
-    def measure(self, model: Any, text: Sample, keep: int = 1, seed: int = 0) -> Findings:
+    def measure(
+        self, model: PreTrainedModel, text: Sample, keep: int = 1, seed: int = 0
+    ) -> Findings:
         """What it finds out on texts; ``keep`` is the smallest depth that will be asked about.
 
         Args:
@@ -85,7 +88,7 @@ class Criterion:
         return measure_together(model, text, [self.name], seed)[self.name]
 
     def kept_layers(
-        self, model: Any, depth: int, text: Sample | None = None, seed: int = 0
+        self, model: PreTrainedModel, depth: int, text: Sample | None = None, seed: int = 0
     ) -> tuple[int, ...]:
         """Ids of the ``depth`` layers of ``model`` that stay, ascending.
 
@@ -119,7 +122,7 @@ def relative_magnitude(passage: Passage) -> Tensor:
     return passage.added / passage.size_after
 
 
-def angular(model: Any, sample: Sample, keep: int, seed: int) -> Findings:
+def angular(model: PreTrainedModel, sample: Sample, keep: int, seed: int) -> Findings:
     """For n layers to go, the n neighbours i..i+n-1 of least angle between x_i and x_{i+n}.
 
     The angle is arccos(cos(x_i, x_{i+n})) / pi at each text's last token, its mean over texts. The
@@ -132,7 +135,7 @@ def angular(model: Any, sample: Sample, keep: int, seed: int) -> Findings:
     return angular_blocks(model, sample, seed)
 
 
-def greedy_loss(model: Any, sample: Sample, keep: int, seed: int) -> Findings:
+def greedy_loss(model: PreTrainedModel, sample: Sample, keep: int, seed: int) -> Findings:
     """One layer at a time, the one without which the loss is least, measured anew after each.
 
     The loss is the mean over tokens of the cross-entropy of the next token. The score of a layer
@@ -145,7 +148,7 @@ def greedy_loss(model: Any, sample: Sample, keep: int, seed: int) -> Findings:
     return search(model, sample, keep, seed)
 
 
-def taylor(model: Any, sample: Sample, keep: int, seed: int) -> Findings:
+def taylor(model: PreTrainedModel, sample: Sample, keep: int, seed: int) -> Findings:
     """Sum over a block's weights of |w dL/dw|, L the loss of one text; the mean over texts.
 
     To first order |w dL/dw| is how much the loss changes when w becomes 0. Least goes first.
@@ -200,7 +203,7 @@ def find_criterion(name: str, flag: str = "--select") -> Criterion:
 
 
 def measure_together(
-    model: Any, sample: Sample, names: Sequence[str], seed: int = 0
+    model: PreTrainedModel, sample: Sample, names: Sequence[str], seed: int = 0
 ) -> dict[str, Findings]:
     """Findings of several criteria with a ``value`` from one pass of the texts."""
     from slimcls.layers.activations import Column, tally

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,8 +18,11 @@ from slimcls.layers.losses import text_losses
 from slimcls.layers.profiles import Tally
 from slimcls.layers.samples import Sample
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
-def weight_times_gradient(model: Any, sample: Sample) -> Tally:
+
+def weight_times_gradient(model: PreTrainedModel, sample: Sample) -> Tally:
     """Sum of |weight x gradient| over each block's weights, text by text.
 
     Gradients are used up as they come: no two weights' are in memory together. Only the blocks'
@@ -60,7 +63,7 @@ def _summed_into(sums: Tensor, model: nn.Module) -> Iterator[None]:
             parameter.grad = None
 
 
-def _adder(sums: Tensor, layer: int) -> Any:
+def _adder(sums: Tensor, layer: int) -> Callable[[Tensor], None]:
     def add(parameter: Tensor) -> None:
         assert parameter.grad is not None
         sums[layer] += (parameter.detach() * parameter.grad).abs().sum(dtype=torch.float64)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import torch
@@ -25,11 +25,16 @@ from slimcls.layers.profiles import (
 )
 from slimcls.layers.samples import Sample
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    Bar = tqdm[NoReturn]
+
 
 class Greedy:
     """One search: the blocks that are left, and how many block runs it has cost."""
 
-    def __init__(self, model: Any, sample: Sample) -> None:
+    def __init__(self, model: PreTrainedModel, sample: Sample) -> None:
         self.model, self.sample = model, sample
         self.device = next(model.parameters()).device
         self.left = list(range(len(blocks_of(model))))
@@ -55,7 +60,7 @@ class Greedy:
             notes=(self._saved(),),
         )
 
-    def _bar(self, depth: int, keep: int) -> Any:
+    def _bar(self, depth: int, keep: int) -> Bar:
         rounds = depth - max(keep, 1)
         total = rounds * len(self.sample)
         return tqdm(total=total, unit=" texts", disable=not sys.stderr.isatty(), leave=False)
@@ -65,7 +70,7 @@ class Greedy:
         self.left.remove(gone)
         self.removed.append(gone)
 
-    def _round(self, bar: Any) -> Tally:
+    def _round(self, bar: Bar) -> Tally:
         """How much the loss of each text rises without each block that is left."""
         rises = np.zeros((len(self.sample), len(self.left)))
         for batch in self.sample.batches(self.device):
@@ -110,6 +115,6 @@ def _gives(states: Tensor) -> Stand:
     return lambda _: states
 
 
-def search(model: Any, sample: Sample, keep: int, seed: int = 0) -> Findings:
+def search(model: PreTrainedModel, sample: Sample, keep: int, seed: int = 0) -> Findings:
     """As the criterion ``greedy-loss`` says; ``model`` has a language-model head."""
     return Greedy(model, sample).search(keep, seed)

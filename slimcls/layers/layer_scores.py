@@ -6,7 +6,6 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from slimcls.errors import UserError
 from slimcls.layers import criteria
@@ -126,7 +125,7 @@ def _check_choices(scores: Scores) -> None:
     """ValueError where what stays cannot be: a cut by it would be another than it says."""
     if scores.criterion not in criteria.CRITERIA:
         raise ValueError(f"unknown criterion {scores.criterion}")
-    order: Any = scores.removal_order
+    order = scores.removal_order
     for keep, layers in scores.kept.items():
         if layers != sorted(set(layers)) or len(layers) != keep:
             raise ValueError(f"kept {keep}: not {keep} layers, ascending")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from slimcls.backbones.families import blocks_of
 from slimcls.data.batches import Batch
 from slimcls.layers.activations import run_blocks
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 #: Positions whose logits over the whole vocabulary are held at once.
 POSITIONS = 1024
 
@@ -21,7 +24,7 @@ POSITIONS = 1024
 Stand = Callable[[Tensor], Tensor]
 
 
-def text_losses(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+def text_losses(model: PreTrainedModel, batch: Batch) -> tuple[Tensor, Tensor]:
     """Loss of each text, summed over its predicted tokens, and how many those are.
 
     Cross-entropy in nats of each token given those before it; the first token is given. Both
@@ -30,7 +33,7 @@ def text_losses(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     return losses_after(model, batch, run_blocks(model, batch))
 
 
-def losses_after(model: Any, batch: Batch, hidden: Tensor) -> tuple[Tensor, Tensor]:
+def losses_after(model: PreTrainedModel, batch: Batch, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """As :func:`text_losses`, from the hidden states after the final norm."""
     places = torch.arange(batch.input_ids.shape[1] - 1, device=hidden.device)
     predicting = places < (batch.lengths - 1)[:, None]

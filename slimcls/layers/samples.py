@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimcls.data import catalog, texts
 from slimcls.data.columns import choose_text
@@ -18,6 +18,7 @@ from slimcls.storage.paths import user_path
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedTokenizerFast
 
     from slimcls.data.batches import Batch
 
@@ -93,7 +94,11 @@ class Sample:
 
 
 def encode_sample(
-    found: Texts, tokenizer: Any, *, max_text_tokens: int | None = None, batch_size: int = 8
+    found: Texts,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    max_text_tokens: int | None = None,
+    batch_size: int = 8,
 ) -> Sample:
     """Token ids as mode ``cls`` has them: the bare text, cut on the right.
 

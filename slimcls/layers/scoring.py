@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,6 +18,9 @@ from slimcls.layers.criteria import Criterion
 from slimcls.layers.layer_scores import Scores
 from slimcls.layers.profiles import Findings, after_removals
 from slimcls.layers.samples import Sample
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 def measure_layers(
@@ -66,15 +69,17 @@ def _of_rule(criterion: Criterion, depth: int, keep: int, seed: int) -> Findings
     return Findings(kept, removal_order=order if nested else None)
 
 
-def open_whole(source: Source, device: str = "cpu", force: bool = False) -> Any:
+def open_whole(source: Source, device: str = "cpu", force: bool = False) -> PreTrainedModel:
     """The causal language model with all its layers, in float32.
 
     Raises UserError where it does not fit into the memory there is, unless ``force``.
     """
     layers = range(depth_of(read_config(source)))
     check_memory(source, layers, device, force)
-    model: Any = open_cut(source, layers, head="lm", dtype=torch.float32)
-    return model.to(device)
+    model = open_cut(source, layers, head="lm", dtype=torch.float32)
+    # Not its own ``to``, whose decorator hides the signature.
+    torch.nn.Module.to(model, device)
+    return model
 
 
 def check_memory(source: Source, layers: Sequence[int], device: str, force: bool) -> None:
@@ -98,20 +103,16 @@ def _scores(
     seed: int,
     found: Findings,
 ) -> Scores:
-    texts: dict[str, Any] = {}
-    if sample is not None:
-        texts = {
-            "text": sample.name,
-            "text_fingerprint": sample.fingerprint,
-            "samples": len(sample),
-            "tokens": sample.tokens,
-        }
     return Scores(
         slimcls_version=slimcls.__version__,
         criterion=criterion.name,
         model=_plain_name(source.name),
         source=source.fingerprint,
         depth=depth,
+        text=sample.name if sample else "",
+        text_fingerprint=sample.fingerprint if sample else "",
+        samples=len(sample) if sample else 0,
+        tokens=sample.tokens if sample else 0,
         seed=seed,
         scores=None if found.scores is None else list(found.scores),
         intervals=None if found.intervals is None else [list(ends) for ends in found.intervals],
@@ -119,7 +120,6 @@ def _scores(
         kept={keep: list(layers) for keep, layers in sorted(found.kept.items(), reverse=True)},
         tau=found.tau,
         notes=[*(sample.notes if sample else ()), *found.notes],
-        **texts,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from slimcls.backbones.vocabulary import in_use
 from slimcls.classifier.modes import Mode
@@ -12,6 +12,9 @@ from slimcls.config import RunConfig
 from slimcls.data.splits import Splits, draw
 from slimcls.data.tables import Tables
 from slimcls.log import Log
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 
 @dataclass
@@ -53,7 +56,9 @@ def draw_items(config: RunConfig, data: Tables) -> Splits:
     )
 
 
-def make_inputs(config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> Inputs:
+def make_inputs(
+    config: RunConfig, data: Tables, tokenizer: PreTrainedTokenizerFast, log: Log
+) -> Inputs:
     """Draw the items of a run and encode them; what was left out or cut is said in the log."""
     splits = draw_items(config, data)
     for note in dict.fromkeys((*data.notes, *splits.notes)):

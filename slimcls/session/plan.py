@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from transformers import PretrainedConfig
@@ -108,11 +107,11 @@ def count_trained(full: PretrainedConfig, config: RunConfig, classes: int) -> in
 
     cut = cut_config(full, config.layers or [])
     cut.num_labels = classes
-    factory: Any = (
-        AutoModelForCausalLM if config.mode == "lm" else AutoModelForSequenceClassification
-    )
     with torch.device("meta"):
-        model = factory.from_config(cut)
+        if config.mode == "lm":
+            model = AutoModelForCausalLM.from_config(cut)
+        else:
+            model = AutoModelForSequenceClassification.from_config(cut)
         tuning.choose_trained(model, config)
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 

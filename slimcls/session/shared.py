@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimcls.backbones import sources
 from slimcls.backbones.sources import Source
@@ -18,6 +18,8 @@ from slimcls.roles import Role, settings_with
 from slimcls.session.selection import selection_of, training_texts
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
     from slimcls.session.inputs import Inputs
 
 
@@ -72,7 +74,9 @@ class Shared:
             self._samples[key] = selection.sample(training_texts(config, data), source)
         return self._samples[key]
 
-    def inputs(self, config: RunConfig, data: Tables, tokenizer: Any, log: Log) -> Inputs:
+    def inputs(
+        self, config: RunConfig, data: Tables, tokenizer: PreTrainedTokenizerFast, log: Log
+    ) -> Inputs:
         """As :func:`~slimcls.session.inputs.make_inputs`; the last few draws are remembered."""
         key = repr((data.fingerprint, _what_goes_in(config), config.model, config.revision))
         if key not in self._inputs:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 from slimcls import runs
-from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
 from slimcls.classifier.accuracy import metrics
@@ -21,15 +19,13 @@ from slimcls.classifier.modes import class_weights
 from slimcls.classifier.trunk import check_compiler
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items
-from slimcls.data.tables import Tables
 from slimcls.errors import Diverged
 from slimcls.layers import layer_scores
-from slimcls.layers.layer_scores import Scores
 from slimcls.log import Log
 from slimcls.runs.schema import RunResult
 from slimcls.session import handover, plan
-from slimcls.session.inputs import make_inputs
 from slimcls.session.outcome import Footprint, Measured, complete, labels_of
+from slimcls.session.place import Place
 from slimcls.session.shared import Shared
 from slimcls.training import tuning
 from slimcls.training.features import Features
@@ -43,27 +39,19 @@ class Session:
     in the run's directory, which must be locked.
     """
 
-    def __init__(
-        self,
-        config: RunConfig,
-        source: Source,
-        data: Tables,
-        folder: Path,
-        scores: Scores | None = None,
-        shared: Shared | None = None,
-    ) -> None:
-        self.config, self.source, self.data, self.folder = config, source, data, folder
-        self.scores = scores
+    def __init__(self, place: Place, shared: Shared) -> None:
+        self.config, self.source, self.data = place.config, place.source, place.data
+        self.folder, self.scores = place.folder, place.scores
+        config, source, data = place.config, place.source, place.data
         self.features: Features | None = None
         self.started = time.perf_counter()
         if config.compile:
             check_compiler()
         self.log = Log(quiet=runs.is_helper_process(config))
-        self.log.say(f"run directory: {folder}")
+        self.log.say(f"run directory: {place.folder}")
         # Only a bare text can be empty, and prompts go in as the authors' did.
         self.tokenizer = open_tokenizer(source, never_empty=not config.uses_prompt)
-        make = shared.inputs if shared else make_inputs
-        self.inputs = make(config, data, self.tokenizer, self.log)
+        self.inputs = shared.inputs(config, data, self.tokenizer, self.log)
         tokens, rows = self.inputs.longest, self.inputs.rows(self.tokenizer.pad_token_id)
         self.plan = plan.make_plan(config, source, tokens, len(data.spec.labels), rows)
         self.log.say(self.plan.describe())
@@ -80,7 +68,7 @@ class Session:
         classifier = Classifier(model, inputs.mode, inputs.encoder, inputs.task.labels)
         return self._finish(classifier, fitted)
 
-    def _fit(self) -> tuple[Any, Fitted]:
+    def _fit(self) -> tuple[PreTrainedModel, Fitted]:
         config, inputs, mode = self.config, self.inputs, self.inputs.mode
         assert config.layers is not None
         layers = f"{config.keep} layers of {config.model}"
