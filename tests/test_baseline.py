@@ -81,7 +81,9 @@ def tuned(toy: Path, out: Path) -> RunResult:
 
 @pytest.fixture(scope="module")
 def splits(toy: Path) -> Splits:
-    return draw_items(RunConfig(dataset=str(toy), **FAST), tables.load(catalog.find(str(toy))))
+    return draw_items(
+        RunConfig(dataset=str(toy), **FAST), tables.read_tables(catalog.find_dataset(str(toy)))
+    )
 
 
 def texts(items: tuple[Example, ...]) -> list[str]:

@@ -66,12 +66,12 @@ def test_a_run_says_what_its_file_says(name):
     given = yaml.safe_load((CONFIGS / name).read_text(encoding="utf-8"))
     assert {key: getattr(config, key) for key in given} == given
     assert config == RunConfig(**{"dataset": "trec", **given})
-    assert config.dataset in catalog.names()
+    assert config.dataset in catalog.packaged_names()
 
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_a_dataset_is_understood(name):
-    spec = catalog.find(str(CONFIGS / name))
+    spec = catalog.find_dataset(str(CONFIGS / name))
     assert spec.name == Path(name).stem
     assert len(spec.labels) == len(spec.label_words) > 1
 

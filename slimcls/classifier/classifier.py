@@ -16,7 +16,7 @@ from slimcls.classifier.modes import Mode
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.task import Encoder
 from slimcls.classifier.trunk import read_prefix
-from slimcls.data.batches import by_length, collate
+from slimcls.data.batches import batches_by_length, collate
 from slimcls.data.prompts import PromptBuilder
 
 
@@ -68,7 +68,7 @@ class Classifier:
         logits = torch.zeros(len(ids), len(self.labels))
         rest = [item[len(self.prefix_ids) :] for item in ids]
         device = self.model.device
-        for places in by_length([len(item) for item in rest], batch_size):
+        for places in batches_by_length([len(item) for item in rest], batch_size):
             batch = collate([(place, rest[place], 0) for place in places], 0).to(device)
             with self._turn:
                 found = self.mode.logits(self.model, batch, self._read_prefix())

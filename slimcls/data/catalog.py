@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from slimcls.data.reader import TABLES
+from slimcls.data.reader import TABLE_FILES
 from slimcls.data.spec import PART_NAMES, DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.paths import user_path
@@ -14,12 +14,12 @@ _PACKAGED = Path(__file__).parent / "catalog"
 _WHAT_ELSE = "or a .yaml, .csv, .tsv, .jsonl or .parquet file, or a folder of them"
 
 
-def names() -> list[str]:
+def packaged_names() -> list[str]:
     """The packaged datasets."""
     return sorted(path.stem for path in _PACKAGED.glob("*.yaml"))
 
 
-def find(
+def find_dataset(
     name: str, *, text_column: str | None = None, label_column: str | None = None
 ) -> DatasetSpec:
     """The dataset of that name; rows are not read yet.
@@ -32,7 +32,7 @@ def find(
     Raises:
         UserError: no such dataset, or a description that cannot be right.
     """
-    if name in names():
+    if name in packaged_names():
         _refuse_columns(name, text_column, label_column)
         return _described(_PACKAGED / f"{name}.yaml")
     try:
@@ -47,9 +47,9 @@ def find(
 
 
 def _described(path: Path) -> DatasetSpec:
-    from slimcls.data.description import read
+    from slimcls.data.description import read_dataset_yaml
 
-    return read(path)
+    return read_dataset_yaml(path)
 
 
 def _refuse_columns(name: str, text_column: str | None, label_column: str | None) -> None:
@@ -62,22 +62,24 @@ def _own(path: Path, name: str) -> DatasetSpec:
     suffix = path.suffix.lower()
     if path.is_dir():
         return _folder(path)
-    if suffix in (*TABLES, ".yaml", ".yml"):
+    if suffix in (*TABLE_FILES, ".yaml", ".yml"):
         if not path.is_file():
             raise UserError(f"dataset {name}: no such file")
-        if suffix in TABLES:
+        if suffix in TABLE_FILES:
             return DatasetSpec(name=path.stem, pool=True, files={"all": path})
         return _described(path)
     if path.exists():
-        raise UserError(f"dataset {name}: not a kind of file that is read ({', '.join(TABLES)})")
-    raise UserError.unknown("dataset", name, names(), _WHAT_ELSE)
+        raise UserError(
+            f"dataset {name}: not a kind of file that is read ({', '.join(TABLE_FILES)})"
+        )
+    raise UserError.unknown("dataset", name, packaged_names(), _WHAT_ELSE)
 
 
 def _folder(path: Path) -> DatasetSpec:
     files = {part: found for part in PART_NAMES if (found := _part_file(path, part))}
     name = path.resolve().name
     if "train" not in files:
-        raise UserError(f"dataset {path}: the folder has no train file ({', '.join(TABLES)})")
+        raise UserError(f"dataset {path}: the folder has no train file ({', '.join(TABLE_FILES)})")
     if "test" in files:
         return DatasetSpec(name=name, files=files)
     if "validation" in files:
@@ -89,7 +91,7 @@ def _part_file(folder: Path, part: str) -> Path | None:
     found = [
         file
         for file in sorted(folder.iterdir())
-        if file.suffix.lower() in TABLES and file.stem.lower() in PART_NAMES[part]
+        if file.suffix.lower() in TABLE_FILES and file.stem.lower() in PART_NAMES[part]
     ]
     if len(found) > 1:
         several = ", ".join(file.name for file in found)

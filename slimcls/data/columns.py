@@ -30,7 +30,7 @@ _PAIRS = (
 )
 
 
-def choose(spec: DatasetSpec, rows: Rows) -> tuple[str, str]:
+def choose_columns(spec: DatasetSpec, rows: Rows) -> tuple[str, str]:
     """Names of the text and label columns: as given, or the only way to read the rows.
 
     Raises:
@@ -52,7 +52,7 @@ def choose(spec: DatasetSpec, rows: Rows) -> tuple[str, str]:
     return text, label
 
 
-def choose_text(where: object, names: Sequence[str], wanted: str | None) -> str:
+def choose_text_column(where: object, names: Sequence[str], wanted: str | None) -> str:
     """The text column of rows without labels: as named, the only one, or the only one called so.
 
     Raises:

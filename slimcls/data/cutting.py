@@ -43,17 +43,17 @@ def shortened(tokenizer: PreTrainedTokenizerFast, text: str, tokens: int) -> str
     return text[: 2 * tokens * max(map(len, tokenizer.get_vocab()))]
 
 
-def cut_all(
+def cut_texts(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], tokens: int
 ) -> list[tuple[str, bool]]:
-    """What :func:`cut` gives for each text; those that may be too long are counted together."""
+    """What :func:`cut_text` gives for each; those that may be too long are counted together."""
     long = [place for place, text in enumerate(texts) if _may_exceed(text, tokens)]
     begun = [shortened(tokenizer, texts[place], tokens) for place in long]
     ids = tokens_of(tokenizer, begun, whole=False)
     cuts = [(text, False) for text in texts]
     for place, beginning, found in zip(long, begun, ids, strict=True):
         if len(found) > tokens or beginning != texts[place]:
-            cuts[place] = cut(tokenizer, texts[place], tokens)
+            cuts[place] = cut_text(tokenizer, texts[place], tokens)
     return cuts
 
 
@@ -62,7 +62,7 @@ def _may_exceed(text: str, tokens: int) -> bool:
     return len(text.encode(errors="surrogatepass")) > tokens
 
 
-def cut(tokenizer: PreTrainedTokenizerFast, text: str, tokens: int) -> tuple[str, bool]:
+def cut_text(tokenizer: PreTrainedTokenizerFast, text: str, tokens: int) -> tuple[str, bool]:
     """The text up to where token number ``tokens`` begins, without blanks at its end."""
     if not _may_exceed(text, tokens):
         return text, False

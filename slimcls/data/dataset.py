@@ -26,8 +26,8 @@ def read_dataset(
     Raises:
         UserError: no such dataset, or rows that cannot be found, read or used.
     """
-    spec = catalog.find(name, text_column=text_column, label_column=label_column)
-    return tables.load(spec, Path(data_dir) if data_dir else None)
+    spec = catalog.find_dataset(name, text_column=text_column, label_column=label_column)
+    return tables.read_tables(spec, Path(data_dir) if data_dir else None)
 
 
 def may_be_out_of_reach(
@@ -38,5 +38,5 @@ def may_be_out_of_reach(
     Raises:
         UserError: no such dataset, or a description that cannot be right.
     """
-    spec = catalog.find(name, text_column=text_column, label_column=label_column)
+    spec = catalog.find_dataset(name, text_column=text_column, label_column=label_column)
     return not spec.files

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slimcls.data.reader import TABLES
+from slimcls.data.reader import TABLE_FILES
 from slimcls.data.spec import PART_NAMES, DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.yaml_files import read_yaml
@@ -88,7 +88,7 @@ _KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 
 
-def read(path: Path) -> DatasetSpec:
+def read_dataset_yaml(path: Path) -> DatasetSpec:
     """The specification in a YAML file; ``files`` are relative to its folder.
 
     Raises:
@@ -113,8 +113,10 @@ def read(path: Path) -> DatasetSpec:
 def _with_files(path: Path, values: dict[str, Any]) -> dict[str, Any]:
     files = {part: path.parent / name for part, name in values.get("files", {}).items()}
     for part, file in files.items():
-        if file.suffix.lower() not in TABLES:
-            raise UserError(f"{path}: files: {part}: {file.name} is none of {', '.join(TABLES)}")
+        if file.suffix.lower() not in TABLE_FILES:
+            raise UserError(
+                f"{path}: files: {part}: {file.name} is none of {', '.join(TABLE_FILES)}"
+            )
         if not file.is_file():
             raise UserError(f"{path}: files: {part}: no such file {file}")
     if set(files) == {"train"}:

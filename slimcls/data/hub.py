@@ -19,7 +19,7 @@ CONVERTED = "refs/convert/parquet"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def read(spec: DatasetSpec) -> dict[str, Rows]:
+def read_hub_dataset(spec: DatasetSpec) -> dict[str, Rows]:
     """Our parts of a hub dataset; what was read once needs no network.
 
     Raises:
@@ -27,14 +27,14 @@ def read(spec: DatasetSpec) -> dict[str, Rows]:
             configuration or split, or one whose terms have not been accepted.
     """
     pinned = bool(spec.hub_revision and _COMMIT.fullmatch(spec.hub_revision))
-    if pinned and (copied := copies.read(spec)):
+    if pinned and (copied := copies.read_copies(spec)):
         return copied
     why = out_of_reach()
     if why:
-        return copies.read(spec) or _library_copy(spec, why)
+        return copies.read_copies(spec) or _library_copy(spec, why)
     found = _load(spec)
     rows = {part: _rows(spec, found, name) for part, name in spec.splits.items()}
-    copies.write(spec, rows)
+    copies.write_copies(spec, rows)
     return rows
 
 

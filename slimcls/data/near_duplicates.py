@@ -18,7 +18,7 @@ ALIKE = 0.5
 _FACTOR = 0x9E3779B97F4A7C15
 
 
-def groups(texts: Sequence[str]) -> list[int]:
+def near_duplicate_groups(texts: Sequence[str]) -> list[int]:
     """The group of each text: the place of the first text that it is a near-duplicate of.
 
     Two texts are near-duplicates where the Jaccard similarity of their sets of word five-grams

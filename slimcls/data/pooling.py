@@ -27,7 +27,7 @@ class Table:
         )
 
 
-def split(pooled: Table, *, near_duplicates: bool) -> tuple[dict[str, Table], list[str]]:
+def split_pool(pooled: Table, *, near_duplicates: bool) -> tuple[dict[str, Table], list[str]]:
     """Train, validation and test tables, and what was dropped.
 
     Repeated texts are dropped, near-duplicates too on request; of several, the one that comes
@@ -37,9 +37,9 @@ def split(pooled: Table, *, near_duplicates: bool) -> tuple[dict[str, Table], li
     order = sorted(range(len(pooled)), key=lambda row: texts.rank(pooled.texts[row], "pool"))
     unique, notes = _without_repeats(pooled.select(order))
     if near_duplicates:
-        from slimcls.data.near_duplicates import groups
+        from slimcls.data.near_duplicates import near_duplicate_groups
 
-        firsts = sorted(set(groups(unique.texts)))
+        firsts = sorted(set(near_duplicate_groups(unique.texts)))
         notes.append(
             f"{len(pooled)} texts pooled; {len(unique) - len(firsts)} near-duplicates dropped"
         )

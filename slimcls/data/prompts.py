@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from slimcls.data import seams
-from slimcls.data.cutting import cut, cut_all, shortened, tokens_of
+from slimcls.data.cutting import cut_text, cut_texts, shortened, tokens_of
 from slimcls.errors import UserError
 
 #: Tokens of a text that are kept where the context allows.
@@ -85,7 +85,7 @@ class PromptBuilder:
 
         It is cut between characters, never inside one.
         """
-        return cut(self.tokenizer, text.strip(), self.max_text_tokens)
+        return cut_text(self.tokenizer, text.strip(), self.max_text_tokens)
 
     def prompt(self, text: str) -> str:
         """Everything up to the label slot, for a text as it is."""
@@ -97,7 +97,7 @@ class PromptBuilder:
 
         Where the tokenizer allows it, only what stands behind the demonstrations is tokenised.
         """
-        cuts = cut_all(self.tokenizer, [text.strip() for text in texts], self.max_text_tokens)
+        cuts = cut_texts(self.tokenizer, [text.strip() for text in texts], self.max_text_tokens)
         ids = self._prompt_ids([text for text, _ in cuts])
         room = self.context - self._longest_word
         n_cut = 0
@@ -171,7 +171,7 @@ class PromptBuilder:
 
     def _prefix(self, tokens: int) -> str:
         return "\n".join(
-            f"{self._before}{cut(self.tokenizer, text, tokens)[0]}{self._after} "
+            f"{self._before}{cut_text(self.tokenizer, text, tokens)[0]}{self._after} "
             f"{self.label_words[label]}{self._tail}"
             for text, label in self._demonstrations
         )
@@ -211,7 +211,7 @@ class PromptBuilder:
         ids = tokens_of(self.tokenizer, [self.prompt(text)])[0]
         while len(ids) > room and tokens > 0:
             tokens -= 1
-            shorter, _ = cut(self.tokenizer, text, tokens)
+            shorter, _ = cut_text(self.tokenizer, text, tokens)
             ids = tokens_of(self.tokenizer, [self.prompt(shorter)])[0]
         return ids
 

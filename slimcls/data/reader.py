@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from slimcls.data import parquet
-from slimcls.data.columns import choose_text
+from slimcls.data.columns import choose_text_column
 from slimcls.data.delimited import delimited_rows
 from slimcls.data.lines import json_rows, text_rows
 from slimcls.data.rows import Row, Rows
@@ -22,7 +22,7 @@ READERS: dict[str, Callable[[Path], Iterator[Row]]] = {
     ".parquet": parquet.parquet_rows,
 }
 #: The kinds with columns, which may hold a dataset.
-TABLES = tuple(suffix for suffix in READERS if suffix != ".txt")
+TABLE_FILES = tuple(suffix for suffix in READERS if suffix != ".txt")
 
 
 def stream_rows(path: Path) -> Iterator[Row]:
@@ -73,7 +73,7 @@ def stream_texts(path: Path, column: str | None, size: int) -> Iterator[list[tup
         good = [row for row in chunk if not row.fault]
         if good and not chosen:
             names = dict.fromkeys(name for row in good for name in row.values)
-            chosen = choose_text(path, list(names), column)
+            chosen = choose_text_column(path, list(names), column)
         yield [_with_text(row, chosen) for row in chunk]
 
 

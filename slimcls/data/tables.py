@@ -10,16 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from slimcls.data import corpus
-from slimcls.data.columns import choose
+from slimcls.data.columns import choose_columns
 from slimcls.data.labels import Labels
-from slimcls.data.pooling import Table, split
+from slimcls.data.pooling import Table, split_pool
 from slimcls.data.reader import read_rows
 from slimcls.data.rows import Rows, listed
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.paths import user_path
 
-__all__ = ["Table", "Tables", "load"]
+__all__ = ["Table", "Tables", "read_tables"]
 
 #: A part with fewer rows gives too wide an interval to tell models apart: it is warned about.
 FEW = 200
@@ -43,20 +43,20 @@ class Tables:
     notes: list[str] = field(default_factory=list)
 
 
-def load(spec: DatasetSpec, data_dir: Path | None = None) -> Tables:
+def read_tables(spec: DatasetSpec, data_dir: Path | None = None) -> Tables:
     """Read a dataset: from its own files, else from ``data_dir``, the installed corpus, the hub.
 
     Args:
-        spec: as :func:`slimcls.data.catalog.find` gives it.
+        spec: as :func:`slimcls.data.catalog.find_dataset` gives it.
         data_dir: holds ``<name>/<split>.parquet`` with the hub's column and split names;
             ``SLIMCLS_DATA_DIR`` where None.
 
     Raises:
         UserError: rows that cannot be found, read or used, with file and line.
     """
-    sources = _find(spec, data_dir)
+    sources = _sources_of(spec, data_dir)
     first = sources["train" if "train" in sources else next(iter(sources))]
-    text, label = choose(spec, first)
+    text, label = choose_columns(spec, first)
     labels = Labels(spec, label, first)
     notes = [spec.note] if spec.note else []
     parts = {}
@@ -65,7 +65,7 @@ def load(spec: DatasetSpec, data_dir: Path | None = None) -> Tables:
         parts[part] = _table(rows, text, labels, strict=bool(spec.files), notes=notes)
     notes += labels.notes()
     if spec.pool:
-        parts, said = split(_pooled(parts.values()), near_duplicates=spec.near_duplicates)
+        parts, said = split_pool(_pooled(parts.values()), near_duplicates=spec.near_duplicates)
         notes += said
     spec = _filled(spec, text, label, labels.names)
     _check(parts, first, notes, labels.names)
@@ -79,7 +79,7 @@ def load(spec: DatasetSpec, data_dir: Path | None = None) -> Tables:
     )
 
 
-def _find(spec: DatasetSpec, data_dir: Path | None) -> dict[str, Rows]:
+def _sources_of(spec: DatasetSpec, data_dir: Path | None) -> dict[str, Rows]:
     if spec.files:
         return {part: read_rows(path) for part, path in spec.files.items()}
     folder = _data_dir(data_dir)
@@ -88,8 +88,8 @@ def _find(spec: DatasetSpec, data_dir: Path | None) -> dict[str, Rows]:
             part: read_rows(folder / spec.name / f"{name}.parquet")
             for part, name in spec.splits.items()
         }
-    if spec.name == "bbcnews" and (articles := corpus.folder()):
-        return {"all": corpus.read(articles)}
+    if spec.name == "bbcnews" and (articles := corpus.corpus_folder()):
+        return {"all": corpus.read_corpus(articles)}
     if spec.hub:
         return _from_hub(spec)
     where = f"{folder} has no folder {spec.name}" if folder else "it names no files and no hub id"
@@ -103,7 +103,7 @@ def _from_hub(spec: DatasetSpec) -> dict[str, Rows]:
     from slimcls.data import hub
 
     try:
-        return hub.read(spec)
+        return hub.read_hub_dataset(spec)
     except UserError as error:
         if spec.name == "bbcnews":
             raise UserError(f"{error}; or install the corpus: {corpus.INSTALL}") from None

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcls.data import catalog, texts
-from slimcls.data.columns import choose_text
-from slimcls.data.reader import TABLES, read_rows
+from slimcls.data.columns import choose_text_column
+from slimcls.data.reader import TABLE_FILES, read_rows
 from slimcls.data.spec import PART_NAMES
 from slimcls.errors import UserError
 from slimcls.storage.paths import user_path
@@ -87,9 +87,9 @@ class Sample:
 
     def batches(self, device: torch.device | str = "cpu") -> Iterator[Batch]:
         """The texts in batches of like length, padded on the right."""
-        from slimcls.data.batches import by_length, collate
+        from slimcls.data.batches import batches_by_length, collate
 
-        for places in by_length([len(ids) for ids in self.ids], self.batch_size):
+        for places in batches_by_length([len(ids) for ids in self.ids], self.batch_size):
             yield collate([(place, list(self.ids[place]), 0) for place in places], 0).to(device)
 
 
@@ -158,13 +158,13 @@ def read_texts(
         UserError: no such source, or one without a text; in the user's own files an empty text.
     """
     path = user_path(source, "--text")
-    if source in catalog.names():
+    if source in catalog.packaged_names():
         return _training_texts(source, data_dir, text_column)
     if path.is_dir() and not _has_train_file(path):
         return _folder(path, text_column)
     if path.suffix.lower() == ".txt":
         return _lines(path, text_column)
-    if path.suffix.lower() in TABLES:
+    if path.suffix.lower() in TABLE_FILES:
         return _rows(path, text_column)
     return _training_texts(source, data_dir, text_column)
 
@@ -225,7 +225,7 @@ def _whole_text(file: Path) -> str:
 def _rows(path: Path, text_column: str | None) -> Texts:
     """The texts of all rows of a table."""
     rows = read_rows(path)
-    column = choose_text(path, list(rows.columns), text_column)
+    column = choose_text_column(path, list(rows.columns), text_column)
     found = []
     for row, value in enumerate(rows.columns[column]):
         text = value.strip() if isinstance(value, str) else ""
@@ -242,6 +242,6 @@ def _refuse_column(path: Path, text_column: str | None) -> None:
 
 def _has_train_file(folder: Path) -> bool:
     return any(
-        file.suffix.lower() in TABLES and file.stem.lower() in PART_NAMES["train"]
+        file.suffix.lower() in TABLE_FILES and file.stem.lower() in PART_NAMES["train"]
         for file in folder.iterdir()
     )

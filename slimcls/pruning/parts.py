@@ -32,7 +32,7 @@ def split(found: Texts, seed: int = 0) -> Parts:
     The same texts in any order, with the same seed, are dealt the same way. Raises UserError where
     a part would be empty.
     """
-    groups = near_duplicates.groups(found.texts)
+    groups = near_duplicates.near_duplicate_groups(found.texts)
     first = [place for place, group in enumerate(groups) if place == group]
     order = sorted(first, key=lambda place: texts.rank(found.texts[place], f"{seed} parts"))
     ends = [0]

@@ -23,7 +23,7 @@ from slimcls.backbones.vocabulary import Compact
 from slimcls.classifier import trunk
 from slimcls.classifier.modes import Mode
 from slimcls.config import RunConfig
-from slimcls.data.batches import Items, TrainingBatches, by_length, collate
+from slimcls.data.batches import Items, TrainingBatches, batches_by_length, collate
 from slimcls.devices import torch_device
 from slimcls.errors import Interrupted, UserError
 from slimcls.log import Log
@@ -234,7 +234,9 @@ def _validation_batches(items: Items, config: RunConfig, trainer: L.Trainer) -> 
         raise UserError(f"{len(items)} validation items for {processes} processes: fewer --devices")
     # Every process needs a batch.
     size = min(config.eval_batch_size, len(items) // processes)
-    return by_length([len(ids) for ids in items.ids], size)[trainer.global_rank :: processes]
+    return batches_by_length([len(ids) for ids in items.ids], size)[
+        trainer.global_rank :: processes
+    ]
 
 
 def _logger(config: RunConfig, folder: Path) -> Logger | bool:

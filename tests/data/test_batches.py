@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcls.data.batches import GROUP, TrainingBatches, by_length, collate
+from slimcls.data.batches import GROUP, TrainingBatches, batches_by_length, collate
 
 lengths = st.lists(st.integers(1, 300), min_size=1, max_size=400)
 
@@ -119,7 +119,7 @@ def test_grouping_leaves_little_padding() -> None:
 
 @given(lengths, st.integers(1, 40))
 def test_by_length_sorts_and_loses_nothing(sizes: list[int], batch: int) -> None:
-    flat = [place for places in by_length(sizes, batch) for place in places]
+    flat = [place for places in batches_by_length(sizes, batch) for place in places]
     assert sorted(flat) == list(range(len(sizes)))
     assert [sizes[place] for place in flat] == sorted(sizes, reverse=True)
 

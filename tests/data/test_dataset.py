@@ -13,7 +13,7 @@ from slimcls.errors import UserError
 
 
 def test_it_is_found_and_read(toy: Path) -> None:
-    assert read_dataset(str(toy)) == tables.load(catalog.find(str(toy)))
+    assert read_dataset(str(toy)) == tables.read_tables(catalog.find_dataset(str(toy)))
 
 
 def test_columns_and_folder_are_handed_on(tmp_path: Path, toy: Path) -> None:

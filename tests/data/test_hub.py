@@ -32,7 +32,7 @@ from slimcls.errors import UserError
 found = {}
 for name in sys.argv[1:]:
     try:
-        loaded = tables.load(catalog.find(name))
+        loaded = tables.read_tables(catalog.find_dataset(name))
         found[name] = [loaded.fingerprint, loaded.test.texts[:2], loaded.test.labels[:4]]
     except UserError as error:
         found[name] = str(error)

@@ -203,7 +203,7 @@ def _in_the_authors_order(train, test, *, seed, shots, size):
 
 @pytest.mark.parametrize("seed", [0, 42, 421])
 def test_paper_draws_real_trec_as_its_authors_did(seed):
-    loaded = tables.load(catalog.find("trec"), data_dir())
+    loaded = tables.read_tables(catalog.find_dataset("trec"), data_dir())
     splits = draw(loaded, **{**DEFAULTS, "seed": seed, "shots": 200}, rule="paper")
     demonstrations, training, validation = _in_the_authors_order(
         loaded.train, loaded.test, seed=seed, shots=200, size=1000
@@ -287,7 +287,7 @@ def test_nothing_left_to_validate_on():
 
 
 def test_real_trec_has_its_small_class_in_every_part():
-    loaded = tables.load(catalog.find("trec"), data_dir())
+    loaded = tables.read_tables(catalog.find_dataset("trec"), data_dir())
     for seed in (0, 42):
         splits = draw(loaded, **{**DEFAULTS, "seed": seed, "shots": 200})
         assert [len(part) for part in _parts(splits)] == [6, 1075, 500, 500]
@@ -298,7 +298,7 @@ def test_real_trec_has_its_small_class_in_every_part():
 
 
 def test_real_sst2_as_in_the_protocol():
-    loaded = tables.load(catalog.find("sst2"), data_dir())
+    loaded = tables.read_tables(catalog.find_dataset("sst2"), data_dir())
     splits = draw(loaded, **{**DEFAULTS, "shots": 200}, rule="paper")
     assert [len(part) for part in _parts(splits)] == [2, 400, 872, 872]
     assert splits.repeats_removed == 371

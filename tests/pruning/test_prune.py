@@ -207,7 +207,7 @@ def plain_accuracy(toy: Path, keep: int) -> float:
         dataset=str(toy), model="tiny-gpt2", mode="lm", shots=1, validation_size=1, test_size=500
     )
     source = sources.find("tiny-gpt2", None)
-    data = tables.load(catalog.find(str(toy)), None)
+    data = tables.read_tables(catalog.find_dataset(str(toy)), None)
     tokenizer = open_tokenizer(source, never_empty=False)
     inputs = make_inputs(run, data, tokenizer, Log(quiet=True))
     model: Any = open_cut(source, range(keep), head="lm").eval()

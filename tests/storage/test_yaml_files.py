@@ -106,7 +106,7 @@ def test_every_reader_of_yaml_is_strict(tmp_path: Path) -> None:
     readers = [
         lambda: cli.parse(RunConfig, ["--config", str(path)], prog="slimcls train"),
         lambda: definition.read_grid(str(path)),
-        lambda: catalog.find(str(path)),
+        lambda: catalog.find_dataset(str(path)),
     ]
     for read in readers:
         with pytest.raises(UserError, match="line 3: not YAML: 'mode' stands there twice"):
