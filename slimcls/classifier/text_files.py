@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 from slimcls.classifier.classifier import Classifier, Prediction
 from slimcls.data.delimited import dialect_of, not_run
@@ -122,7 +121,7 @@ def _parquet(source: Path, path: Path, stack: ExitStack) -> Write:
     import pyarrow.parquet as pq
 
     given = open_parquet(source).schema_arrow
-    writers: list[Any] = []
+    writers: list[pq.ParquetWriter] = []
 
     def write(rows: list[dict[str, object]]) -> None:
         if not rows:

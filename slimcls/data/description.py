@@ -16,25 +16,25 @@ class _Wrong(Exception):
     """A value that its key cannot have."""
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _Wrong("must be a text")
     return value
 
 
-def _number(value: Any) -> int:
+def _number(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise _Wrong("must be a whole number from 1")
     return value
 
 
-def _yes_no(value: Any) -> bool:
+def _yes_no(value: object) -> bool:
     if not isinstance(value, bool):
         raise _Wrong("must be true or false")
     return value
 
 
-def _words(value: Any) -> tuple[str, ...]:
+def _words(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) < 2:
         raise _Wrong("must be a list of two texts or more")
     words = tuple(_word(item) for item in value)
@@ -43,13 +43,13 @@ def _words(value: Any) -> tuple[str, ...]:
     return words
 
 
-def _word(item: Any) -> str:
+def _word(item: object) -> str:
     if isinstance(item, bool) or not isinstance(item, str | int) or not str(item).strip():
         raise _Wrong(f"holds {item!r}, not a text (quote it)")
     return str(item).strip()
 
 
-def _parts(value: Any) -> dict[str, str]:
+def _parts(value: object) -> dict[str, str]:
     if not isinstance(value, dict) or not value:
         raise _Wrong("must map train, validation, test to names")
     for part, name in value.items():
@@ -58,7 +58,7 @@ def _parts(value: Any) -> dict[str, str]:
     return dict(value)
 
 
-def _template(value: Any) -> str:
+def _template(value: object) -> str:
     template = _text(value)
     for slot in ("{text}", "{label}"):
         if template.count(slot) != 1:
@@ -69,7 +69,7 @@ def _template(value: Any) -> str:
 
 
 #: Key in the file: field of the specification, and how its value is checked.
-_KEYS: dict[str, tuple[str, Callable[[Any], Any]]] = {
+_KEYS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "name": ("name", _text),
     "version": ("version", _number),
     "hub": ("hub", _text),

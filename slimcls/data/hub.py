@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimcls.data import copies
 from slimcls.data.rows import Rows
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.network import out_of_reach
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 #: The hub's own conversion of datasets that are scripts.
 CONVERTED = "refs/convert/parquet"
@@ -72,7 +75,7 @@ def _offline() -> Iterator[None]:
             place.HF_HUB_OFFLINE = value
 
 
-def _load(spec: DatasetSpec) -> Mapping[str, Any]:
+def _load(spec: DatasetSpec) -> Mapping[str, Dataset]:
     """:func:`_load_with_library`, with its many errors said in a line."""
     from datasets.exceptions import DatasetNotFoundError
 
@@ -96,16 +99,15 @@ def _load(spec: DatasetSpec) -> Mapping[str, Any]:
         raise UserError(f"hub dataset {spec.hub}: cannot be read: {reason}") from None
 
 
-def _load_with_library(spec: DatasetSpec) -> Mapping[str, Any]:
+def _load_with_library(spec: DatasetSpec) -> Mapping[str, Dataset]:
     import datasets
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
-    loaded: Any = datasets.load_dataset(spec.hub, **_arguments(spec))
-    return dict(loaded)
+    return dict(datasets.load_dataset(spec.hub, **_arguments(spec)))
 
 
-def _arguments(spec: DatasetSpec) -> dict[str, Any]:
+def _arguments(spec: DatasetSpec) -> dict[str, object]:
     if spec.hub_revision != CONVERTED:
         return {"name": spec.hub_config, "revision": spec.hub_revision}
     folder = spec.hub_config or "default"
@@ -113,7 +115,7 @@ def _arguments(spec: DatasetSpec) -> dict[str, Any]:
     return {"revision": CONVERTED, "data_files": files}
 
 
-def _rows(spec: DatasetSpec, found: Mapping[str, Any], name: str) -> Rows:
+def _rows(spec: DatasetSpec, found: Mapping[str, Dataset], name: str) -> Rows:
     if name not in found:
         raise UserError.unknown(f"split of hub dataset {spec.hub}", name, found)
     split = found[name]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slimcls.data import seams
 from slimcls.data.cutting import cut_text, cut_texts, shortened, tokens_of
 from slimcls.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 #: Tokens of a text that are kept where the context allows.
 DEFAULT_TOKENS = 256
@@ -52,7 +55,7 @@ class PromptBuilder:
 
     def __init__(
         self,
-        tokenizer: Any,
+        tokenizer: PreTrainedTokenizerFast,
         *,
         template: str,
         label_words: Sequence[str],
@@ -259,7 +262,13 @@ class TextEncoder:
         UserError: ``max_text_tokens`` is over the context.
     """
 
-    def __init__(self, tokenizer: Any, *, context: int, max_text_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        context: int,
+        max_text_tokens: int | None = None,
+    ) -> None:
         self.tokenizer, self.context = tokenizer, context
         added = tokenizer.num_special_tokens_to_add()
         most = context - added

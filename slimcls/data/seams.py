@@ -14,7 +14,11 @@ looked for beforehand and hold no blank behind a sign change nothing about it.
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from tokenizers import AddedToken
+    from transformers import PreTrainedTokenizerFast
 
 #: Expressions by which byte-level tokenizers cut, beside GPT-2's own, which ``ByteLevel`` has built
 #: in: those in the tokenizer.json of Llama 3 and of Qwen2 and its followers.
@@ -25,12 +29,19 @@ EXPRESSIONS = tuple(
 )
 
 
+class _Part(Protocol):
+    """A step of a tokenizer, as the tokenizers library has it."""
+
+    def __getstate__(self) -> bytes:
+        """Its description in JSON."""
+
+
 def is_seam(before: str, behind: str) -> bool:
     """Whether there is a seam between two characters, for a tokenizer that :func:`has_seams`."""
     return "!" <= before <= "~" and (behind == " " or (behind == "\n" and before.isalnum()))
 
 
-def has_seams(tokenizer: Any) -> bool:
+def has_seams(tokenizer: PreTrainedTokenizerFast) -> bool:
     """Whether the argument above holds for a transformers tokenizer; where in doubt, no."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None:
@@ -44,18 +55,18 @@ def has_seams(tokenizer: Any) -> bool:
     )
 
 
-def _description(part: Any) -> Any:
+def _description(part: _Part | None) -> dict[str, Any]:
     """A part of a tokenizer as its file has it."""
-    return None if part is None else json.loads(part.__getstate__())
+    return json.loads(part.__getstate__()) if part is not None else {}
 
 
-def _kind(part: Any) -> Any:
-    return None if part is None else _description(part)["type"]
+def _kind(part: _Part | None) -> str | None:
+    return _description(part).get("type")
 
 
-def _cuts(part: Any) -> bool:
+def _cuts(part: _Part | None) -> bool:
     """Whether the steps cut at every seam, and do nothing that looks beyond a piece."""
-    step = _description(part) or {}
+    step = _description(part)
     steps = step["pretokenizers"] if step.get("type") == "Sequence" else [step]
     found = False
     for step in steps:
@@ -74,7 +85,7 @@ def _cuts(part: Any) -> bool:
     return False
 
 
-def _is_whole(token: Any) -> bool:
+def _is_whole(token: AddedToken) -> bool:
     """Whether a token that is looked for beforehand can neither span a seam nor see across it."""
     text = token.content.lstrip()
     return not (token.single_word or token.rstrip or any(letter.isspace() for letter in text))
