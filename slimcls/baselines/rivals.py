@@ -14,15 +14,17 @@ from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 from sklearn.dummy import DummyClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
@@ -33,6 +35,24 @@ from slimcls.errors import UserError
 #: Inverse strengths of regularisation, strong to weak; of equal ones the first is taken.
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 
+#: Numbers (texts, columns).
+Matrix = NDArray[np.float64] | csr_matrix
+
+
+class Learns(Protocol):
+    """A classifier of scikit-learn's."""
+
+    classes_: NDArray[np.int64]
+
+    def fit(self, inputs: Matrix, labels: Sequence[int]) -> Learns:
+        """Learn."""
+
+    def predict(self, inputs: Matrix) -> NDArray[np.int64]:
+        """The class of each row."""
+
+    def predict_proba(self, inputs: Matrix) -> NDArray[np.float64]:
+        """Probabilities (rows, classes), in the order of ``classes_``."""
+
 
 class Nothing:
     """Texts as nothing at all, for who decides without reading."""
@@ -40,7 +60,7 @@ class Nothing:
     def fit(self, texts: Sequence[str]) -> None:
         """Learn nothing."""
 
-    def __call__(self, texts: Sequence[str]) -> Any:
+    def __call__(self, texts: Sequence[str]) -> Matrix:
         """A column of zeros (texts, 1)."""
         return np.zeros((len(texts), 1))
 
@@ -72,7 +92,7 @@ class Words:
                 "--method tfidf: no training text has a word of two letters or more"
             ) from None
 
-    def __call__(self, texts: Sequence[str]) -> Any:
+    def __call__(self, texts: Sequence[str]) -> Matrix:
         """Weights (texts, words and pairs), sparse, each text of length 1."""
         return self._words.transform(texts)
 
@@ -99,7 +119,7 @@ class Embeddings:
     def fit(self, texts: Sequence[str]) -> None:
         """Learn nothing: the embeddings are pretrained."""
 
-    def __call__(self, texts: Sequence[str]) -> Any:
+    def __call__(self, texts: Sequence[str]) -> Matrix:
         """Means (texts, width), float64."""
         means = [self.table[ids].double().mean(0) for ids in self._ids(texts)]
         return torch.stack(means).numpy()
@@ -125,7 +145,7 @@ class Contender:
     """A classifier to be tried, and what it would be to choose it."""
 
     name: str
-    classifier: Any
+    classifier: Learns
 
 
 @dataclass(frozen=True)
@@ -229,7 +249,8 @@ class Rival:
     @property
     def coefficients(self) -> int:
         """Fitted coefficients and intercepts."""
-        last = self.classifier[-1] if hasattr(self.classifier, "steps") else self.classifier
+        fitted = self.classifier
+        last = fitted[-1] if isinstance(fitted, Pipeline) else fitted
         return sum(
             getattr(last, name).size for name in ("coef_", "intercept_") if hasattr(last, name)
         )
@@ -240,7 +261,7 @@ class Rival:
         return (self.vectoriser.bytes + len(pickle.dumps(self.classifier))) / 1e6
 
 
-def _fit(classifier: Any, inputs: Any, labels: Sequence[int]) -> Any:
+def _fit(classifier: Learns, inputs: Matrix, labels: Sequence[int]) -> Learns:
     with warnings.catch_warnings():
         # At the weak end of the search the optimum lies far out: whether going there is better
         # shows long before it is reached.

@@ -28,7 +28,7 @@ class Search:
     by: By = "validation_accuracy"
     budget: int | None = None
     """Most candidates a group; they are drawn from all, the same for every group."""
-    at: dict[str, Any] | None = None
+    at: Combination | None = None
     """Settings of the groups that search. The others, which differ from one of these in their cut
     alone, take what it chooses. None: every group searches for itself."""
 

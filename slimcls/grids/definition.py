@@ -38,10 +38,13 @@ REFUSED = {name: _REASONS[name] for name in settings_with(Role.ALONE)}
 #: Keys of the YAML that are no settings.
 EXCLUDE, CHOOSE, CELLS = "exclude", "choose", "cells"
 
+#: Values by setting.
+Axes = dict[str, list[Any]]
+
 _DEFAULTS: Combination = {f.name: f.default for f in dataclasses.fields(RunConfig)}
 
 
-def read_grid(path: str, **given: Any) -> Grid:
+def read_grid(path: str, **given: str | None) -> Grid:
     """The grid of a YAML file; ``given`` wins over its settings where it is not None.
 
     Nothing heavy is imported and no model or data is looked at.
@@ -57,7 +60,7 @@ def read_grid(path: str, **given: Any) -> Grid:
         raise UserError(f"{path}: {error}") from None
 
 
-def _grid(name: str, content: dict[str, Any], given: dict[str, Any]) -> Grid:
+def _grid(name: str, content: Combination, given: Combination) -> Grid:
     shared = {k: v for k, v in content.items() if k not in (EXCLUDE, CHOOSE, CELLS)} | given
     blocks = [_axes(shared | block) for block in _mappings(content, CELLS, [{}])]
     search = _search(content[CHOOSE]) if content.get(CHOOSE) is not None else None
@@ -80,7 +83,7 @@ def _grid(name: str, content: dict[str, Any], given: dict[str, Any]) -> Grid:
     return made
 
 
-def _mappings(content: dict[str, Any], key: str, default: list[Any]) -> list[dict[str, Any]]:
+def _mappings(content: Combination, key: str, default: list[Any]) -> list[Combination]:
     value = content.get(key)
     if value is None:
         return default
@@ -91,7 +94,7 @@ def _mappings(content: dict[str, Any], key: str, default: list[Any]) -> list[dic
     return value
 
 
-def _axes(settings: dict[str, Any]) -> dict[str, list[Any]]:
+def _axes(settings: Combination) -> Axes:
     """Every setting as a list of typed values."""
     axes = {}
     for key, value in settings.items():
@@ -124,7 +127,7 @@ def _is_axis(name: str, value: list[Any]) -> bool:
     return name != "layers" or any(isinstance(v, list) or v is None for v in value) or not value
 
 
-def _varying(blocks: list[dict[str, list[Any]]]) -> tuple[str, ...]:
+def _varying(blocks: list[Axes]) -> tuple[str, ...]:
     """Settings with more than one value, within a block or between blocks."""
     names = dict.fromkeys(name for block in blocks for name in block)
     return tuple(
@@ -168,7 +171,7 @@ def _at(content: object) -> Combination | None:
     return {name: cli.typed(RunConfig, name, value) for name, value in content.items()}
 
 
-def _check_search(search: Search, blocks: list[dict[str, list[Any]]]) -> None:
+def _check_search(search: Search, blocks: list[Axes]) -> None:
     """Each searched setting is an axis of every block."""
     for name in search.over:
         if name == "seed":
@@ -210,7 +213,7 @@ def _counts(group: Group) -> list[int]:
     return [len({repr(group.settings(cell)) for cell in group.cells}), *seeds.values()]
 
 
-def _candidates(block: dict[str, list[Any]], search: Search) -> list[tuple[Any, ...]]:
+def _candidates(block: Axes, search: Search) -> list[tuple[Any, ...]]:
     """The searched combinations of a block: all, or as many as the budget has, drawn once."""
     axes = [block[name] for name in search.over]
     everything = list(itertools.product(*axes))
@@ -220,7 +223,7 @@ def _candidates(block: dict[str, list[Any]], search: Search) -> list[tuple[Any, 
     return [everything[place] for place in sorted(drawn)]
 
 
-def _combinations(block: dict[str, list[Any]], search: Search | None) -> Iterator[Combination]:
+def _combinations(block: Axes, search: Search | None) -> Iterator[Combination]:
     wanted = set(map(repr, _candidates(block, search))) if search else set()
     for values in itertools.product(*block.values()):
         combination = dict(zip(block, values, strict=True))
@@ -228,7 +231,7 @@ def _combinations(block: dict[str, list[Any]], search: Search | None) -> Iterato
             yield combination
 
 
-def _rule(content: dict[str, Any], search: Search | None) -> dict[str, list[Any]]:
+def _rule(content: Combination, search: Search | None) -> Axes:
     rule = {str(k).replace("-", "_"): v for k, v in content.items()}
     for name in rule:
         if search and name in search.over:
@@ -236,9 +239,7 @@ def _rule(content: dict[str, Any], search: Search | None) -> dict[str, list[Any]
     return {name: _values(name, value) for name, value in rule.items()}
 
 
-def _left(
-    combinations: Sequence[Combination], rules: list[dict[str, list[Any]]]
-) -> Iterator[Combination]:
+def _left(combinations: Sequence[Combination], rules: list[Axes]) -> Iterator[Combination]:
     """The combinations that no rule drops. Raises UserError for a rule that drops none."""
     dropped = [0] * len(rules)
     for combination in combinations:
@@ -252,7 +253,7 @@ def _left(
         raise UserError(f"exclude: {rule} drops nothing; leave it out or mend it")
 
 
-def _matches(rule: dict[str, list[Any]], combination: Combination) -> bool:
+def _matches(rule: Axes, combination: Combination) -> bool:
     settings = _DEFAULTS | combination
     return all(settings[name] in values for name, values in rule.items())
 

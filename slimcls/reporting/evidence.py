@@ -9,7 +9,7 @@ that a task and a family's name stand for one family.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,9 @@ CUT = ("select", "keep", "cut")
 
 #: Runs alike in these differ in their seed, and in settings that change nothing that matters.
 CELL = ("method", "task", "family", *CUT)
+
+#: A row of a table, by column.
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ def _as_chosen(
     return frame, said
 
 
-def _alike(frame: pd.DataFrame, one: dict[Any, Any], names: Sequence[str]) -> pd.Series:
+def _alike(frame: pd.DataFrame, one: dict[Hashable, Any], names: Sequence[str]) -> pd.Series:
     """Which rows have the values of this one in these columns; null is like null."""
     alike = pd.Series(True, index=frame.index)
     for name in names:
@@ -122,7 +125,7 @@ def _said(choice: Choice) -> str:
     return ", ".join(f"{name} {_short(value)}" for name, value in choice.settings.items())
 
 
-def _in_order(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _in_order(rows: list[Row]) -> pd.DataFrame:
     ordered = sorted(rows, key=lambda row: (row["task"], row["line"], row["keep"]))
     return pd.DataFrame(ordered)
 
@@ -223,7 +226,7 @@ def _rules(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _by_hand(select: str, layers: Any) -> bool:
+def _by_hand(select: str, layers: Sequence[int] | None) -> bool:
     return select == "first" and layers is not None and list(layers) != list(range(len(layers)))
 
 
@@ -236,7 +239,7 @@ def _cuts(frame: pd.DataFrame) -> pd.Series:
     return named.mask(changing & (frame["select"] != "first"), frame["select"])
 
 
-def _cut(layers: Any, depth: int) -> str:
+def _cut(layers: Sequence[int] | None, depth: int) -> str:
     """The kept layers as people read them: ``all``, ``0-3`` or ``0,2,5``."""
     ids = [] if layers is None else list(layers)
     if not ids or len(ids) == depth:
@@ -246,12 +249,10 @@ def _cut(layers: Any, depth: int) -> str:
     return ",".join(map(str, ids))
 
 
-def _choose(
-    tuned: pd.DataFrame, searched: Sequence[str]
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+def _choose(tuned: pd.DataFrame, searched: Sequence[str]) -> tuple[pd.DataFrame, list[Row]]:
     """One setting a cell, by mean validation accuracy over the seeds that all its settings have."""
     chosen: list[pd.DataFrame] = []
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for _, cell in tuned.groupby(list(CELL), sort=False):
         settings = {
             str(alike.run.iloc[0]): alike for _, alike in cell.groupby(list(searched), dropna=False)
@@ -275,7 +276,7 @@ def _candidate(run: str, alike: pd.DataFrame, common: set[int], varied: list[str
     return Candidate(run, settings, None if math.isnan(score) else score)
 
 
-def _choice(cell: pd.DataFrame, choice: Choice, common: set[int]) -> dict[str, Any]:
+def _choice(cell: pd.DataFrame, choice: Choice, common: set[int]) -> Row:
     """What was tried in a cell, what was taken, and whether it lies at the edge of the search."""
     row = {name: cell[name].iloc[0] for name in ("task", "line", "keep", "cut")}
     for name, value in choice.settings.items():
@@ -290,12 +291,12 @@ def _choice(cell: pd.DataFrame, choice: Choice, common: set[int]) -> dict[str, A
     }
 
 
-def _order(value: Any) -> tuple[float, str]:
+def _order(value: object) -> tuple[float, str]:
     """Numbers by their size, then words."""
     return (value, "") if isinstance(value, int | float) else (math.inf, str(value))
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 

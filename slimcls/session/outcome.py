@@ -27,6 +27,9 @@ from slimcls.statistics import wilson
 from slimcls.training.loop import Fitted
 from slimcls.version import __version__, checkout_commit
 
+#: Some columns of a result, by name.
+Columns = dict[str, Any]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
@@ -102,7 +105,7 @@ def _outcome(found: Measured, run: str) -> Outcome:
     )
 
 
-def _about(run: str, device: str) -> dict[str, Any]:
+def _about(run: str, device: str) -> Columns:
     """Columns: which run, what versions, which machine."""
     return {
         "run": run,
@@ -119,7 +122,7 @@ def _about(run: str, device: str) -> dict[str, Any]:
     }
 
 
-def _origin(data: Tables, source: Source | None) -> dict[str, Any]:
+def _origin(data: Tables, source: Source | None) -> Columns:
     """Columns: where data and weights, if any, are from."""
     return {
         "source_fingerprint": source.fingerprint if source else "",
@@ -130,7 +133,7 @@ def _origin(data: Tables, source: Source | None) -> dict[str, Any]:
     }
 
 
-def _items(splits: Splits, prompted: bool) -> dict[str, Any]:
+def _items(splits: Splits, prompted: bool) -> Columns:
     """Columns: how much data a run has seen."""
     demonstrations = len(splits.demonstrations) if prompted else 0
     return {
@@ -142,7 +145,7 @@ def _items(splits: Splits, prompted: bool) -> dict[str, Any]:
     }
 
 
-def _accuracy(splits: Splits, fitted: Fitted, test: Metrics) -> dict[str, Any]:
+def _accuracy(splits: Splits, fitted: Fitted, test: Metrics) -> Columns:
     """Columns: validation and test figures with their intervals over items."""
     validation = _interval(fitted.validation_accuracy, len(splits.validation))
     low, high = _interval(test.accuracy, len(splits.test))
@@ -159,7 +162,7 @@ def _accuracy(splits: Splits, fitted: Fitted, test: Metrics) -> dict[str, Any]:
     }
 
 
-def _cost(fitted: Fitted, seconds: float, device: str) -> dict[str, Any]:
+def _cost(fitted: Fitted, seconds: float, device: str) -> Columns:
     """Columns: epochs, seconds, throughput of training and memory."""
     train_seconds = fitted.train_seconds or float("inf")
     return {

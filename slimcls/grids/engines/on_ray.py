@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import logging
 import os
 import signal
 import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType, ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 from slimcls.config import RunConfig
 from slimcls.errors import Interrupted, UserError
@@ -23,6 +25,12 @@ from slimcls.grids.engines import Again, Job, Started
 from slimcls.grids.forecast import Forecast, forecast
 from slimcls.version import __version__
 
+if TYPE_CHECKING:
+    from ray import ObjectRef as Task
+
+T = TypeVar("T")
+#: What a signal does, as :mod:`signal` has it.
+Handler = Callable[[int, FrameType | None], object] | int | None
 #: Seconds in which a Ray address must answer.
 ANSWER_SECONDS = 10.0
 #: Seconds that cells have to save their state when the grid is asked to stop.
@@ -43,7 +51,7 @@ class OnRay:
 
     def __init__(self, runner: Runner, address: str, cpus: float, gpus: float) -> None:
         self.runner, self.address = runner, address
-        self.options: dict[str, Any] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
+        self.options: dict[str, float] = {"num_cpus": cpus, "num_gpus": gpus, "max_retries": 0}
         self.threads = max(1, int(cpus))
         self.asked_to_stop = False
         self._before = signal.getsignal(signal.SIGTERM)
@@ -90,26 +98,26 @@ class OnRay:
     def _note_sigterm(self) -> None:
         """Only note that SIGTERM came: Ray's waiting would turn what is raised into a crash."""
 
-        def note(number: int, frame: Any) -> None:
+        def note(number: int, frame: FrameType | None) -> None:
             self.asked_to_stop = True
 
         _set_sigterm(note)
 
-    def _wait(self, tasks: list[Any]) -> tuple[list[Any], list[Any]]:
+    def _wait(self, tasks: list[Task[T]]) -> tuple[list[Task[T]], list[Task[T]]]:
         """A task that ended, if one did within a second, and the others."""
         if self.asked_to_stop:
             raise Interrupted(signal.SIGTERM, "stopped; the same command goes on")
-        ended: tuple[list[Any], list[Any]] = self.ray.wait(tasks, num_returns=1, timeout=1.0)
-        return ended
+        ended, others = self.ray.wait(tasks, num_returns=1, timeout=1.0)
+        return ended, others
 
-    def _submit(self, known: Forecast, retry: bool) -> Any:
+    def _submit(self, known: Forecast, retry: bool) -> Task[Ended]:
         # Ray starts no more cells on a machine than its memory holds.
         memory = {} if self.options["num_gpus"] else {"memory": min(known.memory, self._memory)}
         task = self.ray.remote(_attempt).options(**self.options, **memory)
         here = str(Path.cwd()), _carried()
         return task.remote(*here, self.threads, known.run, self.runner, retry)
 
-    def _ended(self, task: Any) -> Ended:
+    def _ended(self, task: Task[Ended]) -> Ended:
         errors = self.ray.exceptions
         try:
             ended: Ended = self.ray.get(task)
@@ -122,7 +130,7 @@ class OnRay:
             return Ended("lost", ended.folder, "its process was told to stop")
         return ended
 
-    def _stop(self, tasks: list[Any]) -> None:
+    def _stop(self, tasks: Sequence[Task[Ended]]) -> None:
         """Ask tasks that still run to stop, and give them time to save their state."""
         for task in tasks:
             self.ray.cancel(task, force=False)
@@ -167,7 +175,7 @@ class OnRay:
             with contextlib.suppress(OSError):
                 out.rmdir()  # if it is empty
 
-    def _get(self, task: Any) -> Any:
+    def _get(self, task: Task[T]) -> T:
         """The result of a task, the user's errors as they were raised there."""
         while not self._wait([task])[0]:
             pass
@@ -181,7 +189,7 @@ class OnRay:
             raise
 
 
-def _connect(address: str) -> Any:
+def _connect(address: str) -> ModuleType:
     """Ray, started or joined. Raises UserError where it is not installed or does not answer."""
     if address != "local":
         os.environ.setdefault(*_TRIES)
@@ -193,12 +201,16 @@ def _connect(address: str) -> Any:
     where = os.environ.get("RAY_ADDRESS", "") if address == "auto" else address
     if where not in ("", "local"):
         _knock(where)
-    settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address == "local":
-        settings["include_dashboard"] = False
+    # None where it is joined: who started it has decided.
+    dashboard = False if address == "local" else None
     try:
         with _muted() if address != "local" else contextlib.nullcontext():
-            ray.init(address=address, **settings)
+            ray.init(
+                address=address,
+                include_dashboard=dashboard,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except (ConnectionError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         line = (str(error).strip().splitlines() or [""])[0]
         raise UserError(f"--address {address}: no Ray answers ({line})") from None
@@ -218,7 +230,7 @@ def _muted() -> Iterator[None]:
         os.close(kept)
 
 
-def _set_sigterm(handler: Any) -> None:
+def _set_sigterm(handler: Handler) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
 
