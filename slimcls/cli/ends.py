@@ -79,8 +79,7 @@ def run(main: Callable[[], int]) -> int:
     try:
         return _written(main)
     except UserError as error:
-        # What a library said inside of it may have several lines.
-        print("slimcls: error:", *str(error).splitlines(), file=sys.stderr)
+        print("slimcls: error:", _in_a_line(str(error)), file=sys.stderr)
         return 2
     except Interrupted as stop:
         print(f"slimcls: {stop}", file=sys.stderr)
@@ -98,6 +97,12 @@ def run(main: Callable[[], int]) -> int:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def _in_a_line(message: str) -> str:
+    """A message that a library or a file had a part in: one line, and nothing a terminal obeys."""
+    letters = " ".join(message.splitlines())
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in letters)
 
 
 def _stop_at_sigterm() -> Handler:
