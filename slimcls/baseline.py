@@ -18,6 +18,7 @@ from slimcls.errors import UserError
 from slimcls.roles import Role, settings_with, settings_without
 from slimcls.runs.schema import WITHOUT_MODEL
 from slimcls.session.shared import Shared
+from slimcls.storage.paths import PathName
 from slimcls.train import train
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ class GridRivalsConfig:
     random-blocks: the first seed of each cut and mode, with the settings that were chosen for it.
     """
 
-    grid: str
+    grid: PathName
     """The grid's YAML file."""
 
-    out: str | None = None
+    out: PathName | None = None
     """Folder that holds the run directories; the YAML's, or runs, if not given."""
 
-    data_dir: str | None = None
+    data_dir: PathName | None = None
     """Folder with NAME/SPLIT.parquet files; the YAML's, or SLIMCLS_DATA_DIR, if not given."""
 
     overwrite: bool = False

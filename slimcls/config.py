@@ -11,6 +11,7 @@ from slimcls.errors import UserError
 from slimcls.kinds import LossName, ModeName
 from slimcls.layers import criteria
 from slimcls.roles import Role, settings_with
+from slimcls.storage.paths import NameOrPath, PathName
 
 Shots = int | Literal["all"]
 Precision = Literal["auto", "32", "bf16", "16"]
@@ -26,11 +27,11 @@ CUT_SETTINGS = frozenset(settings_with(Role.CUT))
 class RunConfig:
     """One fine-tuning run: a decoder language model, cut, trained and tested on a dataset."""
 
-    dataset: str
+    dataset: NameOrPath
     """Name of a packaged dataset (agnews, bbcnews, emoc, sst2, trec), a dataset YAML, a .csv, .tsv,
     .jsonl or .parquet file, or a folder with train/validation/test files."""
 
-    model: str = "gpt2-xl"
+    model: NameOrPath = "gpt2-xl"
     """Short name (gpt2-xl, opt-1.3b, smollm2-135m, tiny-gpt2, ...), hub id, or local folder."""
 
     revision: str | None = None
@@ -50,14 +51,14 @@ class RunConfig:
     layers: list[int] | None = None
     """Names the kept layers outright, ascending, as in 0,1,5; instead of --keep."""
 
-    scores: str | None = None
+    scores: PathName | None = None
     """A scores.json of slimcls score, for a --select that ranks layers; measured on the run's own
     training texts if not given."""
 
     random_blocks: bool = False
     """Draw the kept blocks' weights anew: the baseline that shows what pretraining is worth."""
 
-    data_dir: str | None = None
+    data_dir: PathName | None = None
     """Folder with NAME/SPLIT.parquet files; SLIMCLS_DATA_DIR if not given."""
 
     text_column: str | None = None
@@ -170,7 +171,7 @@ class RunConfig:
     checkpoint_seconds: float = 30.0
     """Least time between two checkpoints of a run, in seconds; 0 saves after every batch."""
 
-    out: str = "runs"
+    out: PathName = "runs"
     """Folder that holds the run directories."""
 
     overwrite: bool = False

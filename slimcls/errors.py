@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: Most letters of what a user gave that a message repeats.
+SHOWN = 60
+
 
 class UserError(Exception):
     """What is wrong, where, and what to do, in one line.
@@ -22,7 +25,13 @@ class UserError(Exception):
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
         nearest = f"; did you mean {near[0]!r}?" if near else ""
         extra = f"; {hint}" if hint else ""
-        return cls(f"unknown {kind} {name!r}{nearest} (known: {', '.join(names)}{extra})")
+        return cls(f"unknown {kind} {in_short(name)!r}{nearest} (known: {', '.join(names)}{extra})")
+
+
+def in_short(text: str) -> str:
+    """What a message repeats of a text: its beginning, on one line, nothing a terminal obeys."""
+    plain = text if text.isprintable() else text.encode("unicode_escape", "replace").decode()
+    return plain if len(plain) <= SHOWN else f"{plain[: SHOWN - 3]}..."
 
 
 class Busy(UserError):

@@ -15,6 +15,7 @@ from slimcls import cli
 from slimcls.errors import UserError
 from slimcls.grids import definition
 from slimcls.runs import choices
+from slimcls.storage.paths import PathName
 
 if TYPE_CHECKING:
     from slimcls.config import RunConfig
@@ -33,13 +34,13 @@ PAUSE = 1.0
 class GridConfig:
     """Many runs from one YAML file: what is done is not done again, any process may die."""
 
-    config: str
+    config: PathName
     """The grid: a YAML file in which any setting of slimcls train may be a list (docs/grids.md)."""
 
-    out: str | None = None
+    out: PathName | None = None
     """Folder that holds the run directories; the YAML's, or runs, if not given."""
 
-    data_dir: str | None = None
+    data_dir: PathName | None = None
     """Folder with NAME/SPLIT.parquet files; the YAML's, or SLIMCLS_DATA_DIR, if not given."""
 
     dry_run: bool = False

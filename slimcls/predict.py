@@ -9,6 +9,7 @@ from pathlib import Path
 from slimcls import cli
 from slimcls.data.reader import READERS
 from slimcls.errors import UserError
+from slimcls.storage.paths import PathName
 
 #: What no text ends in, and no file that is read either.
 OTHERS = (".json", ".xlsx", ".xls", ".ods", ".xml", ".pdf", ".zip", ".gz")
@@ -18,13 +19,13 @@ OTHERS = (".json", ".xlsx", ".xls", ".ods", ".xml", ".pdf", ".zip", ".gz")
 class PredictConfig:
     """Classify a text, or the texts of a file, with a finished run."""
 
-    run: str
+    run: PathName
     """Run directory, or the model folder in it."""
 
     input: str
     """A text, or a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file."""
 
-    out: str | None = None
+    out: PathName | None = None
     """File for the results, of the input's kind; default: INPUT with .predicted before its end."""
 
     text_column: str | None = None

@@ -8,16 +8,17 @@ from pathlib import Path
 
 from slimcls import cli
 from slimcls.errors import UserError
+from slimcls.storage.paths import PathName
 
 
 @dataclass(kw_only=True)
 class ReportConfig:
     """Tables, figures and verdicts from finished runs, the same bytes from the same runs."""
 
-    folder: str
+    folder: PathName
     """Folder of run directories, such as runs."""
 
-    out: str = "report"
+    out: PathName = "report"
     """Folder that gets report.md, report.html, tables/ and figures/."""
 
     margin: float = 2.0

@@ -12,6 +12,7 @@ from slimcls.devices import Accelerator
 from slimcls.errors import UserError
 from slimcls.layers.criteria import find_criterion
 from slimcls.layers.selection import Selection
+from slimcls.storage.paths import NameOrPath, PathName
 
 if TYPE_CHECKING:
     from slimcls.layers.layer_scores import Scores
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class ScoreConfig:
     """Measure how much each layer of a model matters, and say what should stay at each depth."""
 
-    model: str
+    model: NameOrPath
     """Short name (gpt2-xl, opt-1.3b, smollm2-135m, tiny-gpt2, ...), hub id, or local folder."""
 
     revision: str | None = None
@@ -32,14 +33,14 @@ class ScoreConfig:
     """bi, bi-last, relative-magnitude, angular, greedy-loss, taylor; or a rule that looks at no
     text: first, sequential, even, random. docs/layers.md has their formulas."""
 
-    text: str | None = None
+    text: NameOrPath | None = None
     """Where texts come from: a dataset (its training rows alone), a .txt (a text a line), .csv,
     .tsv, .jsonl or .parquet file, or a folder of .txt files (a text a file)."""
 
     samples: int | None = None
     """How many texts, drawn by --seed. Default: 256, 64 for taylor, 32 for greedy-loss."""
 
-    out: str | None = None
+    out: PathName | None = None
     """JSON file for the scores, as slimcls train --scores takes it; a figure is put beside it."""
 
     keep: int = 1
@@ -51,7 +52,7 @@ class ScoreConfig:
     text_column: str | None = None
     """Column that holds the text, for the user's own files."""
 
-    data_dir: str | None = None
+    data_dir: PathName | None = None
     """Folder with NAME/SPLIT.parquet files; SLIMCLS_DATA_DIR if not given."""
 
     batch_size: int = 8

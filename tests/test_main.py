@@ -14,6 +14,9 @@ import pytest
 import slimcls
 from slimcls import __main__ as console
 from slimcls import cli
+from slimcls.cli.settings import settings_of
+from slimcls.cli.values import in_words
+from slimcls.config import RunConfig
 
 HEAVY = (
     *("torch", "transformers", "lightning", "datasets", "sklearn", "pandas", "pyarrow", "numpy"),
@@ -68,18 +71,7 @@ def test_help_of_a_verb(capsys, verb):
 @pytest.mark.parametrize("verb", list(console.VERBS))
 def test_the_example_of_a_verb_is_taken_by_it(monkeypatch, tmp_path, verb):
     monkeypatch.chdir(tmp_path)
-    asked = []
-
-    def seen(settings, argv, **given):
-        asked.append((settings, given))
-        raise KeyboardInterrupt
-
-    module = importlib.import_module(f"slimcls.{verb}")
-    with monkeypatch.context() as patch:
-        patch.setattr(cli, "parse", seen)
-        with pytest.raises(KeyboardInterrupt):
-            module.main([])
-    ((settings, given),) = asked
+    settings, given = parsed_by(verb, monkeypatch)
     words = given["example"].split()
     assert words[:2] == given["prog"].split() == ["slimcls", verb]
     assert not words[2].startswith("-"), "bare words first"
@@ -161,3 +153,77 @@ def test_a_verb_is_the_same_command_as_its_module(verb):
     assert as_verb.returncode == as_module.returncode == 2
     assert as_verb.stderr == as_module.stderr
     assert as_verb.stderr.startswith("slimcls: error: ")
+
+
+def parsed_by(verb: str, monkeypatch: pytest.MonkeyPatch) -> tuple[type, dict]:
+    """The settings of a verb, and how it asks for them."""
+    asked = []
+
+    def seen(settings, argv, **given):
+        asked.append((settings, given))
+        raise KeyboardInterrupt
+
+    module = importlib.import_module(f"slimcls.{verb}")
+    with monkeypatch.context() as patch:
+        patch.setattr(cli, "parse", seen)
+        with pytest.raises(KeyboardInterrupt):
+            module.main([])
+    return asked[0]
+
+
+#: Words that no setting can have, and what is said of them.
+NO_TEXT = {"caf\udce9": r"caf\udce9: is no UTF-8 text", "a\0b": r"a\x00b: is no UTF-8 text"}
+#: Words that no path can be.
+NO_PATH = {
+    "~nobody-of-that-name/x": "there is no user nobody-of-that-name",
+    "x" * 5000: "is too long a name for a file",
+    "out/" + "x" * 300: "is too long a name for a file",
+    "x/" * 1000: "is more than 200 folders deep",
+}
+
+
+@pytest.mark.parametrize("verb", list(console.VERBS))
+def test_no_verb_takes_words_that_are_no_text_or_no_path(verb, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    known, how = parsed_by(verb, monkeypatch)
+    example = how["example"].split()[2:]
+    bare = dict(zip(how["positional"], example, strict=False))
+    rest = example[len(bare) :]
+    seen = 0
+    for setting in settings_of(known).values():
+        kind = in_words(setting.hint)
+        words = NO_TEXT if kind == "a text" else NO_TEXT | NO_PATH if "path" in kind else {}
+        for word, said in words.items():
+            for named in ([setting.flag, word], [f"{setting.flag}={word}"]):
+                others = [word for name, word in bare.items() if name != setting.name]
+                assert console.main([verb, *named, *others, *rest]) == 2
+                out, err = capsys.readouterr()
+                assert out == ""
+                assert err.startswith(f"slimcls: error: {setting.flag} ")
+                assert said in err
+                assert err.count("\n") == 1
+                assert len(err) < 200
+                seen += 1
+    assert seen >= 20
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("word", [*NO_TEXT, *NO_PATH, "\x1b[2J", "trian\n"])
+def test_other_words_that_nobody_understands_are_one_line(word, capsys):
+    for words in ([word], ["train", f"--{word}"], ["help", word], ["train", "sst2", word]):
+        assert console.main(words) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith("slimcls: error: ")
+        assert err.count("\n") == 1
+        assert err.strip().isprintable()
+        assert len(err) < 400
+
+
+def test_a_path_from_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    config = cli.parse(RunConfig, ["sst2", "--out=~/x"], prog="x", positional=("dataset",))
+    assert config.out == str(tmp_path / "x")
+    (tmp_path / "s.yaml").write_text("keep: 3\n")
+    words = ["sst2", "--config", "~/s.yaml"]
+    assert cli.parse(RunConfig, words, prog="x", positional=("dataset",)).keep == 3

@@ -105,9 +105,14 @@ def run(main: Callable[[], int]) -> int:
 
 
 def _refused(error: UserError) -> int:
-    # What a library said inside of it may have several lines.
-    print("slimcls: error:", *str(error).splitlines(), file=sys.stderr)
+    print("slimcls: error:", _in_a_line(str(error)), file=sys.stderr)
     return 2
+
+
+def _in_a_line(message: str) -> str:
+    """A message that a library or a file had a part in: one line, and nothing a terminal obeys."""
+    letters = " ".join(message.splitlines())
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in letters)
 
 
 def _stop_at_sigterm() -> Handler:

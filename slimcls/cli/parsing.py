@@ -11,7 +11,7 @@ from slimcls.cli.ends import say
 from slimcls.cli.extras import TRAIN, check_extra
 from slimcls.cli.settings import CONFIG, Setting, nearest, setting_named, settings_of
 from slimcls.cli.values import SWITCHED
-from slimcls.errors import UserError
+from slimcls.errors import UserError, in_short
 from slimcls.storage.yaml_files import read_yaml
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def parse(
     named += _stood_for(bare, as_they_stand, [n for n in positional if n not in dict(named)])
     values: dict[str, object] = {}
     for path in [word for name, word in named if name not in settings]:
-        values |= _from_file(path, settings)
+        values |= _from_file(str(CONFIG.value(path)), settings)
     values |= {name: settings[name].value(word) for name, word in named if name in settings}
     for name, setting in settings.items():
         if setting.required and name not in values:
@@ -117,7 +117,7 @@ def _named(word: str, pending: deque[str], settings: Mapping[str, Setting]) -> t
 def _unknown_flag(name: str, settings: Mapping[str, Setting]) -> str:
     near = nearest(name, settings)
     meant = f"did you mean {settings[near].flag}?" if near else "see --help"
-    return f"unknown flag {Setting(name).flag}; {meant}"
+    return f"unknown flag {in_short(Setting(name).flag)}; {meant}"
 
 
 def _stood_for(
@@ -125,11 +125,10 @@ def _stood_for(
 ) -> Iterable[tuple[str, str]]:
     """Bare words with the fields they stand for."""
     if len(bare) > len(names):
-        raise UserError(
-            f"unexpected word {bare[len(names)]!r}: settings are given as --name value; see --help"
-        )
+        word = in_short(bare[len(names)])
+        raise UserError(f"unexpected word {word!r}: settings are given as --name value; see --help")
     if len(bare) + len(as_they_stand) > len(names):
-        word = as_they_stand[len(names) - len(bare)]
+        word = in_short(as_they_stand[len(names) - len(bare)])
         raise UserError(f"unexpected word {word!r} after --; see --help")
     return zip(names, [*bare, *as_they_stand], strict=False)
 

@@ -9,7 +9,8 @@ from functools import cache
 from typing import get_type_hints
 
 from slimcls.cli.values import choices, in_words, value_of
-from slimcls.errors import UserError
+from slimcls.errors import UserError, in_short
+from slimcls.storage.paths import PathName
 
 #: What other trainers call a setting that has another name here.
 ELSEWHERE = {
@@ -22,8 +23,6 @@ ELSEWHERE = {
     "--output-dir": "--out", "--device": "--accelerator", "--lora-r": "--lora-rank",
     "--num-layers": "--keep", "--few-shot": "--shots",
 }  # fmt: skip
-#: Most letters of a value that a message repeats.
-SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -46,19 +45,25 @@ class Setting:
     def value(self, given: object) -> object:
         """What a word, or a value from YAML, means. Raises UserError where it means nothing."""
         word = _as_word(given)
+        if not _is_text(word):
+            raise UserError(f"{self.flag} {in_short(word)}: is no UTF-8 text")
         try:
-            return value_of(word, self.hint)
+            return value_of(word, self.hint, self.flag)
         except (ValueError, KeyError):
             near = difflib.get_close_matches(word, choices(self.hint), n=1, cutoff=0.6)
-            shown = word if len(word) <= SHOWN else f"{word[:SHOWN]}..."
             raise UserError(
-                f"{self.flag} {shown}: must be {in_words(self.hint)}"
+                f"{self.flag} {in_short(word)}: must be {in_words(self.hint)}"
                 + (f"; did you mean {near[0]}?" if near else "")
             ) from None
 
 
 #: What every command takes whose settings do not name a file themselves.
-CONFIG = Setting("config")
+CONFIG = Setting("config", PathName)
+
+
+def _is_text(word: str) -> bool:
+    """Whether a word is letters alone: neither bytes that are no UTF-8, nor NUL."""
+    return "\0" not in word and not any("\ud800" <= letter <= "\udfff" for letter in word)
 
 
 def _as_word(given: object) -> str:
@@ -71,7 +76,7 @@ def _as_word(given: object) -> str:
 @cache
 def settings_of(config_class: type) -> dict[str, Setting]:
     """The settings of a dataclass by name, in its order."""
-    hints = get_type_hints(config_class)
+    hints = get_type_hints(config_class, include_extras=True)
     return {
         f.name: Setting(f.name, hints[f.name], f.default, f.default is MISSING)
         for f in fields(config_class)
@@ -86,7 +91,8 @@ def setting_named(key: str, settings: Mapping[str, Setting]) -> Setting:
     near = nearest(name, settings)
     # They are too many to be listed in a line.
     raise UserError(
-        f"unknown setting {key!r}; " + (f"did you mean {near!r}?" if near else "see --help")
+        f"unknown setting {in_short(key)!r}; "
+        + (f"did you mean {near!r}?" if near else "see --help")
     )
 
 

@@ -7,7 +7,9 @@ import math
 import re
 from collections.abc import Callable
 from types import NoneType
-from typing import Literal, get_args, get_origin
+from typing import Annotated, Literal, get_args, get_origin
+
+from slimcls.storage.paths import PathName, user_path
 
 Reader = Callable[[str], object]
 
@@ -43,13 +45,17 @@ KINDS: dict[object, tuple[str, Reader]] = {
 }
 
 
-def value_of(word: str, hint: object) -> object:
+def value_of(word: str, hint: object, flag: str) -> object:
     """The word as a value of the type ``hint``; ``null`` is None where the type has it.
 
-    Raises ValueError or KeyError where it is none.
+    A path gets its ``~`` expanded. Raises ValueError or KeyError where the word is none, UserError
+    with ``flag`` for a path that there cannot be.
     """
     if hint in KINDS:
         return KINDS[hint][1](word)
+    if get_origin(hint) is Annotated:
+        path = user_path(word, flag)
+        return str(path) if hint == PathName and word.startswith("~") else word
     if get_origin(hint) is Literal:
         return {str(choice): choice for choice in get_args(hint)}[word]
     parts = get_args(hint)
@@ -57,7 +63,7 @@ def value_of(word: str, hint: object) -> object:
         return None
     for part in (part for part in parts if part is not NoneType):
         with contextlib.suppress(ValueError, KeyError):
-            return value_of(word, part)
+            return value_of(word, part, flag)
     raise ValueError
 
 
@@ -72,6 +78,8 @@ def in_words(hint: object) -> str:
     """What a value of this type looks like, for people."""
     if hint in KINDS:
         return KINDS[hint][0]
+    if get_origin(hint) is Annotated:
+        return str(get_args(hint)[1])
     if get_origin(hint) is Literal:
         names = choices(hint)
         return ("one of " if len(names) > 1 else "") + ", ".join(names)

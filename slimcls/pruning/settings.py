@@ -8,7 +8,7 @@ from pathlib import Path
 from slimcls.devices import Accelerator
 from slimcls.errors import UserError
 from slimcls.layers import criteria
-from slimcls.storage.paths import user_path
+from slimcls.storage.paths import NameOrPath, PathName, user_path
 
 #: Stands in the folder of a pruned model and says what was cut.
 DESCRIPTION = "pruned.json"
@@ -20,13 +20,13 @@ COMPARED = "bi,relative-magnitude,angular,taylor,greedy-loss,first,sequential,ev
 class PruneConfig:
     """Remove layers of a language model without training it, or measure what removal does."""
 
-    model: str | None = None
+    model: NameOrPath | None = None
     """Short name (gpt2-xl, opt-1.3b, smollm2-135m, tiny-gpt2, ...), hub id, or local folder."""
 
     revision: str | None = None
     """Branch, tag or commit of a hub model; the hub's default branch if not given."""
 
-    out: str
+    out: PathName
     """Folder for the pruned model, or for the figures of --evaluate."""
 
     select: str | None = None
@@ -39,10 +39,10 @@ class PruneConfig:
     layers: list[int] | None = None
     """Names the layers that stay, ascending, as in 0,1,5; instead of --select and --keep."""
 
-    scores: str | None = None
+    scores: PathName | None = None
     """A scores.json of slimcls score; the layers are scored on --text if not given."""
 
-    text: str | None = None
+    text: NameOrPath | None = None
     """Texts to score, heal and measure on, in three disjoint parts: a dataset (its training rows
     alone), a .txt, .csv, .tsv, .jsonl or .parquet file, or a folder of .txt files."""
 
@@ -66,7 +66,7 @@ class PruneConfig:
     """With --evaluate: 8 and 4 bits, alone and with removal down to --keep layers by --select, in
     both orders."""
 
-    classifier: str | None = None
+    classifier: PathName | None = None
     """With --quantise: a finished run whose test accuracy is measured, instead of --model."""
 
     parts: bool = False
@@ -75,7 +75,7 @@ class PruneConfig:
     held_out: int = 64
     """Held-out texts that perplexity is measured on."""
 
-    dataset: str | None = None
+    dataset: NameOrPath | None = None
     """Dataset whose test items --evaluate classifies by label word, untrained."""
 
     demos: int = 1
@@ -90,7 +90,7 @@ class PruneConfig:
     max_text_tokens: int | None = None
     """Longest text in tokens; longer ones are cut. Default: 256, less where the context is."""
 
-    data_dir: str | None = None
+    data_dir: PathName | None = None
     """Folder with NAME/SPLIT.parquet files; SLIMCLS_DATA_DIR if not given."""
 
     seed: int = 0

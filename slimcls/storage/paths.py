@@ -5,11 +5,18 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Annotated
 
-from slimcls.errors import UserError
+from slimcls.errors import UserError, in_short
+
+#: A setting that names a file or a folder, or also something that is known by name.
+PathName = Annotated[str, "a path"]
+NameOrPath = Annotated[str, "a name or a path"]
 
 #: Folders above a path; what walks a path folder by folder gives up far later.
 DEEPEST = 200
+#: Bytes of a file's name.
+LONGEST = 255
 
 
 def user_path(name: str, what: str) -> Path:
@@ -22,20 +29,17 @@ def user_path(name: str, what: str) -> Path:
         path = Path(name).expanduser()
     except RuntimeError:
         user = name[1:].partition("/")[0]
-        raise UserError(f"{what} {_short(name)}: there is no user {_short(user)}") from None
+        raise UserError(f"{what} {in_short(name)}: there is no user {in_short(user)}") from None
     if len(path.parts) > DEEPEST:
-        raise UserError(f"{what} {_short(name)}: is more than {DEEPEST} folders deep")
+        raise UserError(f"{what} {in_short(name)}: is more than {DEEPEST} folders deep")
     try:
+        # The system looks at names only as deep as there are folders.
+        if max(map(len, map(os.fsencode, path.parts)), default=0) > LONGEST:
+            raise OSError(errno.ENAMETOOLONG, "")
         os.lstat(path)
     except ValueError:
-        raise UserError(f"{what} {_short(name)}: no file can have that name") from None
+        raise UserError(f"{what} {in_short(name)}: no file can have that name") from None
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
-            raise UserError(f"{what} {_short(name)}: is too long a name for a file") from None
+            raise UserError(f"{what} {in_short(name)}: is too long a name for a file") from None
     return path
-
-
-def _short(name: str) -> str:
-    """A name as one line shows it."""
-    plain = name.encode("unicode_escape").decode() if not name.isprintable() else name
-    return plain if len(plain) <= 60 else f"{plain[:57]}..."

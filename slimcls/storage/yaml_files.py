@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from slimcls.errors import UserError
+from slimcls.errors import UserError, in_short
 
 #: Plain scalars of each kind that mean the same in YAML 1.1, in 1.2 and to a reader.
 PLAIN = {
@@ -26,8 +26,6 @@ TAKEN_FOR = {
 }  # fmt: skip
 #: Most levels of lists and mappings in one another.
 DEEPEST = 20
-#: Most letters of a value that a message repeats.
-SHOWN = 40
 
 
 def read_yaml(path: Path | str) -> dict[Any, Any]:
@@ -84,10 +82,9 @@ class _Strict(yaml.SafeLoader):
         node = super().compose_scalar_node(anchor)
         kind = node.tag.rpartition(":")[2]
         if node.style is None and not PLAIN.get(kind, NOTHING).fullmatch(node.value):
-            shown = node.value if len(node.value) <= SHOWN else f"{node.value[:SHOWN]}..."
             raise _refusal(
-                f"{shown} would be taken for {TAKEN_FOR.get(kind, kind)}; quote it if it is a "
-                "text, or write it plainly",
+                f"{in_short(node.value)} would be taken for {TAKEN_FOR.get(kind, kind)}; quote it "
+                "if it is a text, or write it plainly",
                 node.start_mark,
             )
         return node

@@ -25,6 +25,7 @@ def test_paths_are_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         ("~nouser/x", "no user nouser"),
         ("x" * 5000, "too long"),
         ("xy/" * 3000, "more than 200 folders deep"),
+        ("out/" + "x" * 300, "too long"),
         ("/".join(["x" * 200] * 30), "too long"),
         ("x/" * 900, "more than 200 folders deep"),
         ("a\0b", "no file can have that name"),
