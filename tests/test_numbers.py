@@ -1,7 +1,6 @@
 """Figures in README and docs/ that stem from runs are those of results/.
 
-A row of ``said`` is a page and words that must stand in it, made from the stored runs. README's
-text has no figure besides.
+README's text has no figure besides those that are checked here.
 """
 
 from __future__ import annotations
@@ -14,13 +13,20 @@ from statistics import mean
 from typing import Any
 
 import pandas as pd
+import pytest
 from conftest import ROOT
 
-from slimcls import runs
+from slimcls import RunConfig, runs
 from slimcls.reporting import study
+from slimcls.runs.results import read_result
+from slimcls.runs.summary import summary
 
-RESULTS = ROOT / "results"
-MODES = ("cls", "lm", "p-cls")
+README, RESULTS = ROOT / "README.md", ROOT / "results"
+
+
+@cache
+def stored(folder: str) -> pd.DataFrame:
+    return runs.load(RESULTS / folder)
 
 
 @cache
@@ -69,7 +75,7 @@ def best_epochs() -> tuple[int, int, int, int]:
 
 def five_epochs() -> str:
     """What p-cls at two layers loses in five epochs at 3e-4, against the study's full depth."""
-    found = runs.load(RESULTS / "smollm2").query(
+    found = stored("smollm2").query(
         "dataset == 'trec' and mode == 'p-cls' and keep == 2 and lr == 3e-4 and epochs == 5"
     )
     assert sorted(found.seed) == [0, 42, 421]
@@ -78,7 +84,7 @@ def five_epochs() -> str:
 
 def rule_losses() -> dict[str, float]:
     """Mean training loss at the end on trec, by the rule that chose the ten layers."""
-    found = runs.load(RESULTS / "layers" / "grid").query(
+    found = stored("layers/grid").query(
         "dataset == 'trec' and keep == 10 and method == 'fine-tuned'"
     )
     first_ten = found.layers.map(lambda layers: list(layers) == [*range(10)]).astype(bool)
@@ -88,6 +94,22 @@ def rule_losses() -> dict[str, float]:
     }
     assert {len(part) for part in ends.values()} == {5}
     return {str(rule): mean(part) for rule, part in ends.items()}
+
+
+def tried(mode: str, keep: int, lr: float) -> str:
+    """Validation accuracy on trec in three epochs, seed 0, at a learning rate that was tried."""
+    found = stored("smollm2-trec").query(
+        "method == 'fine-tuned' and seed == 0 and keep == @keep and lr == @lr"
+    )
+    (value,) = found[found["mode"] == mode].validation_accuracy
+    return f"{value:.3f}"
+
+
+def perplexity(criterion: str, removed: int) -> str:
+    folder = "removal-greedy" if criterion == "greedy-loss" else "removal"
+    table = pd.read_csv(RESULTS / "layers" / folder / "removal.csv")
+    (value,) = table.query("criterion == @criterion and removed == @removed").perplexity
+    return f"{value:.0f}" if value < 1e6 else f"{value:.0e}".replace("e+0", "e")
 
 
 def edges() -> int:
@@ -104,42 +126,101 @@ def failed() -> str:
     )
 
 
-@cache
-def said() -> list[tuple[str, str]]:
-    """Pages and words."""
+def readme() -> list[str]:
+    eight, two, saved = below("cls", 8), below("cls", 2), loss("cls", 8).params_saved
+    return [
+        f"({saved:.1%} of the parameters gone)".replace("%", " %"),
+        f"are {eight[0]} points below full depth",
+        f"(95 % interval {eight[1]} below to {eight[2]} above)",
+        f"two layers {two[0]} ({two[1]} to {two[2]} below)",
+    ]
+
+
+def depth_study() -> list[str]:
     _, last, full, full_last = best_epochs()
-    rivals = {name: f"{accuracies(name)[0]:.3f}" for name in ("tfidf", "embeddings", "majority")}
-    ends = rule_losses()
+    tfidf, embeddings, majority = (
+        f"{accuracies(name)[0]:.3f}" for name in ("tfidf", "embeddings", "majority")
+    )
     one, two, _, thirty = (f"{value:.3f}" for value in accuracies("random-blocks", "cls"))
     trained = [f"{cells('cls', keep).test_accuracy.iloc[0]:.3f}" for keep in (1, 2, 30)]
     untrained = accuracies("untrained")
-    eight, two_layers, saved = below("cls", 8), below("cls", 2), loss("cls", 8).params_saved
     return [
-        ("README.md", f"({saved:.1%} of the parameters gone)".replace("%", " %")),
-        ("README.md", f"are {eight[0]} points below full depth"),
-        ("README.md", f"(95 % interval {eight[1]} below to {eight[2]} above)"),
-        ("README.md", f"two layers {two_layers[0]} ({two_layers[1]} to {two_layers[2]} below)"),
-        ("docs/depth-study.md", f"In all {last} runs of cuts, at the rates that were chosen"),
-        ("docs/depth-study.md", f"(in {full_last} of {full} at full depth)"),
-        ("docs/depth-study.md", failed()),
-        ("docs/depth-study.md", f"lose {five_epochs()} points against the same full depth"),
-        ("docs/depth-study.md", f"In {edges()} of 12 choices"),
-        ("docs/depth-study.md", f"TF-IDF has {rivals['tfidf']}, the mean of the token embeddings "
-                                f"{rivals['embeddings']}, the majority class {rivals['majority']}"),
-        ("docs/depth-study.md", f"`cls` has {one} with one layer, {two} with two and {thirty} with "
-                                f"thirty, where pretrained ones have {', '.join(trained[:2])} and "
-                                f"{trained[2]}"),
-        ("docs/depth-study.md", f"right on {untrained[-1]:.3f} of the questions, those of one, two "
-                                f"or eight layers on {untrained[0]:.3f}"),
-        ("docs/layers.md", f"ended at {ends['bi']:.2f} in the mean for `bi`, {ends['bi-last']:.2f} "
-                           f"for `bi-last` and {ends['first']:.2f} for `first`"),
-    ]  # fmt: skip
+        f"In all {last} runs of cuts, at the rates that were chosen",
+        f"(in {full_last} of {full} at full depth)",
+        failed(),
+        f"lose {five_epochs()} points against the same full depth",
+        f"In {edges()} of 12 choices",
+        f"TF-IDF has {tfidf}, the mean of the token embeddings {embeddings}, the majority class "
+        f"{majority}",
+        f"`cls` has {one} with one layer, {two} with two and {thirty} with thirty, where "
+        f"pretrained ones have {', '.join(trained[:2])} and {trained[2]}",
+        f"right on {untrained[-1]:.3f} of the questions, those of one, two or eight layers on "
+        f"{untrained[0]:.3f}",
+    ]
 
 
-def test_figures_are_those_of_the_results() -> None:
-    pages = {page for page, _ in said()}
-    text = {page: " ".join((ROOT / page).read_text(encoding="utf-8").split()) for page in pages}
-    assert [(page, words) for page, words in said() if words not in text[page]] == []
+def defaults() -> list[str]:
+    lm, p_cls, cls = (
+        {(keep, lr): tried(mode, keep, lr) for keep in (2, 8) for lr in (1e-4, 3e-4, 1e-3)}
+        for mode in ("lm", "p-cls", "cls")
+    )
+    return [
+        f"with 2 layers `lm` {lm[2, 1e-3]} and `p-cls` {p_cls[2, 1e-3]} at 1e-3 "
+        f"({lm[2, 3e-4]} and {p_cls[2, 3e-4]} at 3e-4)",
+        f"`cls` {cls[8, 1e-3]} at 1e-3, `lm` {lm[8, 3e-4]} and `p-cls` {p_cls[8, 3e-4]} at 3e-4 "
+        f"({cls[8, 1e-4]}, {lm[8, 1e-4]} and {p_cls[8, 1e-4]} at the default, 1e-4)",
+    ]
+
+
+def layers() -> list[str]:
+    ends = rule_losses()
+    return [
+        f"({perplexity('bi', 0)} uncut)",
+        f"{perplexity('greedy-loss', 10)} by greedy removal, {perplexity('bi', 10)} by Block "
+        f"Influence, {perplexity('first', 10)} with the first twenty kept",
+        f"ended at {ends['bi']:.2f} in the mean for `bi`, {ends['bi-last']:.2f} for `bi-last` and "
+        f"{ends['first']:.2f} for `first`",
+    ]
+
+
+def pruning() -> list[str]:
+    few, *_, full = accuracies("untrained")
+    return [f"(TREC {full:.2f}) and below it for its first eight layers or fewer ({few:.2f})"]
+
+
+#: Words that must stand in a page, made from the stored runs.
+SAID = {
+    "README.md": readme, "docs/depth-study.md": depth_study, "docs/defaults.md": defaults,
+    "docs/layers.md": layers, "docs/pruning.md": pruning,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("page", SAID)
+def test_figures_are_those_of_the_results(page: str) -> None:
+    text = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+    assert [words for words in SAID[page]() if words not in text] == []
+
+
+def test_the_output_in_readme_is_that_of_its_command() -> None:
+    """Of the stored run with these settings; the lines that hang on the machine are left out."""
+    page = README.read_text(encoding="utf-8")
+    (shown,) = re.findall(r"^```text\n(.*?)^```$", page, re.S | re.M)
+    assert "slimcls train trec --model smollm2-135m --mode cls\n" in page
+    config = RunConfig(dataset="trec", model="smollm2-135m", mode="cls", lr=3e-4)
+    asked = ("dataset", "model", "mode", "keep", "seed", "lr", "shots", "epochs", "tune")
+    found = [read_result(folder) for folder in (RESULTS / "smollm2").glob("trec-*")]
+    (run,) = (r for r in found if r and all(r.row()[k] == getattr(config, k) for k in asked))
+    printed = summary(run).splitlines()
+    assert [line for line in shown.splitlines() if line not in printed] == []
+
+
+def test_getting_started_has_the_figures_of_its_picture() -> None:
+    drawn = (ROOT / "docs" / "demo.svg").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
+    (accuracy,) = re.findall(r"test accuracy +([\d.]+)", drawn)
+    (seconds,) = re.findall(r"(\d+) of them training", drawn)
+    assert f"An accuracy of {float(accuracy):.2f} is a beginning" in page
+    assert f"(here {seconds} seconds)" in page
 
 
 def test_all_cuts_of_the_study_ended_at_their_best() -> None:
@@ -148,8 +229,8 @@ def test_all_cuts_of_the_study_ended_at_their_best() -> None:
 
 
 def test_readme_has_no_other_figure() -> None:
-    text = re.sub(r"^```.*?^```$", "", (ROOT / "README.md").read_text("utf-8"), flags=re.S | re.M)
-    known = " ".join(words for page, words in said() if page == "README.md")
+    text = re.sub(r"^```.*?^```$", "", README.read_text("utf-8"), flags=re.S | re.M)
+    known = " ".join(readme())
     figures = set(re.findall(r"(?<![\w./-])\d+\.\d+(?![\w./-])", text)) - {"3.11", "2.0"}
     assert figures <= set(re.findall(r"\d+\.\d+", known))
     assert figures
