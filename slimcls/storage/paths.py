@@ -35,6 +35,20 @@ def user_path(name: str, what: str) -> Path:
     return path
 
 
+def check_writable(name: str, what: str) -> None:
+    """Whether a folder of that name can be made, or written if it is there; nothing is made.
+
+    ``what`` is the flag that errors name. Raises UserError where it cannot, and as
+    :func:`user_path` does.
+    """
+    folder = user_path(name, what)
+    above = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not above.is_dir():
+        raise UserError(f"{what} {_short(name)}: {above} is no folder; name another")
+    if not os.access(above, os.W_OK | os.X_OK):
+        raise UserError(f"{what} {_short(name)}: {above} cannot be written; name another")
+
+
 def _short(name: str) -> str:
     """A name as one line shows it."""
     plain = name.encode("unicode_escape").decode() if not name.isprintable() else name
