@@ -9,6 +9,7 @@ from slimcls import cli, roles
 from slimcls.config import RunConfig
 from slimcls.session.place import find_place
 from slimcls.session.shared import Shared
+from slimcls.storage.paths import check_writable
 
 if TYPE_CHECKING:
     from slimcls.runs.schema import RunResult
@@ -22,6 +23,7 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
     and model files in common by ``shared``. Raises :class:`slimcls.errors.UserError` for what the
     caller got wrong and :class:`slimcls.errors.Interrupted` after Ctrl-C or SIGTERM.
     """
+    check_writable(config.out, "--out")
     shared = shared or Shared()
     place = find_place(config, shared)
     from slimcls import runs
@@ -29,7 +31,7 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
 
     config, folder = place.config, place.folder
     if finished := (None if config.overwrite else runs.read_result(folder)):
-        print(f"finished before; --overwrite starts again: {folder}", file=sys.stderr)
+        _say_finished(finished)
         return finished
     session = work.Session(place, shared)
     if runs.is_helper_process(config):
@@ -38,6 +40,11 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
         if config.overwrite:
             runs.clear(folder)
         return runs.read_result(folder) or session.run()
+
+
+def _say_finished(result: RunResult) -> None:
+    gone = "" if result.has_model else ", but its model/ lacks the weights"
+    print(f"finished before{gone}; --overwrite starts again: {result.folder}", file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -7,6 +7,8 @@ import dataclasses
 import json
 import math
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from slimcls.data.prompts import PromptBuilder
 from slimcls.errors import UserError
 from slimcls.runs.results import read_result
 from slimcls.runs.schema import RunResult
+from slimcls.runs.summary import run_summary
 from slimcls.train import train
 from slimcls.training.checkpoints import CURVES
 from slimcls.training.learner import Learner
@@ -522,3 +525,38 @@ def test_the_environment_does_not_leak(toy: Path, out: Path) -> None:
     before = dict(os.environ)
     train(settings(toy, out, seed=12))
     assert {k: v for k, v in os.environ.items() if k not in before} == {}
+
+
+# What is refused before any work, and what is found again.
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_heavy_imports(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code = (
+        "import sys; from slimcls.train import main\n"
+        "try: main(['nothing.csv', '--out', 'file/runs'])\n"
+        "except Exception as error: print(error)\n"
+        "print(*(sys.modules.keys() & {'torch', 'transformers', 'lightning', 'pandas', 'duckdb'}))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(slimcls.__file__).parents[1])}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment
+    )
+    assert done.stdout == "--out file/runs: file is no folder; name another\n\n", done.stderr
+
+
+def test_finished_before_looks_for_the_artefact(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = settings(toy, tmp_path, save_model="best")
+    first = train(config)
+    assert train(config) == first
+    assert f"finished before; --overwrite starts again: {first.folder}" in capsys.readouterr().err
+    assert "try next" in run_summary(first)
+    (first.folder / "model" / "model.safetensors").unlink()
+    assert train(config) == first, "the figures stand"
+    assert "finished before, but its model/ lacks the weights" in capsys.readouterr().err
+    assert "its weights are gone; --overwrite trains it again" in run_summary(first)
+    assert "try next" not in run_summary(first)
+    assert train(dataclasses.replace(config, overwrite=True)).has_model
+    assert train(settings(toy, tmp_path)).has_model, "it was not to be saved"

@@ -121,6 +121,11 @@ class RunResult:
     outcome: Outcome
     folder: Path
 
+    @property
+    def has_model(self) -> bool:
+        """Whether the artefact that was saved, if any was, still has its weights."""
+        return not self.outcome.model_mb or any((self.folder / "model").glob("*.safetensors"))
+
     def row(self) -> dict[str, object]:
         """The result row: settings first, then the outcome."""
         return dataclasses.asdict(self.config) | dataclasses.asdict(self.outcome)

@@ -41,7 +41,9 @@ def run_summary(result: RunResult) -> str:
         ("seconds", f"{o.total_seconds:.0f} in all, {o.train_seconds:.0f} of them training"),
         ("run", str(result.folder)),
     ]
-    if o.model_mb:
+    if not result.has_model:
+        rows.append(("artefact", "its weights are gone; --overwrite trains it again"))
+    elif o.model_mb:
         run = shlex.quote(str(result.folder))
         rows.append(("artefact", f"{result.folder / 'model'}"))
         rows.append(("try next", f'{_python()} -m slimcls.predict {run} "some text"'))

@@ -6,6 +6,8 @@ import shlex
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import pytest
+
 from slimcls.config import RunConfig
 from slimcls.runs.schema import Outcome, RunResult
 from slimcls.runs.summary import run_summary
@@ -22,6 +24,15 @@ def result(folder: Path, **more: Any) -> RunResult:
     }  # fmt: skip
     config = RunConfig(dataset="bbcnews", model="smollm2-135m", keep=2)
     return RunResult(config, Outcome(**(values | more)), folder)
+
+
+@pytest.fixture(autouse=True)
+def _saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs with an artefact, in the folder where the tests are."""
+    monkeypatch.chdir(tmp_path)
+    for run in ("runs/a", "my runs/a"):
+        (tmp_path / run / "model").mkdir(parents=True)
+        (tmp_path / run / "model" / "model.safetensors").touch()
 
 
 def test_what_it_says() -> None:
