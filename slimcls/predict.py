@@ -52,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         prog="slimcls predict",
         positional=("run", "input"),
         example="slimcls predict RUN new.csv --out labelled.csv",
+        extra="",
     )
     from slimcls.classifier.artefact import load
     from slimcls.classifier.description import read_task

@@ -25,9 +25,8 @@ PINS = {
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     if not line.startswith("#")
 }
-REQUIREMENTS = sorted(
-    {*PROJECT["dependencies"], *chain(*PROJECT["optional-dependencies"].values())}
-)
+EXTRAS = PROJECT["optional-dependencies"]
+REQUIREMENTS = sorted({*PROJECT["dependencies"], *chain(*EXTRAS.values())} - {"slimcls[train]"})
 
 
 def package_files() -> set[str]:
@@ -53,7 +52,9 @@ def test_pins_name_versions_and_no_build():
 
 
 def test_extras():
-    assert set(PROJECT["optional-dependencies"]) == {"dev", "docs", "grid", "notebooks", "quant"}
+    assert set(EXTRAS) == {"dev", "docs", "grid", "notebooks", "quant", "train"}
+    for name in ("dev", "grid", "notebooks", "quant"):
+        assert "slimcls[train]" in EXTRAS[name], f"{name} alone runs nothing"
 
 
 def test_the_wheel_holds_every_file_of_the_package(tmp_path):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn, TextIO, cast
 
+from slimcls.cli.extras import lacks
 from slimcls.errors import Interrupted, UserError
 
 Handler = Callable[[int, FrameType | None], object] | int | None
@@ -79,9 +80,12 @@ def run(main: Callable[[], int]) -> int:
     try:
         return _written(main)
     except UserError as error:
-        # What a library said inside of it may have several lines.
-        print("slimcls: error:", *str(error).splitlines(), file=sys.stderr)
-        return 2
+        return _refused(error)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "slimcls").partition(".")[0]
+        if missing == "slimcls":
+            raise
+        return _refused(lacks("slimcls", [missing]))
     except Interrupted as stop:
         print(f"slimcls: {stop}", file=sys.stderr)
         return stop.exit_code
@@ -98,6 +102,12 @@ def run(main: Callable[[], int]) -> int:
     finally:
         if before is not None:
             signal.signal(signal.SIGTERM, before)
+
+
+def _refused(error: UserError) -> int:
+    # What a library said inside of it may have several lines.
+    print("slimcls: error:", *str(error).splitlines(), file=sys.stderr)
+    return 2
 
 
 def _stop_at_sigterm() -> Handler:

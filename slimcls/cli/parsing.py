@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from slimcls.cli.ends import say
+from slimcls.cli.extras import TRAIN, check_extra
 from slimcls.cli.settings import CONFIG, Setting, nearest, setting_named, settings_of
 from slimcls.cli.values import SWITCHED
 from slimcls.errors import UserError
@@ -26,6 +27,7 @@ def parse(
     positional: tuple[str, ...] = (),
     example: str = "",
     groups: Mapping[str, str] = NO_GROUPS,
+    extra: str = TRAIN,
 ) -> T:
     """Command-line words to a checked config.
 
@@ -34,7 +36,8 @@ def parse(
     order, unless a flag names them; after ``--`` words are taken as they stand, even with dashes in
     front. ``--help`` shows ``example`` and the settings
     under the titles that ``groups`` has for them. Raises :class:`UserError` for whatever the user
-    got wrong, before anything heavy is imported.
+    got wrong, and where packages of the ``extra`` that the command needs are missing, before
+    anything heavy is imported.
     """
     fields: type = config_class
     settings = settings_of(fields)
@@ -53,6 +56,8 @@ def parse(
     for name, setting in settings.items():
         if setting.required and name not in values:
             raise UserError(_missing(setting, usage(prog, positional), positional))
+    if extra:
+        check_extra(prog, extra)
     return config_class(**values)
 
 
