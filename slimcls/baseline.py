@@ -16,13 +16,15 @@ from slimcls.backbones import sources
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
 from slimcls.roles import Role, settings_with, settings_without
+from slimcls.runs.folder import check_runs_folder
 from slimcls.runs.schema import WITHOUT_MODEL
 from slimcls.session.shared import Shared
 from slimcls.storage.paths import PathName
 from slimcls.train import train
 
 if TYPE_CHECKING:
-    from slimcls.runs.schema import RunResult
+    from slimcls.runs.folder import check_runs_folder
+from slimcls.runs.schema import RunResult
 
 _OF_ITEMS = settings_with(Role.ITEMS | Role.FOLDER)
 
@@ -105,6 +107,7 @@ def main(argv: list[str] | None = None) -> int:
         example="slimcls baseline reviews.csv --shots all --model smollm2-135m --mode cls --keep 8",
         groups=roles.headings(),
     )
+    check_runs_folder(Path(config.out))
     results = baseline(config)
     from slimcls.runs.summary import ranking
 

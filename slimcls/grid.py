@@ -15,6 +15,7 @@ from slimcls import cli
 from slimcls.errors import UserError
 from slimcls.grids import definition
 from slimcls.runs import choices
+from slimcls.runs.folder import check_runs_folder
 from slimcls.storage.paths import PathName
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def main(argv: list[str] | None = None) -> int:
         example="slimcls grid configs/grid/quick.yaml --dry-run",
     )
     grid = definition.read_grid(config.config, out=config.out, data_dir=config.data_dir)
-    _check_folder(Path(grid.cells[0].run.out))
+    _check_folder(Path(grid.cells[0].run.out), will_write=not config.dry_run)
     print(f"planning {len(grid.cells)} combinations", file=sys.stderr)
     with contextlib.ExitStack() as held:
         engine = held.enter_context(_opened(config))
@@ -184,13 +185,15 @@ def _round(ledger: Ledger, ends: Iterable[tuple[Cell, Ended]], shown: Board) -> 
     return busy
 
 
-def _check_folder(out: Path) -> None:
+def _check_folder(out: Path, *, will_write: bool) -> None:
     """Refuse what is no folder, or one whose results are not read here. Raises UserError."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; give a folder")
+    if will_write:
+        check_runs_folder(out)
     from slimcls.runs.results import version_of
     from slimcls.runs.schema import RESULT, SCHEMA_VERSION
 
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: is a file; give a folder")
     for path in sorted(out.glob(f"*/{RESULT}")):
         if (version := version_of(path)) not in (None, SCHEMA_VERSION):
             raise UserError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from slimcls import cli
 from slimcls.data.reader import READERS
 from slimcls.errors import UserError
+from slimcls.storage.files import check_writable
 from slimcls.storage.paths import PathName
 
 #: What no text ends in, and no file that is read either.
@@ -97,6 +98,7 @@ def _paths(config: PredictConfig) -> tuple[Path, Path] | None:
         raise UserError(f"--out {target}: must end in {source.suffix} like the input")
     if target.exists() and not config.overwrite:
         raise UserError(f"{target}: is there already; --overwrite writes over it")
+    check_writable(target.parent)
     return source, target
 
 

@@ -15,7 +15,7 @@ from slimcls import cli, roles
 from slimcls.devices import exact_device
 from slimcls.pruning import earlier, inputs, subjects
 from slimcls.pruning.settings import PruneConfig, check_out
-from slimcls.storage.files import alone
+from slimcls.storage.files import alone, check_writable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -174,6 +174,7 @@ def main(argv: list[str] | None = None) -> int:
         example="slimcls prune smollm2-135m pruned --select bi --keep 21 --text bbcnews",
         groups=roles.headings(),
     )
+    check_writable(Path(config.out))
     if not config.evaluate:
         about = prune(config)
         saved = 1 - about.params_kept / about.params_full

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from slimcls import cli
 from slimcls.errors import UserError
+from slimcls.storage.files import check_writable
 from slimcls.storage.paths import PathName
 
 
@@ -52,6 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         positional=("folder",),
         example="slimcls report runs --out report",
     )
+    check_writable(Path(config.out))
     page = report(config)
     cli.say(str(page))
     return 0

@@ -12,6 +12,7 @@ from slimcls.devices import Accelerator
 from slimcls.errors import UserError
 from slimcls.layers.criteria import find_criterion
 from slimcls.layers.selection import Selection
+from slimcls.storage.files import check_writable
 from slimcls.storage.paths import NameOrPath, PathName
 
 if TYPE_CHECKING:
@@ -138,6 +139,8 @@ def main(argv: list[str] | None = None) -> int:
         example="slimcls score smollm2-135m --text reviews.csv --out scores.json",
         groups=roles.headings(),
     )
+    if config.out is not None:
+        check_writable(Path(config.out).parent)
     scores = score(config)
     from slimcls.layers.layer_scores import write_scores
     from slimcls.layers.score_report import draw_scores, score_table

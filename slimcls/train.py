@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcls import cli, roles
 from slimcls.config import RunConfig
+from slimcls.runs.folder import check_runs_folder
 from slimcls.session.place import find_place
 from slimcls.session.shared import Shared
 from slimcls.storage.paths import check_writable
@@ -57,6 +59,7 @@ def main(argv: list[str] | None = None) -> int:
         example="slimcls train reviews.csv --shots all --model smollm2-135m --mode cls --keep 8",
         groups=roles.headings(),
     )
+    check_runs_folder(Path(config.out))
     result = train(config)
     from slimcls.runs.summary import run_summary
 

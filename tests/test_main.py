@@ -121,10 +121,12 @@ def code_of(words):
 """
 
 
+LOOK = f"print([name for name in {HEAVY} if name in sys.modules])"
+
+
 def heavy_after(code: str) -> list[str]:
     """Names of heavy libraries that a process has imported when ``code`` is done."""
-    look = f"print([name for name in {HEAVY} if name in sys.modules])"
-    done = in_own_process("-c", f"import sys\n{code}\n{look}")
+    done = in_own_process("-c", f"import sys\n{code}\n{LOOK}")
     assert done.returncode == 0, done.stderr
     return ast.literal_eval(done.stdout.splitlines()[-1])
 
@@ -227,3 +229,31 @@ def test_a_path_from_home(monkeypatch, tmp_path):
     (tmp_path / "s.yaml").write_text("keep: 3\n")
     words = ["sst2", "--config", "~/s.yaml"]
     assert cli.parse(RunConfig, words, prog="x", positional=("dataset",)).keep == 3
+
+
+#: For each verb words whose --out is a folder, or a file in one, that cannot be made.
+UNWRITABLE = {
+    "train": ["r.csv", "--model", "tiny-gpt2"],
+    "grid": ["g.yaml"],
+    "baseline": ["r.csv", "--model", "tiny-gpt2"],
+    "score": ["tiny-gpt2", "--text", "r.csv"],
+    "report": ["runs"],
+    "prune": ["tiny-gpt2", "--keep", "2", "--text", "r.csv"],
+}
+NAMES = {"score": "scores.json"}
+
+
+@pytest.mark.parametrize("verb", UNWRITABLE)
+@pytest.mark.parametrize("place", ["file", "/proc/nothing"])
+def test_a_folder_that_cannot_be_written_is_found_before_anything_heavy(verb, place, tmp_path):
+    (tmp_path / "r.csv").write_text("text,label\na,x\nb,y\n")
+    (tmp_path / "g.yaml").write_text("dataset: r.csv\nmodel: tiny-gpt2\n")
+    (tmp_path / "file").touch()
+    words = [verb, *UNWRITABLE[verb], "--out", f"{place}/below/{NAMES.get(verb, '')}"]
+    code = f"import os; os.chdir({str(tmp_path)!r})\n{RUN}assert code_of({words}) == 2"
+    done = in_own_process("-c", f"import sys\n{code}\n{LOOK}")
+    assert done.stdout.splitlines()[-1] == "[]"
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("slimcls: error: --out ")
+    assert "cannot be written" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "g.yaml", "r.csv"]

@@ -465,3 +465,13 @@ def test_faults_in_what_is_asked(
 
 def test_a_long_text_is_a_text(run: Path) -> None:
     assert main([str(run), "rain and wind " * 5000 + "a.txt"]) == 0
+
+
+def test_a_folder_that_cannot_be_written(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before any weight is read."""
+    monkeypatch.setattr("slimcls.classifier.artefact.load", None)
+    path = made(tmp_path / "new.txt", "a\n")
+    line = refused(capsys, run, path, "--out", path / "below.txt")
+    assert "new.txt: cannot be written (Not a directory)" in line

@@ -26,7 +26,7 @@ from slimcls.runs.schema import (
     column_type,
     result_columns,
 )
-from slimcls.storage.files import remove_leftovers, replacing, write_text
+from slimcls.storage.files import check_writable, remove_leftovers, replacing, write_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -40,6 +40,15 @@ _ONE_ROW: dict[str, object] = {
     "write_statistics": False,
     "store_schema": False,
 }
+
+
+def check_runs_folder(out: Path) -> None:
+    """Whether a folder takes runs; one that holds some may be there to be read only.
+
+    Raises UserError.
+    """
+    if not any(out.glob(f"*/{RESULT}")):
+        check_writable(out)
 
 
 def run_name(config: RunConfig, fingerprints: dict[str, str], method: str | None = None) -> str:

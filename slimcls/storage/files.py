@@ -8,6 +8,7 @@ import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +108,22 @@ def remove_leftovers(folder: Path) -> None:
     """Remove temporaries anywhere in a folder that nobody else writes into now."""
     for left in list(folder.rglob(".*.tmp")):
         _remove(left)
+
+
+def check_writable(folder: Path) -> None:
+    """Whether a folder can be made, or written into where it is there; nothing is left of the try.
+
+    What a system says of permissions is not all that counts: for root, or on a disk that is
+    mounted to be read only, the try alone tells. Raises UserError.
+    """
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    try:
+        with tempfile.TemporaryDirectory(dir=place, prefix=".slimcls-"):
+            pass
+    except OSError as error:
+        raise UserError(f"--out {folder}: cannot be written ({error.strerror})") from None
 
 
 def write_text(path: Path, text: str) -> None:

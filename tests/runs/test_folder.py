@@ -19,6 +19,7 @@ from slimcls import runs
 from slimcls.config import NOT_HASHED, RunConfig
 from slimcls.data import splits
 from slimcls.errors import UserError
+from slimcls.runs import folder
 from slimcls.runs.schema import Outcome, RunResult, defaults
 
 PRINTS = {"source": "sha256:1", "data": "sha256:2"}
@@ -184,3 +185,17 @@ def test_what_a_killed_writer_left_goes_with_the_next_lock(tmp_path: Path) -> No
     left.write_text("half")
     with runs.locked(tmp_path):
         assert not left.exists()
+
+
+def test_a_folder_of_finished_runs_may_be_there_to_be_read_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(out: Path) -> None:
+        raise UserError(f"{out}: cannot be written")
+
+    monkeypatch.setattr(folder, "check_writable", refuse)
+    with pytest.raises(UserError, match="cannot be written"):
+        folder.check_runs_folder(tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "result.parquet").touch()
+    folder.check_runs_folder(tmp_path)

@@ -14,7 +14,14 @@ from conftest import ROOT
 
 from slimcls.errors import Busy, UserError
 from slimcls.storage import files
-from slimcls.storage.files import alone, filling, replacing, replacing_folder, write_text
+from slimcls.storage.files import (
+    alone,
+    check_writable,
+    filling,
+    replacing,
+    replacing_folder,
+    write_text,
+)
 
 
 def test_replacing_is_all_or_nothing(tmp_path: Path) -> None:
@@ -188,3 +195,16 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="file: is no folder"), replacing_folder(tmp_path / "file"):
         pass
+
+
+def test_whether_a_folder_can_be_written_is_tried_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for name in (".", "there", "new", "new/below/it"):
+        check_writable(tmp_path / name)
+    assert [path.name for path in tmp_path.rglob("*")] == ["there"]
+    (tmp_path / "file").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for name in ("file", "file/below", "/proc/nothing/below"):
+        with pytest.raises(UserError, match=r"^--out .*: cannot be written \("):
+            check_writable(tmp_path / name)
+    check_writable(tmp_path / "dangling" / "below")
