@@ -46,6 +46,8 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """A page as the site has it."""
+    if page.file.src_uri == "index.md":
+        page.meta["hide"] = ["navigation"]
     linked = with_links(markdown, page.file.src_uri, {file.src_uri for file in files})
     return with_tables(linked)
 
@@ -129,7 +131,7 @@ def table_of_settings(verb: str, *words: str, besides: str | None = None) -> str
         parts += [f"**{title.capitalize()}**"] if len(groups) > 1 else []
         rows = [_row(one, said.get(one.name, "")) for one in members]
         parts.append(_table(("setting", "takes", "default", "what"), rows))
-    return "\n\n".join(parts)
+    return "\n\n".join(['<div class="settings" markdown>', *parts, "</div>"])
 
 
 def table_of_columns() -> str:

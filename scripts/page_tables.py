@@ -65,21 +65,17 @@ def reference() -> str:
 
 
 def losses() -> str:
-    """What each cut of the study on trec loses against full depth, with its interval: a row a mode.
-
-    In points, by the code that makes the report's tables.
-    """
+    """Every cut of the study on trec against full depth, as the report judges it: a row a cut."""
     from slimcls.reporting import study, tables
 
     compared = study.read(STUDY).compared
     full = compared.cells.query("keep == depth").set_index("line").accuracy
-    cuts = {(row.line, row.keep): row for row in compared.differences.itertuples()}
-    depths = sorted({keep for _, keep in cuts}, reverse=True)
-    head = ["mode", "full depth", *(f"{keep} of 30" for keep in depths)]
-    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    lines = ["| mode | full depth | kept | points against it | verdict |", f"|{' --- |' * 5}"]
     for mode in MODES:
-        shown = [tables.interval(cuts[mode, keep]) for keep in depths]
-        lines.append(f"| `{mode}` | {full[mode]:.3f} | {' | '.join(shown)} |")
+        cuts = compared.differences.query("line == @mode").sort_values("keep", ascending=False)
+        for cut in cuts.itertuples():
+            cells = (f"`{mode}`", f"{full[mode]:.3f}", f"{cut.keep}", tables.interval(cut))
+            lines.append(f"| {' | '.join(cells)} | {cut.verdict} |")
     return "\n".join(lines)
 
 

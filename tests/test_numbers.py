@@ -19,7 +19,7 @@ from conftest import ROOT
 from slimcls import RunConfig, runs
 from slimcls.reporting import study
 from slimcls.runs.results import read_result
-from slimcls.runs.summary import summary
+from slimcls.runs.summary import run_summary
 
 README, RESULTS = ROOT / "README.md", ROOT / "results"
 
@@ -128,11 +128,15 @@ def failed() -> str:
 
 def readme() -> list[str]:
     eight, two, saved = below("cls", 8), below("cls", 2), loss("cls", 8).params_saved
+    verdicts = list(trec().compared.differences.verdict)
+    worse = verdicts.count("worse")
+    assert "good enough" not in verdicts
     return [
         f"({saved:.1%} of the parameters gone)".replace("%", " %"),
         f"are {eight[0]} points below full depth",
         f"(95 % interval {eight[1]} below to {eight[2]} above)",
         f"two layers {two[0]} ({two[1]} to {two[2]} below)",
+        f"no cut was shown to lose less than 2 points, {worse} of {len(verdicts)} were shown to",
     ]
 
 
@@ -150,6 +154,8 @@ def depth_study() -> list[str]:
         failed(),
         f"lose {five_epochs()} points against the same full depth",
         f"In {edges()} of 12 choices",
+        f"a loss of {100 * loss('cls', 8).smallest_detectable:.1f} points (`cls`) and "
+        f"{100 * loss('lm', 8).smallest_detectable:.1f} (`lm`) with 80 % power",
         f"TF-IDF has {tfidf}, the mean of the token embeddings {embeddings}, the majority class "
         f"{majority}",
         f"`cls` has {one} with one layer, {two} with two and {thirty} with thirty, where "
@@ -210,7 +216,7 @@ def test_the_output_in_readme_is_that_of_its_command() -> None:
     asked = ("dataset", "model", "mode", "keep", "seed", "lr", "shots", "epochs", "tune")
     found = [read_result(folder) for folder in (RESULTS / "smollm2").glob("trec-*")]
     (run,) = (r for r in found if r and all(r.row()[k] == getattr(config, k) for k in asked))
-    printed = summary(run).splitlines()
+    printed = run_summary(run).splitlines()
     assert [line for line in shown.splitlines() if line not in printed] == []
 
 
@@ -221,6 +227,13 @@ def test_getting_started_has_the_figures_of_its_picture() -> None:
     (seconds,) = re.findall(r"(\d+) of them training", drawn)
     assert f"An accuracy of {float(accuracy):.2f} is a beginning" in page
     assert f"(here {seconds} seconds)" in page
+
+
+def test_no_cut_of_one_or_two_layers_was_shown_to_beat_all_rivals() -> None:
+    """README and the study say so; the reasons of the report name the rival."""
+    few = trec().compared.differences.query("keep <= 2")
+    assert len(few) == 6
+    assert few.reason.str.contains("not shown to be better").all()
 
 
 def test_all_cuts_of_the_study_ended_at_their_best() -> None:
