@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimcls.errors import UserError
+from slimcls.storage.json_files import parse_json
 
 #: Files beside the weights that change what a model does, and so belong to its fingerprint.
 TOKENIZER_FILES = (
@@ -30,7 +31,7 @@ SINGLE_OR_INDEX: tuple[tuple[str, str], ...] = (
 def read_json(path: Path) -> dict[str, Any]:
     """The object in a config.json. Raises UserError where there is none."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("not a JSON object")
     except (OSError, ValueError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from slimcls.classifier.task import Task
 from slimcls.errors import UserError
 from slimcls.kinds import LM_LOSSES, ModeName
+from slimcls.storage.json_files import parse_json
 
 #: Raised when ``slimcls.json`` changes so that older readers would misread it.
 FORMAT = 1
@@ -58,9 +58,9 @@ def read_task(run: Path) -> tuple[Path, Task]:
     if not path.is_file():
         raise UserError(f"{run}: {_why_no_artefact(run)}")
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
+        description = parse_json(path.read_text(encoding="utf-8"))
         version = int(description["format"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         raise UserError(f"{path}: not a description that slimcls wrote") from None
     if version > FORMAT:
         raise UserError(

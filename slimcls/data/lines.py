@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TextIO
 
 from slimcls.data.rows import Row
 from slimcls.errors import UserError
+from slimcls.storage.json_files import parse_json
 
 #: Where a text file came from bytes that are no UTF-8, or JSON from half of a pair.
 _NO_CHARACTER = re.compile("[\ud800-\udfff]")
@@ -80,9 +80,7 @@ def _json_row(number: int, line: str) -> Row:
     if fault := badly_saved([line]):
         return Row(number, {}, fault)
     try:
-        values = json.loads(line)
-    except RecursionError:
-        return Row(number, {}, "nested too deeply")
+        values = parse_json(line)
     except ValueError as error:
         return Row(number, {}, f"not JSON: {error}")
     if not isinstance(values, dict):

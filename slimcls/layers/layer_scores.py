@@ -10,6 +10,7 @@ from pathlib import Path
 from slimcls.errors import UserError
 from slimcls.layers import criteria
 from slimcls.storage.files import write_text
+from slimcls.storage.json_files import parse_json
 
 SCORES_FILE = "scores.json"
 
@@ -107,7 +108,7 @@ def read_scores(path: Path) -> Scores:
         UserError: no such file, or not one that ``slimcls score`` of this version wrote.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         found = content.get("format")
         if found != SCORES_FORMAT:
             raise ValueError(f"format {found}, this slimcls reads {SCORES_FORMAT}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimcls.errors import UserError
 from slimcls.pruning.settings import PruneConfig
+from slimcls.storage.json_files import parse_json
 
 if TYPE_CHECKING:
     from slimcls.layers.samples import Sample
@@ -43,7 +44,7 @@ def kept_file(path: Path, about: list[Any]) -> tuple[dict[str, Any], Callable[[]
     kept: dict[str, Any] = {}
     if path.is_file():
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             other, kept = content["about"] != about, content["figures"]
         except (OSError, ValueError, KeyError, TypeError):
             raise UserError(f"{path}: cannot be read; delete it, or name another --out") from None
