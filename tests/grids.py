@@ -6,11 +6,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pandas as pd
 import yaml
 from conftest import PATIENCE, ROOT
+
+from slimcls.runs.folder import locked
 
 #: Columns that differ from run to run.
 TIMES = [
@@ -66,6 +69,25 @@ def start(grid: Path, out: Path, *more: str, **environment: str) -> subprocess.P
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+class HeldElsewhere:
+    """Holds a run directory as another process does: a lock is a thread's as well."""
+
+    def __init__(self, folder: Path) -> None:
+        self._taken, self._let_go = Event(), Event()
+        self._thread = Thread(target=self._hold, args=(folder,))
+        self._thread.start()
+        assert self._taken.wait(PATIENCE)
+
+    def _hold(self, folder: Path) -> None:
+        with locked(folder):
+            self._taken.set()
+            assert self._let_go.wait(PATIENCE)
+
+    def let_go(self) -> None:
+        self._let_go.set()
+        self._thread.join(PATIENCE)
 
 
 def finish(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:

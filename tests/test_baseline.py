@@ -14,7 +14,7 @@ import torch
 import yaml
 from conftest import WORDS, Command, made_up_rows, write_csv
 from data.shared_data import data_dir
-from grids import table, write_grid
+from grids import HeldElsewhere, table, write_grid
 from safetensors.torch import load_file
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -266,8 +266,10 @@ def test_overwriting_measures_again(toy: Path, tmp_path: Path) -> None:
     again = baseline(BaselineConfig(**config, overwrite=True, **FAST))[0]
     assert again.folder == first.folder
     assert not (again.folder / "stale").exists()
-    with runs.locked(first.folder), pytest.raises(UserError, match="another process"):
+    held = HeldElsewhere(first.folder)
+    with pytest.raises(UserError, match="another process"):
         baseline(BaselineConfig(**config, overwrite=True, **FAST))
+    held.let_go()
 
 
 def test_a_saved_config_repeats_the_rival(

@@ -17,6 +17,7 @@ from typing import Literal
 
 from slimcls.config import RunConfig
 from slimcls.errors import Busy, Diverged, UserError
+from slimcls.runs.folder import locked
 from slimcls.session.place import find_place
 from slimcls.session.shared import Shared
 
@@ -61,33 +62,50 @@ def shared() -> Shared:
 def attempt(run: RunConfig, runner: Runner, *, retry: bool = False) -> Ended:
     """Run a cell; what goes wrong is recorded in its directory and returned, never raised.
 
-    Without ``retry`` a failure that is recorded there, by whomever, is the answer. What the run
-    prints is left to its log. Interrupted and KeyboardInterrupt pass.
+    The directory is held from the first look to the last word: who comes meanwhile is told that the
+    cell is busy, and afterwards finds the result or the failure. Without ``retry`` a failure that
+    is recorded there, by whomever, is the answer. What the run prints is left to its log.
+    Interrupted and KeyboardInterrupt pass.
     """
     folder = None
     try:
         with contextlib.redirect_stderr(io.StringIO()):
             # While another process scores the layers for this run there are other cells to do.
             folder = find_place(run, shared(), wait=False).folder
-            if found := _settled(folder, retry):
-                return Ended("failed", folder, found.error, found.diverged)
-            _forget_peak()
-            runner(run, shared())
+            with locked(folder):
+                return _attempt(run, runner, folder, retry)
     except Busy:
         return Ended("busy", folder)
-    except UserError as error:
-        return _failed(folder, Failure(str(error), isinstance(error, Diverged)))
     except Exception as error:
-        line = " ".join(f"{type(error).__name__}: {error}".split())
-        return _failed(folder, Failure(line, traceback=traceback.format_exc()))
+        found = _why(error)
+        return Ended("failed", folder, found.error, found.diverged)
+
+
+def _attempt(run: RunConfig, runner: Runner, folder: Path, retry: bool) -> Ended:
+    """Run a cell whose directory is held. Raises Busy where it waits for another process."""
+    if retry:
+        (folder / FAILED).unlink(missing_ok=True)
+    if found := failure(folder):
+        return Ended("failed", folder, found.error, found.diverged)
+    _forget_peak()
+    try:
+        runner(run, shared())
+    except Busy:
+        raise
+    except Exception as error:
+        found = _why(error)
+        with contextlib.suppress(UserError):  # a full disk, which is then the error itself
+            record(folder, found)
+        return Ended("failed", folder, found.error, found.diverged)
     return Ended("done", folder)
 
 
-def _failed(folder: Path | None, failure: Failure) -> Ended:
-    if folder is not None:
-        with contextlib.suppress(UserError):  # a full disk, which is then the error itself
-            record(folder, failure)
-    return Ended("failed", folder, failure.error, failure.diverged)
+def _why(error: Exception) -> Failure:
+    """What is recorded of an error: a bug with its traceback."""
+    if isinstance(error, UserError):
+        return Failure(str(error), isinstance(error, Diverged))
+    line = " ".join(f"{type(error).__name__}: {error}".split())
+    return Failure(line, traceback="".join(traceback.format_exception(error)))
 
 
 def record(folder: Path, failure: Failure) -> None:
@@ -105,22 +123,6 @@ def failure(folder: Path) -> Failure | None:
         return None
     except (OSError, ValueError, TypeError) as error:
         return Failure(f"{folder / FAILED}: cannot be read ({error})")
-
-
-def _settled(folder: Path, retry: bool) -> Failure | None:
-    """The failure of a run that is not to be tried again; one that is, is forgotten.
-
-    Raises Busy where another process holds the run: before work that would be for nothing.
-    """
-    from slimcls import runs
-
-    if not folder.is_dir():
-        return None
-    with runs.locked(folder):
-        if not retry:
-            return failure(folder)
-        (folder / FAILED).unlink(missing_ok=True)
-        return None
 
 
 def _forget_peak() -> None:

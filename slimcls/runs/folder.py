@@ -89,13 +89,14 @@ def _plain(word: str) -> str:
 def locked(folder: Path) -> Iterator[None]:
     """Hold a run directory; the kernel lets go of it when the process dies.
 
-    Raises UserError if the folder cannot be written, and Busy if another process holds it.
+    Who holds it may take it once more, as a grid's cell and the training in it do. Raises UserError
+    if the folder cannot be written, and Busy if another process or thread holds it.
     """
     from filelock import FileLock, Timeout
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
+        lock = FileLock(folder / ".lock", is_singleton=True)
         lock.acquire(timeout=0)
     except Timeout:
         raise Busy(f"{folder}: another process is working on this run") from None

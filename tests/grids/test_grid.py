@@ -12,14 +12,13 @@ import pandas as pd
 import pytest
 import yaml
 from conftest import PATIENCE, ROOT
-from grids import assert_same_table, sessions, stamps, start, table, write_grid
+from grids import HeldElsewhere, assert_same_table, sessions, stamps, start, table, write_grid
 
 from slimcls import grid
 from slimcls.config import RunConfig
 from slimcls.errors import Diverged, UserError
 from slimcls.grids import attempts
 from slimcls.runs import choices
-from slimcls.runs.folder import locked
 from slimcls.train import train
 
 
@@ -285,14 +284,13 @@ def test_a_cell_of_another_process_is_waited_for(toy: Path, tmp_path: Path, monk
     path = write_grid(tmp_path / "g.yaml", toy, seed=[0, 1])
     assert run(path, tmp_path / "before") == 0
     names = sorted(stamps(tmp_path / "before"))
-    held = locked(tmp_path / "out" / names[0])
-    held.__enter__()
+    held = HeldElsewhere(tmp_path / "out" / names[0])
     pauses: list[float] = []
 
     def pause(seconds: float) -> None:
         pauses.append(seconds)
         if len(pauses) == 3:
-            held.__exit__(None, None, None)
+            held.let_go()
 
     monkeypatch.setattr(grid.time, "sleep", pause)
     assert run(path, tmp_path / "out") == 0

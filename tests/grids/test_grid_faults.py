@@ -56,7 +56,10 @@ def test_kill_9_at_random_moments(toy: Path, tmp_path: Path, undisturbed: tuple[
     chance, finished = random.Random(KILLS), {}
     for kills in range(KILLS):
         process = start(path, out)
-        assert wait_for_a_run(process, out), f"it ended after {kills} of {KILLS} kills"
+        if not wait_for_a_run(process, out):
+            assert kills, "it was done before it could be killed"
+            finish(process)
+            break  # the machine is faster than it was when nothing was disturbed
         time.sleep(chance.uniform(0, seconds / KILLS))
         process.send_signal(signal.SIGKILL)
         process.communicate()

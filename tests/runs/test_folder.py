@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -14,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import PATIENCE, ROOT
+from grids import HeldElsewhere
 
 from slimcls import runs
 from slimcls.config import NOT_HASHED, RunConfig
 from slimcls.data import splits
-from slimcls.errors import UserError
+from slimcls.errors import Busy, UserError
 from slimcls.runs import folder
 from slimcls.runs.schema import Outcome, RunResult, defaults
 
@@ -155,6 +157,17 @@ def test_the_lock_goes_with_its_holder(tmp_path: Path) -> None:
         process.wait(timeout=PATIENCE)
     with runs.locked(folder):
         pass
+
+
+def test_who_holds_it_may_take_it_once_more_and_nobody_else(tmp_path: Path) -> None:
+    """A grid's cell holds its run from the first look to the last word, and training inside it."""
+    folder = tmp_path / "run"
+    with runs.locked(folder):
+        with runs.locked(folder):
+            pass
+        with ThreadPoolExecutor(1) as others, pytest.raises(Busy):
+            others.submit(lambda: runs.locked(folder).__enter__()).result()
+    HeldElsewhere(folder).let_go()
 
 
 def test_clearing_keeps_the_lock(tmp_path: Path) -> None:
