@@ -35,7 +35,14 @@ from slimcls.layers import criteria
 
 README = ROOT / "README.md"
 PAGES = sorted([README, ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
-PREPARE = {"python3 -m venv .venv", ". .venv/bin/activate"}
+PREPARE = {
+    "python3 -m venv .venv",
+    ". .venv/bin/activate",
+    # Tried by hand: they make environments of gigabytes.
+    "uv sync --locked --extra train",
+    "uvx --from .[train] -c constraints.txt slimcls help",
+    "uv tool install -c constraints.txt .[train]",
+}
 #: A word, and why a command that has it is not run here; the first word that fits counts.
 NOT_RUN = {
     "ray": "it needs seconds to start; test_grid_ray.py runs this grid on it",
@@ -48,6 +55,8 @@ NOT_RUN = {
     "make": "its targets run these tests, or the demo, in a .venv of their own",
     "pip": "what it installs is what runs the tests; test_packaging.py installs into new folders",
     "venv": "the same",
+    "uv": "the same",
+    "uvx": "the same",
     ".": "for the reader's shell alone",
 }
 #: What is left of the quick grid, which takes a minute; test_grid_ray.py runs the whole of it.
