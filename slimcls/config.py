@@ -67,6 +67,10 @@ class RunConfig:
     label_column: str | None = None
     """Column that holds the label, for the user's own files."""
 
+    skip_bad_rows: bool = False
+    """Leave out rows of the user's own files that cannot be used, and say which; else they are an
+    error."""
+
     shots: Shots = 200
     """Training examples per class, or all."""
 

@@ -53,6 +53,7 @@ ROLES: dict[str, Role] = {
     "data_dir": Role.ITEMS | Role.OUTSIDE,
     "text_column": Role.ITEMS | Role.NAME,
     "label_column": Role.ITEMS | Role.NAME,
+    "skip_bad_rows": Role.ITEMS | Role.NAME,
     "shots": Role.ITEMS,
     "demos": Role.ITEMS,
     "seed": Role.ITEMS | Role.REPEAT | Role.FREE,

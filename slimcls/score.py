@@ -53,6 +53,10 @@ class ScoreConfig:
     text_column: str | None = None
     """Column that holds the text, for the user's own files."""
 
+    skip_bad_rows: bool = False
+    """Leave out rows of the user's own files that cannot be used, and say which; else they are an
+    error."""
+
     data_dir: PathName | None = None
     """Folder with NAME/SPLIT.parquet files; SLIMCLS_DATA_DIR if not given."""
 
@@ -126,7 +130,12 @@ def _texts(config: ScoreConfig) -> Texts:
 
     assert config.text is not None
     folder = Path(config.data_dir) if config.data_dir else None
-    return read_texts(config.text, data_dir=folder, text_column=config.text_column)
+    return read_texts(
+        config.text,
+        data_dir=folder,
+        text_column=config.text_column,
+        skip_bad_rows=config.skip_bad_rows,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

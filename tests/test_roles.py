@@ -36,7 +36,7 @@ def test_what_has_a_role_but_not_another() -> None:
 def test_runs_that_are_averaged_are_alike_in_all_that_decides_a_class() -> None:
     """What is missing among the shared settings is named otherwise, or changes no prediction."""
     named = {"seed", "mode", "dataset", "model", "method", *CUT, *CUT_SETTINGS}
-    named |= {"text_column", "label_column", "revision", "random_blocks"}
+    named |= {"text_column", "label_column", "skip_bad_rows", "revision", "random_blocks"}
     unseen = set(FIELDS) - set(SHARED) - named - NOT_HASHED - set(settings_with(Role.SEARCHED))
     assert unseen == {"eval_batch_size", "compact_vocabulary", "save_model"}
 

@@ -14,6 +14,7 @@ def read_dataset(
     data_dir: str | Path | None = None,
     text_column: str | None = None,
     label_column: str | None = None,
+    skip_bad_rows: bool = False,
 ) -> Tables:
     """The rows of a dataset, checked.
 
@@ -22,12 +23,14 @@ def read_dataset(
         data_dir: holds ``<name>/<split>.parquet``; ``SLIMCLS_DATA_DIR`` where None.
         text_column: names the text column of the user's own files.
         label_column: names the label column of the user's own files.
+        skip_bad_rows: leaves out what cannot be used of the user's own files, with a note.
 
     Raises:
         UserError: no such dataset, or rows that cannot be found, read or used.
     """
     spec = catalog.find_dataset(name, text_column=text_column, label_column=label_column)
-    return tables.read_tables(spec, Path(data_dir) if data_dir else None)
+    folder = Path(data_dir) if data_dir else None
+    return tables.read_tables(spec, folder, skip_bad_rows=skip_bad_rows)
 
 
 def may_be_out_of_reach(

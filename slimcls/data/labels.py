@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from slimcls.data.rows import Rows, listed
+from slimcls.data.rows import BadRow, Rows, listed
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 
@@ -27,7 +27,6 @@ class Labels:
         values = train.columns[column]
         self.column = column
         self._spec_names = spec.labels
-        _refuse_nested(train, column)
         source_names = train.label_names.get(column, [])
         if not _all_class_numbers(values, len(source_names)):
             source_names = []
@@ -66,8 +65,10 @@ class Labels:
         return self._exact.get(name, self._folded.get(name.casefold()))
 
     def number(self, rows: Rows, row: int) -> int:
-        """The class number of a row; UserError where it has none."""
+        """The class number of a row; BadRow where it has none."""
         value = rows.columns[self.column][row]
+        if isinstance(value, list | dict):
+            raise _nested(rows, row, self.column)
         if self._numbers and (number := _as_int(value)) is not None and number in self._numbers:
             return self._numbers[number]
         name = _as_name(value)
@@ -77,11 +78,10 @@ class Labels:
                 self._by_case[name, self.names[found]] += 1
             return found
         if not name:
-            raise UserError(f"{rows.place(row)}: no label in column {self.column}")
-        raise UserError(
-            f"{rows.place(row)}: label {name!r} is not one of the classes "
-            f"{'of train' if not self._spec_names else 'described'} ({listed(self.names)})"
-        )
+            raise rows.bad(row, f"no label in column {self.column}")
+        whose = "described" if self._spec_names else "of train"
+        problem = f"label {name!r} is not one of the classes {whose} ({listed(self.names)})"
+        raise rows.bad(row, problem)
 
     def notes(self) -> list[str]:
         """What was made of names that differ in case only, of the rows seen so far."""
@@ -104,13 +104,9 @@ def _without_look_alikes(names: Sequence[str]) -> dict[str, int]:
     return {name: place for place, name in enumerate(folded) if times[name] == 1}
 
 
-def _refuse_nested(rows: Rows, column: str) -> None:
-    for row, value in enumerate(rows.columns[column]):
-        if isinstance(value, list | dict):
-            raise UserError(
-                f"{rows.place(row)}: column {column} holds a {type(value).__name__}; "
-                "a text has one label"
-            )
+def _nested(rows: Rows, row: int, column: str) -> BadRow:
+    kind = type(rows.columns[column][row]).__name__
+    return rows.bad(row, f"column {column} holds a {kind}; a text has one label")
 
 
 def _all_class_numbers(values: Sequence[object], count: int) -> bool:
@@ -119,7 +115,10 @@ def _all_class_numbers(values: Sequence[object], count: int) -> bool:
 
 def _distinct(train: Rows, column: str) -> tuple[str, ...]:
     values = train.columns[column]
-    names = {_as_name(value) for value in values} - {""}
+    nested = [row for row, value in enumerate(values) if isinstance(value, list | dict)]
+    names = {_as_name(value) for value in values if not isinstance(value, list | dict)} - {""}
+    if not names and nested:
+        raise _nested(train, nested[0], column)
     if not names:
         raise UserError(f"{train.where}: column {column} holds no label")
     if len(values) >= _ENOUGH_ROWS and len(names) > len(values) // 2:

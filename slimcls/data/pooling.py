@@ -18,6 +18,12 @@ class Table:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def add(self, id: int, text: str, label: int) -> None:
+        """Another row."""
+        self.ids.append(id)
+        self.texts.append(text)
+        self.labels.append(label)
+
     def select(self, places: list[int]) -> Table:
         """The rows at these places, in this order."""
         return Table(

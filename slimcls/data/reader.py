@@ -10,7 +10,7 @@ from slimcls.data import parquet
 from slimcls.data.columns import choose_text_column
 from slimcls.data.delimited import delimited_rows
 from slimcls.data.lines import json_rows, text_rows
-from slimcls.data.rows import Row, Rows
+from slimcls.data.rows import STOP, BadRow, BadRows, Row, Rows
 from slimcls.errors import UserError
 
 #: How each kind of file is read, by the end of its name.
@@ -38,20 +38,24 @@ def stream_rows(path: Path) -> Iterator[Row]:
         raise UserError(f"{path}: holds no rows")
 
 
-def read_rows(path: Path) -> Rows:
-    """All rows of a file. Raises UserError as :func:`stream_rows` does, and for a bad row."""
-    rows = list(_good_rows(path))
+def read_rows(path: Path, bad_rows: BadRows = STOP) -> Rows:
+    """All good rows of a file.
+
+    Raises UserError as :func:`stream_rows` does, for a bad row that may not be left out, and where
+    no row is good.
+    """
+    rows = []
+    for row in stream_rows(path):
+        if row.fault:
+            bad_rows.add(BadRow(str(path), row.unit, row.number, row.fault))
+        else:
+            rows.append(row)
+    if not rows:
+        raise UserError(f"{path}: none of its rows can be used; {bad_rows.notes()[0]}")
     names = dict.fromkeys(name for row in rows for name in row.values)
     columns = {name: [row.values.get(name) for row in rows] for name in names}
     found = Rows(str(path), rows[0].unit, [row.number for row in rows], columns)
     return parquet.as_python(path, found) if path.suffix.lower() == ".parquet" else found
-
-
-def _good_rows(path: Path) -> Iterator[Row]:
-    for row in stream_rows(path):
-        if row.fault:
-            raise UserError(f"{path} {row.place}: {row.fault}")
-        yield row
 
 
 def stream_texts(path: Path, column: str | None, size: int) -> Iterator[list[tuple[Row, str]]]:

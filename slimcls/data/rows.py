@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from slimcls.errors import UserError
+
 
 class Row(NamedTuple):
     """One row of a file, or what is wrong with it."""
@@ -23,6 +25,46 @@ class Row(NamedTuple):
     def place(self) -> str:
         """Where it is in its file, for a message."""
         return f"{self.unit} {self.number}"
+
+
+class BadRow(UserError):
+    """A row that cannot be used: of which source, where in it, and why."""
+
+    def __init__(self, where: str, unit: str, number: int, problem: str) -> None:
+        super().__init__(f"{where} {unit} {number}: {problem}")
+        self.where, self.unit, self.number, self.problem = where, unit, number, problem
+
+
+class BadRows:
+    """What becomes of bad rows: the first is an error, or all are left out and told in a note."""
+
+    def __init__(self, *, skip: bool, advice: str = "") -> None:
+        self.skip, self._advice = skip, advice
+        self._left_out: dict[str, list[BadRow]] = {}
+
+    def add(self, bad: BadRow) -> None:
+        """Take note of a row. Raises UserError where none may be left out."""
+        if not self.skip:
+            raise UserError(f"{bad}{self._advice}") from None
+        self._left_out.setdefault(bad.where, []).append(bad)
+
+    def notes(self) -> list[str]:
+        """How many rows of each source were left out, where they are, and why the first was."""
+        notes = []
+        for where, rows in self._left_out.items():
+            rows = sorted(rows, key=lambda row: row.number)
+            unit, numbers = rows[0].unit, [str(row.number) for row in rows]
+            notes.append(
+                f"{where}: bad rows left out: {len(rows)} ({unit} {listed(numbers)}); "
+                f"{unit} {numbers[0]}: {rows[0].problem}"
+            )
+        return notes
+
+
+#: For rows that are nobody's own file: the first bad one is an error.
+STOP = BadRows(skip=False)
+#: What the error says where the user's own file may go on without its bad rows.
+ADVICE = " (--skip-bad-rows leaves such rows out)"
 
 
 @dataclass
@@ -45,6 +87,10 @@ class Rows:
     def place(self, row: int) -> str:
         """Where the row is, for a message."""
         return f"{self.where} {self.unit} {self.numbers[row]}"
+
+    def bad(self, row: int, problem: str) -> BadRow:
+        """The error that a row cannot be used."""
+        return BadRow(self.where, self.unit, self.numbers[row], problem)
 
 
 def repeated(names: Iterable[str]) -> str:

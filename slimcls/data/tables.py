@@ -14,7 +14,7 @@ from slimcls.data.columns import choose_columns
 from slimcls.data.labels import Labels
 from slimcls.data.pooling import Table, split_pool
 from slimcls.data.reader import read_rows
-from slimcls.data.rows import Rows, listed
+from slimcls.data.rows import ADVICE, STOP, BadRow, BadRows, Rows, listed
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.paths import user_path
@@ -43,18 +43,23 @@ class Tables:
     notes: list[str] = field(default_factory=list)
 
 
-def read_tables(spec: DatasetSpec, data_dir: Path | None = None) -> Tables:
+def read_tables(
+    spec: DatasetSpec, data_dir: Path | None = None, *, skip_bad_rows: bool = False
+) -> Tables:
     """Read a dataset: from its own files, else from ``data_dir``, the installed corpus, the hub.
 
     Args:
         spec: as :func:`slimcls.data.catalog.find_dataset` gives it.
         data_dir: holds ``<name>/<split>.parquet`` with the hub's column and split names;
             ``SLIMCLS_DATA_DIR`` where None.
+        skip_bad_rows: leaves out what cannot be used of the user's own files, with a note; else
+            the first such row is an error.
 
     Raises:
         UserError: rows that cannot be found, read or used, with file and line.
     """
-    sources = _sources_of(spec, data_dir)
+    bad_rows = BadRows(skip=skip_bad_rows, advice=ADVICE) if spec.files else STOP
+    sources = _sources_of(spec, data_dir, bad_rows)
     first = sources["train" if "train" in sources else next(iter(sources))]
     text, label = choose_columns(spec, first)
     labels = Labels(spec, label, first)
@@ -62,8 +67,9 @@ def read_tables(spec: DatasetSpec, data_dir: Path | None = None) -> Tables:
     parts = {}
     for part, rows in sources.items():
         _need_columns(rows, text, label)
-        parts[part] = _table(rows, text, labels, strict=bool(spec.files), notes=notes)
-    notes += labels.notes()
+        parts[part], empty = _table(rows, text, labels, bad_rows)
+        notes += _without_text(rows, text, empty, bad_rows if spec.files else None)
+    notes += [*bad_rows.notes(), *labels.notes()]
     if spec.pool:
         parts, said = split_pool(_pooled(parts.values()), near_duplicates=spec.near_duplicates)
         notes += said
@@ -79,9 +85,9 @@ def read_tables(spec: DatasetSpec, data_dir: Path | None = None) -> Tables:
     )
 
 
-def _sources_of(spec: DatasetSpec, data_dir: Path | None) -> dict[str, Rows]:
+def _sources_of(spec: DatasetSpec, data_dir: Path | None, bad_rows: BadRows) -> dict[str, Rows]:
     if spec.files:
-        return {part: read_rows(path) for part, path in spec.files.items()}
+        return {part: read_rows(path, bad_rows) for part, path in spec.files.items()}
     folder = _data_dir(data_dir)
     if folder and (folder / spec.name).is_dir():
         return {
@@ -131,35 +137,39 @@ def _need_columns(rows: Rows, text: str, label: str) -> None:
             )
 
 
-def _table(rows: Rows, text: str, labels: Labels, *, strict: bool, notes: list[str]) -> Table:
-    """Stripped texts and class numbers.
-
-    Empty texts are errors in the user's own files (strict), and dropped elsewhere.
-    """
+def _table(rows: Rows, text: str, labels: Labels, bad_rows: BadRows) -> tuple[Table, list[int]]:
+    """Stripped texts and class numbers, and which rows have no text."""
     table, empty = Table(), []
     for row, value in enumerate(rows.columns[text]):
-        if value is not None and not isinstance(value, str):
-            value = _as_text(value, rows, row, text)
-        stripped = (value or "").strip()
+        try:
+            stripped = _as_text(value, rows, row, text).strip()
+            label = labels.number(rows, row) if stripped else 0
+        except BadRow as bad:
+            bad_rows.add(bad)
+            continue
         if stripped:
-            table.ids.append(row)
-            table.texts.append(stripped)
-            table.labels.append(labels.number(rows, row))
+            table.add(row, stripped, label)
         else:
             empty.append(row)
-    if empty and strict:
-        more = f" and {len(empty) - 1} more" if len(empty) > 1 else ""
-        raise UserError(f"{rows.place(empty[0])}{more}: no text in column {text}; remove the row")
-    if empty:
-        notes.append(f"{rows.where}: {len(empty)} rows without text dropped")
-    return table
+    return table, empty
 
 
-def _as_text(value: object, rows: Rows, row: int, text: str) -> str:
-    if isinstance(value, int | float):
-        return "" if value != value else str(value)
-    kind = type(value).__name__
-    raise UserError(f"{rows.place(row)}: column {text} holds a {kind}, not a text")
+def _as_text(value: object, rows: Rows, row: int, column: str) -> str:
+    if value is None or value != value:
+        return ""
+    if isinstance(value, str | int | float):
+        return str(value)
+    raise rows.bad(row, f"column {column} holds a {type(value).__name__}, not a text")
+
+
+def _without_text(rows: Rows, column: str, empty: list[int], bad_rows: BadRows | None) -> list[str]:
+    """Rows without a text are bad in the user's own files, and dropped elsewhere with a note."""
+    if bad_rows is None:
+        return [f"{rows.where}: {len(empty)} rows without text dropped"] if empty else []
+    more = f", nor in {len(empty) - 1} rows more" if len(empty) > 1 and not bad_rows.skip else ""
+    for row in empty:
+        bad_rows.add(rows.bad(row, f"no text in column {column}{more}"))
+    return []
 
 
 def _pooled(tables: Iterable[Table]) -> Table:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from slimcls.data import catalog, texts
 from slimcls.data.columns import choose_text_column
-from slimcls.data.reader import TABLE_FILES, read_rows
+from slimcls.data.reader import READERS, TABLE_FILES, read_rows
+from slimcls.data.rows import ADVICE, STOP, BadRows
 from slimcls.data.spec import PART_NAMES
 from slimcls.errors import UserError
 from slimcls.storage.paths import user_path
@@ -142,7 +143,11 @@ def encode_sample(
 
 
 def read_texts(
-    source: str, *, data_dir: Path | None = None, text_column: str | None = None
+    source: str,
+    *,
+    data_dir: Path | None = None,
+    text_column: str | None = None,
+    skip_bad_rows: bool = False,
 ) -> Texts:
     """All texts of a source, repeats removed.
 
@@ -153,26 +158,29 @@ def read_texts(
             file).
         data_dir: Folder with NAME/SPLIT.parquet for packaged datasets.
         text_column: Names the text column of the user's own files.
+        skip_bad_rows: Leaves out what cannot be used of the user's own files, with a note.
 
     Raises:
-        UserError: no such source, or one without a text; in the user's own files an empty text.
+        UserError: no such source, or one without a text; in the user's own files a bad row.
     """
     path = user_path(source, "--text")
     if source in catalog.packaged_names():
-        return _training_texts(source, data_dir, text_column)
+        return _training_texts(source, data_dir)
     if path.is_dir() and not _has_train_file(path):
         return _folder(path, text_column)
-    if path.suffix.lower() == ".txt":
-        return _lines(path, text_column)
-    if path.suffix.lower() in TABLE_FILES:
-        return _rows(path, text_column)
-    return _training_texts(source, data_dir, text_column)
+    if path.suffix.lower() in READERS:
+        return _rows(path, text_column, BadRows(skip=skip_bad_rows, advice=ADVICE))
+    return _training_texts(source, data_dir, text_column, skip_bad_rows)
 
 
-def _training_texts(name: str, data_dir: Path | None, text_column: str | None) -> Texts:
+def _training_texts(
+    name: str, data_dir: Path | None, text_column: str | None = None, skip_bad_rows: bool = False
+) -> Texts:
     from slimcls.data.dataset import read_dataset
 
-    data = read_dataset(name, data_dir=data_dir, text_column=text_column)
+    data = read_dataset(
+        name, data_dir=data_dir, text_column=text_column, skip_bad_rows=skip_bad_rows
+    )
     others = [part.texts for part in (data.test, data.validation) if part is not None]
     elsewhere = {texts.key(text) for part in others for text in part}
     rows = [
@@ -180,10 +188,10 @@ def _training_texts(name: str, data_dir: Path | None, text_column: str | None) -
         for row, text in zip(data.train.ids, data.train.texts, strict=True)
         if texts.key(text) not in elsewhere
     ]
-    return _distinct(data.spec.name, rows, strict=False)
+    return _distinct(data.spec.name, rows)
 
 
-def _distinct(name: str, rows: Sequence[tuple[str, str]], *, strict: bool) -> Texts:
+def _distinct(name: str, rows: Sequence[tuple[str, str]], bad_rows: BadRows | None = None) -> Texts:
     """The first of each text that occurs several times; UserError where nothing is there."""
     first: dict[str, tuple[str, str]] = {}
     for text, place in rows:
@@ -191,21 +199,11 @@ def _distinct(name: str, rows: Sequence[tuple[str, str]], *, strict: bool) -> Te
     if not first:
         raise UserError(f"{name}: no text there")
     repeats = len(rows) - len(first)
-    notes = (f"{repeats} repeated texts left out",) if repeats else ()
-    found = first.values()
-    return Texts(name, tuple(t for t, _ in found), tuple(p for _, p in found), strict, notes)
-
-
-def _lines(path: Path, text_column: str | None) -> Texts:
-    """A text a line; blank lines only part texts."""
-    _refuse_column(path, text_column)
-    rows = read_rows(path)
-    found = [
-        (line.strip(), rows.place(row))
-        for row, line in enumerate(rows.columns["text"])
-        if isinstance(line, str) and line.strip()
-    ]
-    return _distinct(path.name, found, strict=True)
+    notes = bad_rows.notes() if bad_rows else []
+    notes += [f"{repeats} repeated texts left out"] if repeats else []
+    strict = bad_rows is not None and not bad_rows.skip
+    found, places = zip(*first.values(), strict=True)
+    return Texts(name, found, places, strict, tuple(notes))
 
 
 def _folder(path: Path, text_column: str | None) -> Texts:
@@ -214,7 +212,7 @@ def _folder(path: Path, text_column: str | None) -> Texts:
     found = sorted(path.rglob("*.txt"))
     if not found:
         raise UserError(f"{path}: no .txt file in this folder, and no train file of a dataset")
-    return _distinct(path.name, [(_whole_text(file), str(file)) for file in found], strict=True)
+    return _distinct(path.name, [(_whole_text(file), str(file)) for file in found], STOP)
 
 
 def _whole_text(file: Path) -> str:
@@ -222,17 +220,21 @@ def _whole_text(file: Path) -> str:
     return " ".join(" ".join(map(str, lines)).split())
 
 
-def _rows(path: Path, text_column: str | None) -> Texts:
-    """The texts of all rows of a table."""
-    rows = read_rows(path)
+def _rows(path: Path, text_column: str | None, bad_rows: BadRows) -> Texts:
+    """The texts of all rows of a table, or of all lines; blank lines only part texts."""
+    lines = path.suffix.lower() == ".txt"
+    if lines:
+        _refuse_column(path, text_column)
+    rows = read_rows(path, bad_rows)
     column = choose_text_column(path, list(rows.columns), text_column)
     found = []
     for row, value in enumerate(rows.columns[column]):
         text = value.strip() if isinstance(value, str) else ""
-        if not text:
-            raise UserError(f"{rows.place(row)}: no text in column {column}; remove the row")
-        found.append((text, rows.place(row)))
-    return _distinct(path.name, found, strict=True)
+        if text:
+            found.append((text, rows.place(row)))
+        elif not lines:
+            bad_rows.add(rows.bad(row, f"no text in column {column}"))
+    return _distinct(path.name, found, bad_rows)
 
 
 def _refuse_column(path: Path, text_column: str | None) -> None:

@@ -25,7 +25,12 @@ def text_parts(config: PruneConfig) -> Parts | None:
     from slimcls.pruning.parts import split
 
     folder = Path(config.data_dir) if config.data_dir else None
-    found = samples.read_texts(config.text, data_dir=folder, text_column=config.text_column)
+    found = samples.read_texts(
+        config.text,
+        data_dir=folder,
+        text_column=config.text_column,
+        skip_bad_rows=config.skip_bad_rows,
+    )
     return split(found, config.seed)
 
 
@@ -101,6 +106,8 @@ def labelled_items(config: PruneConfig, source: Source) -> Labelled:
         validation_size=1,
         max_text_tokens=config.max_text_tokens,
     )
-    data = read_dataset(config.dataset, data_dir=config.data_dir)
+    data = read_dataset(
+        config.dataset, data_dir=config.data_dir, skip_bad_rows=config.skip_bad_rows
+    )
     tokenizer = open_tokenizer(source, never_empty=False)
     return Labelled(make_inputs(run, data, tokenizer, Log(quiet=True)), data.fingerprint)

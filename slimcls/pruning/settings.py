@@ -49,6 +49,10 @@ class PruneConfig:
     text_column: str | None = None
     """Column that holds the text, for the user's own files."""
 
+    skip_bad_rows: bool = False
+    """Leave out rows of the user's own files that cannot be used, and say which; else they are an
+    error."""
+
     samples: int | None = None
     """Texts the layers are scored on. Default: 256, 64 for taylor, 32 for greedy-loss."""
 
@@ -133,8 +137,8 @@ class PruneConfig:
 
 #: What every task reads.
 _COMMON = {
-    "model", "out", "text", "text_column", "max_text_tokens", "data_dir", "seed", "accelerator",
-    "force",
+    "model", "out", "text", "text_column", "skip_bad_rows", "max_text_tokens", "data_dir", "seed",
+    "accelerator", "force",
 }  # fmt: skip
 _MEASURED = {"revision", "held_out", "dataset", "demos", "test_size", "evaluate"}
 #: Settings that a task reads beside the common ones.

@@ -44,6 +44,7 @@ def test_items(run: Path, data_dir: str | None) -> TestItems:
         data_dir=data_dir,
         text_column=config.text_column,
         label_column=config.label_column,
+        skip_bad_rows=config.skip_bad_rows,
     )
     if data.fingerprint != result.data_fingerprint:
         raise UserError(

@@ -43,13 +43,20 @@ class Shared:
 
     def tables(self, config: RunConfig) -> Tables:
         """The rows of a run's dataset. Raises UserError where they cannot be had."""
-        key = (config.dataset, config.text_column, config.label_column, config.data_dir)
+        key = (
+            config.dataset,
+            config.text_column,
+            config.label_column,
+            config.data_dir,
+            config.skip_bad_rows,
+        )
         if key not in self._tables:
             self._tables[key] = read_dataset(
                 config.dataset,
                 data_dir=config.data_dir,
                 text_column=config.text_column,
                 label_column=config.label_column,
+                skip_bad_rows=config.skip_bad_rows,
             )
         return self._tables[key]
 

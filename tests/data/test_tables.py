@@ -1,3 +1,4 @@
+import json
 import re
 from collections import Counter
 
@@ -7,6 +8,7 @@ import pytest
 from data.shared_data import data_dir
 
 from slimcls.data import catalog, corpus, tables
+from slimcls.data.dataset import read_dataset
 from slimcls.data.texts import letters as letters_of
 from slimcls.errors import UserError
 
@@ -125,7 +127,13 @@ BAD = [
     ("pairs", "premise,hypothesis,label", [("x,y", 1)], {}, "text pairs (premise, hypothesis)"),
     ("one class", "text,label", _rows(4, ("a",)), {}, "holds one class only ('a')"),
     ("empty text", "text,label", [*_rows(4), (" ", "no")], {}, "line 6: no text in column text"),
-    ("two empty", "text,label", [("", "no"), *_rows(4), ("", "no")], {}, "line 2 and 1 more: no"),
+    (
+        "two empty",
+        "text,label",
+        [("", "no"), *_rows(4), ("", "no")],
+        {},
+        "line 2: no text in column text, nor in 1 rows more (--skip-bad-rows",
+    ),
     ("empty label", "text,label", [*_rows(4), ("x", "")], {}, "line 6: no label in column label"),
     ("all empty", "text,label", [("a", ""), ("b", "")], {}, "column label holds no label"),
     ("not classes", "text,label", [(f"a{n}", f"b{n}") for n in range(30)], {}, "are no classes"),
@@ -314,6 +322,53 @@ def test_texts_that_differ_in_signs_only_are_split_alike_in_any_order(tmp_path):
     one = _load(_csv(tmp_path / "a.csv", rows))
     other = _load(_csv(tmp_path / "b.csv", rows[::-1]))
     assert one.test.texts == other.test.texts
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_bad_rows_are_left_out_on_request(tmp_path, suffix):
+    good = _rows(300)
+    bad = {4: ["lonely"], 9: ["", "no"], 20: ["text", ""], 31: ["  ", "yes"]}
+    lines = [list(row) for row in good]
+    for place, cells in bad.items():
+        lines.insert(place, cells)
+    path = tmp_path / f"mail{suffix}"
+    if suffix == ".csv":
+        path.write_text("text,label\n" + "\n".join(",".join(cells) for cells in lines))
+        first = 2
+    else:
+        names = ("text", "label")
+        rows = [json.dumps(dict(zip(names, cells, strict=False))) for cells in lines]
+        path.write_text("\n".join(rows))
+        first = 1
+    with pytest.raises(UserError, match=r"line \d+: .* \(--skip-bad-rows leaves such rows out\)$"):
+        _load(path)
+    loaded = read_dataset(str(path), skip_bad_rows=True)
+    numbers = ", ".join(str(place + first) for place in bad)
+    (note,) = [note for note in loaded.notes if "bad rows" in note]
+    assert note.startswith(f"{path}: bad rows left out: 4 (line {numbers}); line {4 + first}: ")
+    texts = {t for part in (loaded.train, loaded.validation, loaded.test) for t in part.texts}
+    assert texts == {text for text, _ in good}
+    assert loaded.train.texts == _load(_csv(tmp_path / "clean.csv", good)).train.texts
+
+
+def test_a_file_without_bad_rows_is_the_same_with_and_without_the_flag(tmp_path):
+    path = _csv(tmp_path / "a.csv", _rows(100))
+    assert read_dataset(str(path), skip_bad_rows=True) == _load(path)
+
+
+def test_labels_that_only_a_bad_row_has_are_bad_too(tmp_path):
+    _csv(tmp_path / "train.csv", _rows(40))
+    _csv(tmp_path / "test.csv", [*_rows(9, start=40), ("odd", "maybe")])
+    loaded = read_dataset(str(tmp_path), skip_bad_rows=True)
+    assert len(loaded.test) == 9
+    assert any("line 11: label 'maybe' is not one of" in note for note in loaded.notes)
+
+
+def test_a_file_of_bad_rows_alone(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\na\nb\n")
+    with pytest.raises(UserError, match=r"none of its rows can be used; .*: 2 \(line 2, 3\)"):
+        read_dataset(str(path), skip_bad_rows=True)
 
 
 def test_labels_that_differ_in_case_are_classes_of_their_own(tmp_path):

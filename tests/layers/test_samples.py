@@ -170,3 +170,14 @@ def test_sources_that_are_none(tmp_path: Path):
         read_texts(str(tmp_path / "none.txt"))
     with pytest.raises(UserError, match=r"no .txt file in this folder"):
         read_texts(str(tmp_path))
+
+
+def test_bad_rows_are_left_out_on_request(tmp_path: Path):
+    path = tmp_path / "t.csv"
+    path.write_text("text,n\nrain and wind,1\n,2\nsun\na,4\nsnow again,5\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"line 4: .* \(--skip-bad-rows leaves such rows out\)"):
+        read_texts(str(path))
+    found = read_texts(str(path), skip_bad_rows=True)
+    assert found.texts == ("rain and wind", "a", "snow again")
+    assert "bad rows left out: 2 (line 3, 4)" in found.notes[0]
+    assert encode_sample(found, tokenizer()).places == (f"{path} line 2", f"{path} line 6")
