@@ -277,7 +277,12 @@ def inside(results: pd.DataFrame) -> str:
 
 def filled(page: str, results: pd.DataFrame) -> str:
     """The page with its tables made anew."""
-    texts = {name: table(results, name) for name in TABLES} | {"inside": inside(results)}
+    texts = {name: table(results, name) for name in TABLES}
+    return marked(page, texts | {"inside": inside(results)})
+
+
+def marked(page: str, texts: dict[str, str]) -> str:
+    """The page with each text between the marks of its name."""
     for name, text in texts.items():
         before, mark, rest = page.partition(f"<!-- {name} -->\n")
         _, end, after = rest.partition(f"<!-- /{name} -->")

@@ -58,6 +58,21 @@ class SeedItems:
 
 
 @dataclass(frozen=True)
+class UnequalSeeds:
+    """The seeds of two sides of which one has more: slimcls/reporting/unequal_seeds.py."""
+
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+    df: float
+    """Degrees of freedom of the variance between seeds."""
+
+    @property
+    def alone(self) -> tuple[int, ...]:
+        """Seeds that one side alone has."""
+        return tuple(sorted(set(self.first) ^ set(self.second)))
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A mean over seeds, as a share (0.02 is two points), with the chance that is in it.
 
@@ -69,6 +84,7 @@ class Estimate:
     per_seed: tuple[float, ...]
     """Each seed's mean, in the order of ``seeds``."""
     seeds: tuple[int, ...]
+    """Seeds that both sides have."""
     items: int
     """Test items in all, each counted once."""
     fewest: int
@@ -81,6 +97,20 @@ class Estimate:
     """Variance of the mean if seeds did not matter: test items alone."""
     lowest: float = -1.0
     """The least value that can be: -1 for a difference, 0 for an accuracy."""
+    unequal: UnequalSeeds | None = None
+    """Where seeds that one side alone has count too; None: ``seeds`` are all that count."""
+
+    @property
+    def fewest_seeds(self) -> int:
+        """Seeds of the side that has fewest."""
+        if self.unequal is None:
+            return len(self.seeds)
+        return min(len(self.unequal.first), len(self.unequal.second))
+
+    @property
+    def seed_df(self) -> float:
+        """Degrees of freedom of ``between``."""
+        return len(self.seeds) - 1 if self.unequal is None else self.unequal.df
 
     @property
     def se(self) -> float:
@@ -91,15 +121,17 @@ class Estimate:
     def df(self) -> float:
         """Degrees of freedom of ``se``."""
         weight = self.between / (self.between + self.common)
-        return float(degrees_of_freedom(weight, len(self.seeds), self.fewest))
+        return float(degrees_of_freedom(weight, self.seed_df + 1, self.fewest))
 
     @property
     def seed_sd(self) -> float:
         """Standard deviation between seeds with item noise taken out; nan with one seed."""
-        if len(self.seeds) == 1:
+        if self.fewest_seeds == 1:
             return float("nan")
-        own = self.over_items - self.common
-        return float(np.sqrt(max(self.between - own, 0.0) * len(self.seeds)))
+        own, seeds = self.over_items - self.common, float(len(self.seeds))
+        if self.unequal is not None:  # as many seeds of both sides would say as much
+            seeds = 2 / (1 / len(self.unequal.first) + 1 / len(self.unequal.second))
+        return float(np.sqrt(max(self.between - own, 0.0) * seeds))
 
     @property
     def low(self) -> float:
@@ -119,9 +151,9 @@ class Estimate:
     @property
     def caveat(self) -> str:
         """What has to be said beside the interval; empty from three seeds on."""
-        if len(self.seeds) >= ENOUGH_SEEDS:
+        if self.fewest_seeds >= ENOUGH_SEEDS:
             return ""
-        if len(self.seeds) == 1:
+        if self.fewest_seeds == 1:
             return "one seed: the interval is over test items and says nothing about other seeds"
         return "two seeds: the interval is too narrow where seeds differ"
 
@@ -147,9 +179,11 @@ class Estimate:
         See :func:`smallest_detectable_loss`. The variances are the estimate's own, its mean does
         not count. Infinite with fewer than ``ENOUGH_SEEDS``.
         """
+        if self.fewest_seeds < ENOUGH_SEEDS:
+            return float("inf")
         noise = self.over_items - self.common
         between = max(self.between, noise)
-        return _detectable(between, self.common, noise, len(self.seeds), self.fewest, level, power)
+        return _detectable(between, self.common, noise, self.seed_df, self.fewest, level, power)
 
     def items_share(self, level: float = 0.05) -> float:
         """How much of the squared half-width would stay with any number of seeds, 0 to 1."""
@@ -158,7 +192,7 @@ class Estimate:
 
     def limit(self, level: float = 0.05) -> Literal["seeds", "items"]:
         """What to have more of first: the larger part of the squared half-width."""
-        if len(self.seeds) == 1:
+        if self.fewest_seeds == 1:
             return "seeds"
         return "items" if self.items_share(level) >= 0.5 else "seeds"
 
@@ -191,22 +225,24 @@ def smallest_detectable_loss(
         level: one-sided, of the one test: a family's share of it where several are judged.
         power: the chance.
     """
+    if seeds < ENOUGH_SEEDS:
+        return float("inf")
     own = disagreement / items
-    noise = (1 - shared) * own / max(seeds, 1)
-    between = seed_sd**2 / max(seeds, 1) + noise
-    return _detectable(between, shared * own, noise, seeds, items, level, power)
+    noise = (1 - shared) * own / seeds
+    between = seed_sd**2 / seeds + noise
+    return _detectable(between, shared * own, noise, seeds - 1, items, level, power)
 
 
 def _detectable(
-    between: float, common: float, noise: float, seeds: int, fewest: int, level: float, power: float
-) -> float:
+    between: float, common: float, noise: float, seed_df: float, fewest: int, level: float,
+    power: float,
+) -> float:  # fmt: skip
     """The margin passed with ``power``, given the true variances that an Estimate has."""
-    if seeds < ENOUGH_SEEDS:
-        return float("inf")
-    least, luck = (chi2.ppf(places, seeds - 1) / (seeds - 1) for places in (LUCK, _PLACES))
+    least, luck = (chi2.ppf(places, seed_df) / seed_df for places in (LUCK, _PLACES))
     seen = np.maximum(between * luck, noise * least)
     both = seen + common
-    halves = student.isf(level, degrees_of_freedom(seen / both, seeds, fewest)) * np.sqrt(both)
+    df = degrees_of_freedom(seen / both, seed_df + 1, fewest)
+    halves = student.isf(level, df) * np.sqrt(both)
     se = float(np.sqrt(between + common))
 
     def lack(margin: float) -> float:
@@ -233,14 +269,15 @@ def paired_difference(cut: Sequence[SeedItems], full: Sequence[SeedItems]) -> Es
         ValueError: for no common seed, a seed twice, an item twice in a seed, fewer than two
             items, or runs of one seed that were tested on different items.
     """
-    left, right = _by_seed(cut), _by_seed(full)
+    left, right = by_seed(cut), by_seed(full)
     seeds = sorted(left.keys() & right.keys())
     if not seeds:
         raise ValueError("a paired difference needs a seed that both sides have")
     return _estimate([_minus(left[seed], right[seed]) for seed in seeds], lowest=-1.0)
 
 
-def _by_seed(runs: Sequence[SeedItems]) -> dict[int, SeedItems]:
+def by_seed(runs: Sequence[SeedItems]) -> dict[int, SeedItems]:
+    """Runs by their seed. Raises ValueError for a seed that occurs twice."""
     seeds = [run.seed for run in runs]
     if len(set(seeds)) < len(seeds):
         raise ValueError(f"a seed occurs twice among {sorted(seeds)}")
@@ -256,7 +293,7 @@ def _minus(cut: SeedItems, full: SeedItems) -> SeedItems:
 
 
 def _estimate(runs: Sequence[SeedItems], lowest: float) -> Estimate:
-    _by_seed(runs)
+    by_seed(runs)
     if not runs or any(len(run.ids) < 2 for run in runs):
         raise ValueError("an estimate needs a seed, and two test items in each")
     values = [np.asarray(run.correct, float) for run in runs]
@@ -313,12 +350,12 @@ def variances(means: Array, products: Array, counts: Array) -> tuple[Array, Arra
     return between, common, noise + common
 
 
-def degrees_of_freedom(weight: Any, seeds: int, fewest: int) -> Any:
+def degrees_of_freedom(weight: Any, seeds: Any, fewest: int) -> Any:
     """The harmonic mean of the degrees of freedom of ``between`` and ``common``.
 
     ``weight`` is the share of ``between`` in the variance, a number or an array. Satterthwaite's
     formula has the squares of the shares here, which is too bold with few seeds.
     """
-    if seeds == 1:
+    if np.ndim(seeds) == 0 and seeds == 1:
         return 0 * weight + fewest - 1
     return 1 / (weight / (seeds - 1) + (1 - weight) / (fewest - 1))

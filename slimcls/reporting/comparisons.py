@@ -10,9 +10,10 @@ import pandas as pd
 
 from slimcls.reporting import evidence, selections
 from slimcls.reporting.evidence import Evidence
+from slimcls.reporting.unequal_seeds import difference, seeds_of, unused
 from slimcls.reporting.verdicts import CHEAP, ComparedCut, CutFamily, Verdict, judge
 from slimcls.runs.schema import WITHOUT_MODEL
-from slimcls.statistics import Estimate, SeedItems, mean_accuracy, paired_difference
+from slimcls.statistics import Estimate, SeedItems, mean_accuracy
 
 #: A family's cuts by one rule: (task, line).
 LineKey = tuple[str, str]
@@ -109,12 +110,12 @@ def _unmeasured(task: str, absent: Mapping[str, set[int]]) -> str:
 def _over(
     mine: Sequence[SeedItems], rivals: pd.DataFrame, items: Mapping[str, SeedItems]
 ) -> dict[str, Estimate]:
-    """The paired difference to each baseline that has seeds in common with these runs."""
+    """The difference to each baseline that has seeds in common with these runs."""
     over = {}
     for method, rows in rivals.groupby("method", sort=True):
         theirs = _items(rows, items)
         if {one.seed for one in mine} & {one.seed for one in theirs}:
-            over[str(method)] = paired_difference(mine, theirs)
+            over[str(method)] = difference(mine, theirs)
     return over
 
 
@@ -128,10 +129,11 @@ def _cuts(
     for (keep, cut), rows in here.groupby(["keep", "cut"], sort=True):
         mine = _items(rows, items)
         try:
-            loss = paired_difference(mine, _items(full, items))
+            loss = difference(mine, _items(full, items))
         except ValueError as error:
             faults.append(f"keep {keep} ({cut}): no comparison, {error}")
             continue
+        faults += [f"keep {keep} ({cut}): {said}" for said in unused(loss, rows, full)]
         judged[keep, cut] = ComparedCut(int(keep), loss, _over(mine, rivals, items))
     return judged, faults
 
@@ -195,7 +197,7 @@ def _differences(
                     "high": loss.high,
                     "caveat": loss.caveat,
                     "seed_sd": loss.seed_sd,
-                    "seeds": ", ".join(map(str, loss.seeds)),
+                    "seeds": seeds_of(loss),
                     "items": loss.items,
                     "p": verdict.p,
                     "verdict": verdict.word,

@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 
 from slimcls.escaping import in_markdown
 from slimcls.reporting import figure_style, figures, tables
+from slimcls.reporting.convergence import on_convergence
 from slimcls.reporting.study import Study, classes, confusion
 from slimcls.storage.files import write_text
 
@@ -151,6 +152,7 @@ def _notes(study: Study) -> list[str]:
     return [
         *sorted(notes),
         *study.on_seeds,
+        *on_convergence(runs),
         f"computed on {', '.join(devices)}, threads: {', '.join(map(str, threads))}",
     ]
 

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from slimcls.reporting import evidence
-from slimcls.statistics import SeedItems, paired_difference
+from slimcls.reporting.unequal_seeds import difference, seeds_of, unused
+from slimcls.statistics import SeedItems
 
 #: The rule that the others are compared with: what a model is cut by where nobody says how.
 REFERENCE = "first"
@@ -30,7 +31,7 @@ def against_first(
 
     Returns:
         A row a task, family, depth and rule: ``difference`` is the rule's accuracy minus that of
-        the first layers, over the seeds of both; ``low`` and ``high`` its 95 % interval, each
+        the first layers, over the seeds of either; ``low`` and ``high`` its 95 % interval, each
         comparison by itself. Empty where no depth was cut by the first layers and another rule.
         And what could not be compared, in sentences.
     """
@@ -39,12 +40,21 @@ def against_first(
     for (task, family), alike in evidence.families(runs):
         for (keep, rule, cut), cell, first in _pairs(alike):
             try:
-                one = paired_difference(_items(cell, items), _items(first, items))
+                one = difference(_items(cell, items), _items(first, items))
             except ValueError as error:
                 faults.append(f"{task}, {family}, keep {keep}, {rule} against first: {error}")
                 continue
-            seeds = ", ".join(map(str, one.seeds))
-            values = (one.mean, one.low, one.high, one.seed_sd, seeds, one.items, one.caveat)
+            said = f"{task}, {family}, keep {keep}, {rule} against first"
+            faults += [f"{said}: {left}" for left in unused(one, cell, first)]
+            values = (
+                one.mean,
+                one.low,
+                one.high,
+                one.seed_sd,
+                seeds_of(one),
+                one.items,
+                one.caveat,
+            )
             rows.append(dict(zip(COLUMNS, (task, family, keep, rule, cut, *values), strict=True)))
     return pd.DataFrame(rows, columns=list(COLUMNS)), faults
 

@@ -158,7 +158,7 @@ def _p_value(family: CutFamily, cut: ComparedCut, margin: float) -> float:
     cheap baseline. 1 where a part rests on nothing, or on too few seeds.
     """
     gates = (family.baselines, cut.baselines)
-    if len(cut.loss.seeds) < ENOUGH_SEEDS or any(_absent(gate) or _thin(gate) for gate in gates):
+    if cut.loss.fewest_seeds < ENOUGH_SEEDS or any(_absent(gate) or _thin(gate) for gate in gates):
         return 1.0
     beaten = [one.p_above(0.0) for gate in gates for one in gate.values()]
     return max(cut.loss.p_noninferior(margin), *beaten)
@@ -169,7 +169,7 @@ def _absent(over: Mapping[str, Estimate]) -> list[str]:
 
 
 def _thin(over: Mapping[str, Estimate]) -> list[str]:
-    return [CHEAP.get(name, name) for name, one in over.items() if len(one.seeds) < ENOUGH_SEEDS]
+    return [CHEAP.get(name, name) for name, one in over.items() if one.fewest_seeds < ENOUGH_SEEDS]
 
 
 def _word(
@@ -182,7 +182,7 @@ def _word(
         entered = _p_value(family, cut, margin)
         return "good enough", f"{shown} (p = {entered:.2g}, {step.adjusted:.2g} adjusted)"
     unmet = _unmet(family, cut, step.level, level, stop)
-    if len(loss.seeds) >= ENOUGH_SEEDS and (p := loss.p_below(-margin)) <= level:
+    if loss.fewest_seeds >= ENOUGH_SEEDS and (p := loss.p_below(-margin)) <= level:
         shown = f"a loss of more than {points} is shown (p = {p:.2g})"
         other = next((f"; {reason}" for word, reason in unmet if word != "cannot tell"), "")
         return "worse", shown + other
@@ -201,7 +201,7 @@ def _unmet(
         if absent := _absent(over):
             yield "no reference", f"{what} was not compared with {', '.join(absent)}"
         yield from _not_beaten(what, over, level, reference=reference)
-    if (seeds := len(cut.loss.seeds)) < ENOUGH_SEEDS:
+    if (seeds := cut.loss.fewest_seeds) < ENOUGH_SEEDS:
         yield "cannot tell", f"a verdict needs {ENOUGH_SEEDS} seeds, and has {seeds}"
     for what, over, _ in gates:
         if thin := ", ".join(_thin(over)):

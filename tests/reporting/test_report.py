@@ -379,6 +379,7 @@ def test_missing_seeds_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     found = study.read(tmp_path)
     assert found.compared.missing == (
         "sst2, p-cls, keep 1 (0): no run with seed 1",
+        "sst2, p-cls, keep 1 (0): seeds left out, one side alone has them: 1",
         "sst2: baselines not measured on these items: majority, tfidf, embeddings (seed 0, 1)",
     )
     assert found.compared.differences.seeds.tolist() == ["0"]

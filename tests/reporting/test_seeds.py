@@ -103,7 +103,7 @@ def test_a_seed_that_chose_alone_is_no_word(tmp_path: Path) -> None:
     best = next(runs.glob("sst2-cls-made-k2-s0-*")).name
     candidate = Candidate(best, {"lr": 1e-3}, 0.5)
     choice = Choice(best, {"lr": 1e-3}, "validation_accuracy", (), (candidate,))
-    choices.write(runs, "g", [choice])
+    choices.write_choices(runs, "g", [choice])
     read = study.read(runs)
     assert read.found.choices["reported too"].tolist() == ["0"]
     elsewhere = read.found.choices.assign(**{"compared on seeds": "7"})
