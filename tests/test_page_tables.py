@@ -17,7 +17,11 @@ tables = load_script("page_tables")
 
 @pytest.mark.parametrize(
     ("name", "figures"),
-    [("defaults.md", "| trec | 2 |"), ("depth-study.md", "| `cls` | 0.963 | 8 | -5.5")],
+    [
+        ("defaults.md", "| trec | 2 |"),
+        ("depth-study.md", "| `cls` | 0.963 | 8 | -5.5"),
+        ("limits.md", "| 3 | "),
+    ],
 )
 def test_tables_are_those_of_the_results(name: str, figures: str) -> None:
     page = (ROOT / "docs" / name).read_text(encoding="utf-8")
@@ -26,7 +30,7 @@ def test_tables_are_those_of_the_results(name: str, figures: str) -> None:
 
 
 def test_every_page_with_tables_is_tried() -> None:
-    assert set(tables.TABLES) == {"defaults.md", "depth-study.md"}
+    assert set(tables.TABLES) == {"defaults.md", "depth-study.md", "limits.md"}
 
 
 def test_the_rates_are_those_of_the_code() -> None:
