@@ -55,6 +55,9 @@ class BaselineConfig(RunConfig):
     the model's token embeddings and logistic regression. untrained: the cut in mode lm, before any
     training. random-blocks: a run with these settings whose blocks' weights are drawn anew."""
 
+    baseline: bool = False
+    """Also fit TF-IDF beside untrained and random-blocks; here it is a method of its own."""
+
     save_model: Literal["best", "none"] = "none"
     """best writes the artefact model/ of untrained and random-blocks; none does not."""
 

@@ -169,6 +169,9 @@ class RunConfig:
     compile: bool = False
     """Compile the backbone with torch.compile: slower to start, faster a step on GPUs."""
 
+    baseline: bool = True
+    """Also fit TF-IDF with logistic regression to the same items, and say how it compares."""
+
     logger: Literal["csv", "tensorboard", "mlflow", "wandb"] = "csv"
     """curves.csv is always written; the others log beside it, as Lightning has them."""
 

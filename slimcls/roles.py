@@ -102,6 +102,8 @@ ROLES: dict[str, Role] = {
     "force": Role.OUTSIDE,
     # What is tested is in memory, whether it is written too or not.
     "save_model": Role.NEUTRAL,
+    # What stands beside a run changes nothing of it; a grid's rivals are runs of their own.
+    "baseline": Role.ALONE | Role.OUTSIDE,
     "logger": Role.TRAINING | Role.OUTSIDE,
     "checkpoint_seconds": Role.TRAINING | Role.OUTSIDE,
     "out": Role.FOLDER | Role.OUTSIDE,

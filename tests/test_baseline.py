@@ -26,11 +26,11 @@ from slimcls.backbones import sources
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
 from slimcls.baseline import METHODS, BaselineConfig, baseline, main
-from slimcls.baselines.rivals import RIVALS, STRENGTHS, Nothing, Rival, Words
 from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
 from slimcls.data.splits import Example, Splits
 from slimcls.errors import UserError
+from slimcls.rivals.methods import RIVALS, STRENGTHS, Nothing, Rival, Words
 from slimcls.runs.schema import RunResult
 from slimcls.runs.summary import run_summary
 from slimcls.session.inputs import draw_items

@@ -42,7 +42,17 @@ def test_a_run_and_what_classifies_with_it_import_what_they_use(
     toy: Path, tmp_path: Path, mode: str
 ) -> None:
     words = ["--dataset", str(toy), "--model", "tiny-gpt2", "--keep", "1", "--epochs", "1"]
-    words += ["--shots", "5", "--mode", mode, "--out", str(tmp_path), "--accelerator", "cpu"]
+    words += [
+        "--no-baseline",
+        "--shots",
+        "5",
+        "--mode",
+        mode,
+        "--out",
+        str(tmp_path),
+        "--accelerator",
+        "cpu",
+    ]
     before = "torch, transformers, lightning"
     assert imported(before, IDLE, "train", *words) == "imported:"
     (run,) = (path for path in tmp_path.iterdir() if (path / "model").is_dir())

@@ -44,7 +44,7 @@ def test_runs_that_are_averaged_are_alike_in_all_that_decides_a_class() -> None:
 def test_what_is_hashed_may_be_an_axis() -> None:
     kept_out = sorted(NOT_HASHED - NO_AXES)
     assert kept_out == ["scores"], "their content is hashed"
-    assert set(REFUSED) == {"overwrite", "devices", "num_nodes", "strategy"}
+    assert set(REFUSED) == {"baseline", "overwrite", "devices", "num_nodes", "strategy"}
 
 
 def test_a_rival_takes_what_decides_its_figures() -> None:

@@ -31,8 +31,8 @@ from slimcls.data.prompts import PromptBuilder
 from slimcls.errors import UserError
 from slimcls.runs.results import read_result
 from slimcls.runs.schema import RunResult
-from slimcls.runs.summary import run_summary
-from slimcls.train import train
+from slimcls.runs.summary import rival_words, run_summary
+from slimcls.train import main, train
 from slimcls.training.checkpoints import CURVES
 from slimcls.training.learner import Learner
 
@@ -560,3 +560,50 @@ def test_finished_before_looks_for_the_artefact(
     assert "try next" not in run_summary(first)
     assert train(dataclasses.replace(config, overwrite=True)).has_model
     assert train(settings(toy, tmp_path)).has_model, "it was not to be saved"
+
+
+# What a run must not be silent about.
+
+
+def test_a_run_that_learnt_nothing_says_so(
+    toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = settings(toy, tmp_path, lr=1e-9, epochs=3, save_model="best")
+    result = train(config)
+    assert result.epochs_run == 3
+    assert "not shown to be better than always answering" in result.warnings
+    assert "the training loss never fell" in result.warnings
+    card = (result.folder / "model" / "README.md").read_text(encoding="utf-8")
+    assert f"Warning: {result.warnings}." in card
+    assert rival_words(result)[0] in card
+    assert main(["--config", str(result.folder / "config.yaml")]) == 0
+    out = capsys.readouterr().out
+    assert f"warning: {result.warnings}" in out.splitlines()
+    assert out.splitlines()[-1] == rival_words(result)[0]
+    assert "points better than this run" in out
+
+
+def test_a_run_that_was_still_learning_says_so(toy: Path, tmp_path: Path) -> None:
+    learning = {"shots": 60, "lr": 4e-3, "batch_size": 8}
+    result = train(settings(toy, tmp_path, epochs=2, **learning))
+    assert result.best_epoch == 2
+    assert result.warnings.startswith("the best epoch was the last of 2")
+    assert read_result(result.folder) == result
+
+
+def test_untrained_is_no_training_that_failed(toy: Path, tmp_path: Path) -> None:
+    assert train(settings(toy, tmp_path, mode="lm", epochs=0)).warnings == ""
+
+
+def test_a_run_killed_behind_training_judges_the_same(toy: Path, tmp_path: Path) -> None:
+    """Its losses come from the file that says that training is over."""
+    first = train(settings(toy, tmp_path / "a", lr=1e-9, epochs=2))
+
+    def stop(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("slimcls.session.work.complete", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings(toy, tmp_path / "b", lr=1e-9, epochs=2))
+    assert train(settings(toy, tmp_path / "b", lr=1e-9, epochs=2)).warnings == first.warnings != ""

@@ -11,13 +11,13 @@ from slimcls.backbones import sizes
 from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
-from slimcls.baselines.rivals import RIVALS, Embeddings, Rival, Vectoriser
 from slimcls.classifier.accuracy import metrics
 from slimcls.config import RunConfig
 from slimcls.data.prompts import TextEncoder
 from slimcls.data.splits import Splits
 from slimcls.data.tables import Tables
 from slimcls.log import Log
+from slimcls.rivals.methods import RIVALS, Embeddings, Rival, Vectoriser
 from slimcls.runs.folder import write_config
 from slimcls.runs.schema import RunResult
 from slimcls.session.inputs import draw_items
@@ -47,7 +47,7 @@ class Base:
 def measure_rival(
     config: RunConfig, method: str, data: Tables, source: Source | None, folder: Path
 ) -> RunResult:
-    """Measure one of :data:`~slimcls.baselines.rivals.RIVALS` in the locked run ``folder``.
+    """Measure one of :data:`~slimcls.rivals.methods.RIVALS` in the locked run ``folder``.
 
     ``source`` is the model whose embeddings it reads, if any. Only the last step makes the run a
     finished one. Raises UserError where texts, model and method do not go together.

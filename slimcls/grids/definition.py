@@ -29,6 +29,7 @@ from slimcls.storage.yaml_files import read_yaml
 #: Why a grid has no use for a setting.
 _REASONS = {
     "overwrite": "a grid leaves finished runs alone; delete the run directories to start them anew",
+    "baseline": "slimcls baseline --grid measures the rivals of all its cells, each once",
     "devices": "a cell is one process; start runs on several devices with slimcls train",
     "num_nodes": "a cell is one process; start runs on several machines with slimcls train",
     "strategy": "a cell is one process; start runs of several processes with slimcls train",
@@ -260,7 +261,7 @@ def _matches(rule: Axes, combination: Combination) -> bool:
 
 def _run(combination: Combination, varying: tuple[str, ...]) -> RunConfig:
     try:
-        return RunConfig(**combination)
+        return RunConfig(**combination, baseline=False)
     except UserError as error:
         named = label(_DEFAULTS | combination, varying)
         raise UserError(f"{named}: {error}; exclude it, or change it") from None

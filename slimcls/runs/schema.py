@@ -96,6 +96,17 @@ class Outcome:
     test_macro_f1: float
     per_class: str
     """JSON: precision, recall, f1 and items of each class in the test part."""
+    warnings: str = ""
+    """What speaks against taking the run for a result, and what to try; empty where nothing does,
+    and of runs that were not looked at."""
+    tfidf_accuracy: float | None = None
+    """Test accuracy of TF-IDF with logistic regression, fitted to the same items; null where that
+    was left out (``baseline``)."""
+    over_tfidf: float | None = None
+    """test_accuracy minus tfidf_accuracy."""
+    over_tfidf_low: float | None = None
+    """Lower end of its 95 % interval, paired by test items."""
+    over_tfidf_high: float | None = None
     best_epoch: int
     epochs_run: int
     train_seconds: float

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slimcls.runs.schema import RunResult
+from slimcls.runs.schema import Outcome, RunResult
 
 
 def run_summary(result: RunResult) -> str:
@@ -50,7 +51,82 @@ def run_summary(result: RunResult) -> str:
     width = max(len(name) for name, _ in rows)
     blocks = " with random blocks" if c.random_blocks else ""
     title = f"{c.model} cut to {c.keep} layers{blocks}, {c.mode} on {c.dataset}, seed {c.seed}"
-    return "\n".join([title, *(f"  {name:<{width}}  {value}" for name, value in rows)])
+    lines = [title, *(f"  {name:<{width}}  {value}" for name, value in rows), *_by_class(o)]
+    said = [f"warning: {o.warnings}"] if o.warnings else []
+    return "\n".join([*lines, *said, *rival_words(result)])
+
+
+#: Most classes that the table at the end of a run has room for.
+CLASSES = 10
+#: Most letters of a class's name in it.
+NAME = 30
+
+
+def _by_class(outcome: Outcome) -> list[str]:
+    """A line a class, where they are few."""
+    classes = json.loads(outcome.per_class or "[]")
+    if not 0 < len(classes) <= CLASSES:
+        return []
+    names = [" ".join(figures["label"].split())[:NAME] for figures in classes]
+    width = max(len("class"), *map(len, names))
+    head = f"  {'class':<{width}}  {'items':>6}  precision  recall     F1"
+    return [head] + [
+        f"  {name:<{width}}  {figures['items']:>6}  {figures['precision']:>9.3f}  "
+        f"{figures['recall']:>6.3f}  {figures['f1']:.3f}"
+        for name, figures in zip(names, classes, strict=True)
+    ]
+
+
+def rival_words(result: RunResult) -> list[str]:
+    """What the cheap rival did on the same texts, as a sentence or two; empty where none was asked.
+
+    Better and worse are said where the 95 % interval, paired by texts, leaves no other answer.
+    """
+    o = result.outcome
+    if o.tfidf_accuracy is None:
+        return []
+    words = (
+        "TF-IDF with logistic regression, which needs no language model, is right on "
+        f"{o.tfidf_accuracy:.3f} of the same texts: {_difference(o)}"
+    )
+    if (o.over_tfidf_low or 0.0) <= 0:
+        words += f" Take it, or {_more(result)}."
+    return [words + _whole_texts(result)]
+
+
+def _difference(outcome: Outcome) -> str:
+    """By how much TF-IDF is better or worse, in points with the 95 % interval."""
+    ahead, low, high = (
+        100 * (share or 0.0)
+        for share in (outcome.over_tfidf, outcome.over_tfidf_low, outcome.over_tfidf_high)
+    )
+    word = "worse" if ahead > 0 else "better"
+    sentence = f"{abs(ahead):.1f} points {word} than this run"
+    if low > 0:
+        return f"{sentence} ({low:.1f} to {high:.1f})."
+    if high < 0:
+        return f"{sentence} ({-high:.1f} to {-low:.1f})."
+    return (
+        f"{sentence} ({max(0.0, -low):.1f} better to {max(0.0, high):.1f} worse), which shows "
+        "neither to be better."
+    )
+
+
+def _more(result: RunResult) -> str:
+    more_texts = "" if result.config.shots == "all" else ", on more --shots"
+    return f"train longer (--epochs){more_texts} or with more layers (--keep)"
+
+
+def _whole_texts(result: RunResult) -> str:
+    """TF-IDF reads whole texts: what that is beside what the model reads."""
+    o = result.outcome
+    if not o.texts_cut:
+        return ""
+    share = o.texts_cut / max(1, o.train_items + o.validation_items + o.test_items)
+    return (
+        f" It reads whole texts, the model the first {o.text_tokens} tokens: "
+        f"{share:.0%} of them are longer (--max-text-tokens)."
+    )
 
 
 def ranking(results: Sequence[RunResult]) -> str:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from slimcls.runs.schema import RunResult
+from slimcls.runs.summary import rival_words
 
 _HEAD = """\
 ---
@@ -151,6 +152,9 @@ def _figures(result: RunResult, description: dict[str, Any]) -> str:
             f"| {figures['label']} | {figures['items']} | {figures['precision']:.3f} | "
             f"{figures['recall']:.3f} | {figures['f1']:.3f} |"
         )
+    said = [f"Warning: {o.warnings}."] if o.warnings else []
+    for words in (*said, *rival_words(result)):
+        rows += ["", words]
     return "\n".join(rows)
 
 

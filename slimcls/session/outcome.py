@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence, Sized
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -21,11 +21,15 @@ from slimcls.classifier.accuracy import Metrics, metrics
 from slimcls.config import RunConfig
 from slimcls.data.splits import Example, Splits
 from slimcls.data.tables import Tables
+from slimcls.runs.findings import Course, judge_course
 from slimcls.runs.folder import write_result, write_rows
 from slimcls.runs.schema import PREDICTED, PREDICTIONS, SCHEMA_VERSION, Outcome, RunResult
 from slimcls.statistics import wilson
 from slimcls.training.loop import Fitted
 from slimcls.version import __version__, checkout_commit
+
+if TYPE_CHECKING:
+    from slimcls.rivals.beside import Beside
 
 #: Some columns of a result, by name.
 Columns = dict[str, Any]
@@ -68,6 +72,11 @@ class Measured:
     seconds: float
     """Wall time so far."""
     scores_fingerprint: str = ""
+    guessing: float = 0.0
+    """What the training loss is where all classes are equally probable; 0 where that says nothing,
+    and where nothing was trained."""
+    beside: Beside | None = None
+    """What the cheap rival does on the same items, if it was asked."""
 
 
 def complete(found: Measured, folder: Path, keep: Callable[[RunResult], float]) -> RunResult:
@@ -99,6 +108,7 @@ def _outcome(found: Measured, run: str) -> Outcome:
         **asdict(found.footprint),
         **_items(found.splits, found.config.uses_prompt),
         **_accuracy(found.splits, found.fitted, test),
+        **_judged(found, test),
         **_cost(found.fitted, found.seconds, found.device),
         model_mb=0.0,
         latency_ms=found.latency_ms,
@@ -160,6 +170,28 @@ def _accuracy(splits: Splits, fitted: Fitted, test: Metrics) -> Columns:
         "test_macro_f1": test.macro_f1,
         "per_class": json.dumps(test.per_class),
     }
+
+
+def _judged(found: Measured, test: Metrics) -> Columns:
+    """Columns: what speaks against the result, and what the cheap rival does."""
+    items = len(found.splits.test)
+    course = Course(
+        classes=[(figures["label"], figures["items"]) for figures in test.per_class],
+        accuracy=test.accuracy,
+        low=_interval(test.accuracy, items)[0],
+        macro_f1=test.macro_f1,
+        losses=found.fitted.losses,
+        guessing=found.guessing,
+        best_epoch=found.fitted.best_epoch,
+        lr=found.config.lr or 0.0,
+    )
+    columns: Columns = {"warnings": judge_course(course) if course.losses else ""}
+    if found.beside:
+        columns["tfidf_accuracy"] = found.beside.accuracy
+        columns["over_tfidf"] = found.beside.ahead
+        columns["over_tfidf_low"] = found.beside.low
+        columns["over_tfidf_high"] = found.beside.high
+    return columns
 
 
 def _cost(fitted: Fitted, seconds: float, device: str) -> Columns:

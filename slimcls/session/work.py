@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import time
+from typing import TYPE_CHECKING
 
 import torch
 from tqdm import tqdm
@@ -19,7 +21,8 @@ from slimcls.classifier.modes import class_weights
 from slimcls.classifier.trunk import check_compiler
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items
-from slimcls.errors import Diverged
+from slimcls.errors import Diverged, UserError
+from slimcls.kinds import LM_LOSSES
 from slimcls.layers import layer_scores
 from slimcls.log import Log
 from slimcls.runs.schema import RunResult
@@ -30,6 +33,9 @@ from slimcls.session.shared import Shared
 from slimcls.training import tuning
 from slimcls.training.features import Features
 from slimcls.training.loop import Fitted, Work, fit
+
+if TYPE_CHECKING:
+    from slimcls.rivals.beside import Beside
 
 
 class Session:
@@ -136,10 +142,26 @@ class Session:
             latency_ms=classifier.latency([example.text for example in splits.test]),
             seconds=time.perf_counter() - self.started,
             scores_fingerprint=self.scores.fingerprint if self.scores else "",
+            guessing=_guessing(self.config, len(classifier.labels)),
+            beside=self._beside(logits),
         )
         result = complete(found, self.folder, lambda result: self._keep(classifier, result))
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         return result
+
+    def _beside(self, logits: torch.Tensor) -> Beside | None:
+        """What the cheap rival does on the same items; None where it is not wanted, or cannot."""
+        if not self.config.baseline:
+            return None
+        # Importing it takes as long as many a small run.
+        from slimcls.rivals.beside import beside
+
+        self.log.say("fitting TF-IDF and logistic regression to the same items")
+        try:
+            return beside(self.inputs.splits, self.data.spec.labels, logits)
+        except (UserError, ValueError) as error:
+            self.log.say(f"note: no TF-IDF beside it: {error}")
+            return None
 
     def _footprint(self) -> Footprint:
         sizes = self.plan.sizes
@@ -174,6 +196,11 @@ class Session:
                 "--clip 1 or --precision 32"
             )
         return logits
+
+
+def _guessing(config: RunConfig, classes: int) -> float:
+    """The loss where all classes are equally probable; 0 where it is over more than the classes."""
+    return math.log(classes) if config.lm_loss in (None, LM_LOSSES[0]) else 0.0
 
 
 def method_of(config: RunConfig) -> str:

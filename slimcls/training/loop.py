@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,8 @@ class Fitted:
     """Steps of the whole run, had nothing stopped it early."""
     best_step: int = 0
     """Steps behind the best weights."""
+    losses: list[float] = field(default_factory=list)
+    """Mean training loss of each epoch."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,7 @@ def _train(work: Work, count: int) -> Fitted:
         params_trained=count,
         steps=steps,
         best_step=int(best["step"]),
+        losses=[epoch["train_loss"] for epoch in progress.curves],
     )
     write_text(work.checkpoints / TRAINED, json.dumps(asdict(fitted)))
     (work.checkpoints / LAST).unlink(missing_ok=True)

@@ -253,4 +253,4 @@ def test_a_dataset_is_needed(tmp_path):
 
 def test_a_grid_that_is_no_grid_is_one_run():
     (cell,) = grid().cells
-    assert cell.run == RunConfig(**SHARED)
+    assert cell.run == RunConfig(**SHARED, baseline=False), "a grid has its rivals as runs"

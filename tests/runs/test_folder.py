@@ -33,7 +33,7 @@ def config(**more: Any) -> RunConfig:
 
 def outcome(**more: Any) -> Outcome:
     empty: dict[Any, Any] = {str: "", int: 0, float: 0.0}
-    values = {name: empty[hint] for name, hint in get_type_hints(Outcome).items()}
+    values = {name: empty.get(hint) for name, hint in get_type_hints(Outcome).items()}
     return Outcome(**(values | {"schema_version": runs.SCHEMA_VERSION} | more))
 
 
@@ -71,7 +71,10 @@ def test_the_name_follows_what_decides_the_outcome() -> None:
         names.add(runs.run_name(config(), PRINTS | {field: "sha256:3"}))
     assert name not in names
     assert len(names) == len(other) + len(PRINTS)
-    same = {"out": "x", "data_dir": "y", "force": True, "overwrite": True, "logger": "wandb"}
+    same = {
+        "out": "x", "data_dir": "y", "force": True, "overwrite": True, "logger": "wandb",
+        "baseline": False,
+    }  # fmt: skip
     assert set(same) | {"checkpoint_seconds", "scores"} == NOT_HASHED
     assert {runs.run_name(config(**{k: v}), PRINTS) for k, v in same.items()} == {name}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -10,12 +11,12 @@ import pytest
 
 from slimcls.config import RunConfig
 from slimcls.runs.schema import Outcome, RunResult
-from slimcls.runs.summary import run_summary
+from slimcls.runs.summary import rival_words, run_summary
 
 
 def result(folder: Path, **more: Any) -> RunResult:
     empty: dict[Any, Any] = {str: "", int: 0, float: 0.0}
-    values = {name: empty[hint] for name, hint in get_type_hints(Outcome).items()}
+    values = {name: empty.get(hint) for name, hint in get_type_hints(Outcome).items()}
     values |= {
         "depth": 30, "params_full": 134_500_000, "params_kept": 35_400_000, "params_saved": 0.7368,
         "test_accuracy": 0.9, "test_low": 0.88, "test_high": 0.92, "test_macro_f1": 0.895,
@@ -64,3 +65,65 @@ def test_without_an_artefact_there_is_nothing_to_try() -> None:
     assert "predict" not in text
     assert "artefact" not in text
     assert "run " in text
+
+
+def test_what_speaks_against_it_is_a_line() -> None:
+    assert "warning" not in run_summary(result(Path("runs/a")))
+    text = run_summary(result(Path("runs/a"), warnings="the best epoch was the last of 5"))
+    assert text.splitlines()[-1] == "warning: the best epoch was the last of 5"
+
+
+def test_few_classes_have_a_line_each() -> None:
+    classes = [
+        {"label": name, "precision": 0.5, "recall": 0.25, "f1": 1 / 3, "items": 1234}
+        for name in ("weather\n today", "x" * 99, *"abcdefgh")
+    ]
+    lines = run_summary(result(Path("runs/a"), per_class=json.dumps(classes))).splitlines()
+    head = next(place for place, line in enumerate(lines) if line.split()[:1] == ["class"])
+    assert lines[head].split() == ["class", "items", "precision", "recall", "F1"]
+    assert lines[head + 1].split() == ["weather", "today", "1234", "0.500", "0.250", "0.333"]
+    assert lines[head + 2].split()[0] == "x" * 30
+    assert len(lines) == head + 11
+    assert len({len(line) for line in lines[head:]}) == 1, "the columns are aligned"
+    more = json.dumps([*classes, classes[0] | {"label": "i"}])
+    assert "precision" not in run_summary(result(Path("runs/a"), per_class=more))
+
+
+def rival(**more: Any) -> str:
+    """What is said of TF-IDF where it is right on nine in ten."""
+    return " ".join(rival_words(result(Path("runs/a"), tfidf_accuracy=0.9, **more)))
+
+
+def test_a_rival_that_is_better_is_to_be_taken() -> None:
+    said = rival(over_tfidf=-0.2038, over_tfidf_low=-0.257, over_tfidf_high=-0.151)
+    assert said == (
+        "TF-IDF with logistic regression, which needs no language model, is right on 0.900 of the "
+        "same texts: 20.4 points better than this run (15.1 to 25.7). Take it, or train longer "
+        "(--epochs), on more --shots or with more layers (--keep)."
+    )
+
+
+def test_a_rival_that_is_worse_is_told_and_left() -> None:
+    said = rival(over_tfidf=0.04, over_tfidf_low=0.021, over_tfidf_high=0.059)
+    assert said.endswith(": 4.0 points worse than this run (2.1 to 5.9).")
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [(0.012, "1.2 points worse than this run"), (-0.012, "1.2 points better than this run")],
+)
+def test_a_rival_that_may_be_either_is_said_to_be(ahead: float, words: str) -> None:
+    said = rival(over_tfidf=ahead, over_tfidf_low=-0.02, over_tfidf_high=0.044)
+    assert f"{words} (2.0 better to 4.4 worse), which shows neither to be better. Take it" in said
+
+
+def test_whole_texts_beside_cut_ones_are_said() -> None:
+    figures = {"over_tfidf": -0.2, "over_tfidf_low": -0.3, "over_tfidf_high": -0.1}
+    cut = {"texts_cut": 415, "train_items": 500, "validation_items": 200, "test_items": 300}
+    assert "whole" not in rival(**figures, **(cut | {"texts_cut": 0}))
+    said = rival(**figures, **cut, text_tokens=64)
+    assert "reads whole texts, the model the first 64 tokens: 42% of them are longer" in said
+
+
+def test_nothing_is_said_where_no_rival_was_asked() -> None:
+    assert rival_words(result(Path("runs/a"))) == []
