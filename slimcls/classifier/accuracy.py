@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +15,7 @@ class Metrics:
 
     accuracy: float
     macro_f1: float
-    per_class: list[dict[str, Any]]
+    per_class: list[dict[str, object]]
 
 
 def metrics(logits: Tensor, labels: Sequence[int], names: Sequence[str]) -> Metrics:
@@ -33,7 +32,7 @@ def metrics(logits: Tensor, labels: Sequence[int], names: Sequence[str]) -> Metr
     return Metrics(accuracy, macro_f1, _per_class(confusion, names))
 
 
-def _per_class(confusion: Tensor, names: Sequence[str]) -> list[dict[str, Any]]:
+def _per_class(confusion: Tensor, names: Sequence[str]) -> list[dict[str, object]]:
     """Figures of each class from counts (true class, predicted class)."""
     hits, items, named = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
     columns = {

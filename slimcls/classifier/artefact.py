@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from slimcls.classifier.description import DESCRIPTION, read_task
 from slimcls.classifier.task import Task
 from slimcls.errors import UserError
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
     from slimcls.classifier.classifier import Classifier
 
 
@@ -29,7 +32,7 @@ def load(run: str | Path) -> Classifier:
         raise UserError(f"{folder / DESCRIPTION}: {error}") from error
 
 
-def _open(folder: Path, task: Task) -> tuple[Any, Any]:
+def _open(folder: Path, task: Task) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Model and tokenizer of an artefact, of one run with its task. Raises UserError."""
     import torch
     from transformers import (
@@ -58,10 +61,12 @@ def _open(folder: Path, task: Task) -> tuple[Any, Any]:
     except Exception as error:  # transformers raises many kinds, all about these files
         raise UserError(f"{folder}: cannot be read ({_first_line(error)})") from error
     _check_fit(folder, model, task, report)
-    return model, tokenizer
+    return model, cast("PreTrainedTokenizerFast", tokenizer)
 
 
-def _check_fit(folder: Path, model: Any, task: Task, report: Any) -> None:
+def _check_fit(
+    folder: Path, model: PreTrainedModel, task: Task, report: Mapping[str, Collection[object]]
+) -> None:
     """UserError where weights, config.json and slimcls.json are not of one model."""
     faults = [str(name) for names in report.values() for name in names]
     if faults:

@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from slimcls.classifier.modes import Mode
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.task import Encoder
-from slimcls.classifier.trunk import read_prefix
+from slimcls.classifier.trunk import decoder_of, read_prefix
 from slimcls.data.batches import batches_by_length, collate
 from slimcls.data.prompts import PromptBuilder
 
@@ -37,7 +37,9 @@ class Classifier:
     prediction. Weights must not change between calls. Threads may share one: they take turns.
     """
 
-    def __init__(self, model: Any, mode: Mode, encoder: Encoder, labels: Sequence[str]) -> None:
+    def __init__(
+        self, model: PreTrainedModel, mode: Mode, encoder: Encoder, labels: Sequence[str]
+    ) -> None:
         self.model, self.mode = model.eval(), mode
         self.encoder, self.labels = encoder, list(labels)
         self.prefix_ids = shared_prefix(encoder)
@@ -46,7 +48,10 @@ class Classifier:
         self._turn = threading.Lock()
 
     def predict(
-        self, texts: Sequence[str], batch_size: int = 64, done: Callable[[int], Any] | None = None
+        self,
+        texts: Sequence[str],
+        batch_size: int = 64,
+        done: Callable[[int], object] | None = None,
     ) -> list[Prediction]:
         """Classify texts; ``done`` is told how many texts each batch had."""
         logits = self.logits(self.encoder.encode(list(texts)).ids, batch_size, done)
@@ -62,7 +67,7 @@ class Classifier:
         self,
         ids: Sequence[list[int]],
         batch_size: int = 64,
-        done: Callable[[int], Any] | None = None,
+        done: Callable[[int], object] | None = None,
     ) -> Tensor:
         """Logits (texts, classes), float32, of whole encoded texts, in their order."""
         logits = torch.zeros(len(ids), len(self.labels))
@@ -87,14 +92,14 @@ class Classifier:
         return 1000 * median(times[3:])
 
     @property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> PreTrainedTokenizerFast:
         """The encoder's."""
         return self.encoder.tokenizer
 
     def _read_prefix(self) -> Prefix | None:
         if self._prefix is None and self.prefix_ids:
             ids = torch.tensor(self.prefix_ids, device=self.model.device)
-            self._prefix = read_prefix(getattr(self.model, self.model.base_model_prefix), ids)
+            self._prefix = read_prefix(decoder_of(self.model), ids)
         return self._prefix
 
 

@@ -25,9 +25,9 @@ KEYS: dict[ModeName, dict[str, Any]] = {
 }
 
 
-def as_json(task: Task) -> dict[str, Any]:
+def as_json(task: Task) -> dict[str, object]:
     """A task as ``slimcls.json`` says it; :func:`read_task` reads it back."""
-    held: dict[str, Any] = {
+    held: dict[str, object] = {
         "format": FORMAT,
         "mode": task.mode,
         "labels": list(task.labels),
@@ -116,7 +116,7 @@ def _fault(description: dict[str, Any]) -> str:
     return ""
 
 
-def _is(value: Any, what: type | tuple[type, type]) -> bool:
+def _is(value: object, what: type | tuple[type, type]) -> bool:
     """Whether a JSON value is of a type, or a list of such; true is not a number."""
     if isinstance(what, tuple):
         return isinstance(value, list) and all(isinstance(item, what[1]) for item in value)

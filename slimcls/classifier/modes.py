@@ -11,15 +11,16 @@ arXiv 2402.11700. ``lm`` has three losses, a row each in ``BY_LOSS``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from slimcls.backbones.vocabulary import rows_of
 from slimcls.classifier.prefix import Prefix
-from slimcls.classifier.trunk import hidden_states, last_tokens
+from slimcls.classifier.trunk import decoder_of, hidden_states, last_tokens
 from slimcls.data.batches import Batch
 from slimcls.kinds import LM_LOSSES
 
@@ -35,7 +36,7 @@ class Mode:
     #: Weight of each class in the loss (classes,), or None.
     class_weights: Tensor | None = None
 
-    def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+    def loss(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
         """Training loss, a scalar: the sum over the depths that the model answers at."""
         first, *others = (
             self._cross_entropy(at_depth, batch.labels)
@@ -51,7 +52,7 @@ class Mode:
         # torch's own mean divides by the batch's weights, which cancels them at batch size 1.
         return F.cross_entropy(logits, labels, weights, reduction="none").mean()
 
-    def logits(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+    def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
         """Logits (depths, items, classes), float32 or finer, from the shallowest depth on.
 
         The model answers once at each depth where it has a head: an ordinary one at its last alone.
@@ -69,8 +70,8 @@ class Classification(Mode):
 
     head = "classification"
 
-    def logits(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
-        return _exact(model.score(_pooled(model, batch, prefix)))[None]
+    def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
+        return _exact(head_of(model)(_pooled(model, batch, prefix)))[None]
 
 
 class LabelWords(Mode):
@@ -81,18 +82,18 @@ class LabelWords(Mode):
     def __init__(self, word_ids: Sequence[Sequence[int]]) -> None:
         self.word_ids = [list(ids) for ids in word_ids]
 
-    def logits(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+    def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
         firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
-        weight = model.get_output_embeddings().weight[rows_of(model, firsts)]
+        weight = _lm_head(model).weight[rows_of(model, firsts)]
         return _exact(F.linear(_pooled(model, batch, prefix), weight))[None]
 
 
 class LabelToken(LabelWords):
     """``lm``: cross-entropy over the whole vocabulary at the label word's place."""
 
-    def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+    def loss(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
         firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
-        logits = _exact(model.get_output_embeddings()(_pooled(model, batch, prefix)))
+        logits = _exact(_lm_head(model)(_pooled(model, batch, prefix)))
         return F.cross_entropy(logits, firsts[batch.labels])
 
 
@@ -104,24 +105,24 @@ class WholePrompt(LabelWords):
     def training_ids(self, ids: list[int], label: int) -> list[int]:
         return [*ids, *self.word_ids[label]]
 
-    def loss(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
-        hidden = hidden_states(_base(model), batch)
+    def loss(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
+        hidden = hidden_states(decoder_of(model), batch)
         places = torch.arange(hidden.shape[1] - 1, device=hidden.device)
         real = places[None] < (batch.lengths - 1)[:, None]
-        logits = _exact(model.get_output_embeddings()(hidden[:, :-1][real]))
+        logits = _exact(_lm_head(model)(hidden[:, :-1][real]))
         return F.cross_entropy(logits, batch.input_ids[:, 1:][real])
 
-    def logits(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+    def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
         """Log-probability of each whole label word, the sum over its tokens."""
         words = [self._word_logits(model, batch, prefix, ids) for ids in self.word_ids]
         return torch.stack(words, dim=1)[None]
 
     def _word_logits(
-        self, model: Any, batch: Batch, prefix: Prefix | None, word: Sequence[int]
+        self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None, word: Sequence[int]
     ) -> Tensor:
         longer = _with_word(batch, word[:-1])
-        before = last_tokens(_base(model), longer, prefix, len(word))
-        logs = F.log_softmax(_exact(model.get_output_embeddings()(before)), dim=-1)
+        before = last_tokens(decoder_of(model), longer, prefix, len(word))
+        logs = F.log_softmax(_exact(_lm_head(model)(before)), dim=-1)
         wanted = torch.tensor(word, device=logs.device).expand(len(logs), -1)
         return logs.gather(-1, wanted[..., None]).squeeze(-1).sum(-1)
 
@@ -147,12 +148,17 @@ def class_weights(labels: Sequence[int], classes: int) -> Tensor:
     return len(labels) / (counts.clamp(min=1) * (counts > 0).sum())
 
 
-def _base(model: Any) -> Any:
-    return getattr(model, model.base_model_prefix)
+def head_of(model: PreTrainedModel) -> nn.Linear:
+    """The classification head of a model for ``p-cls`` or ``cls``."""
+    return cast("nn.Linear", model.score)
 
 
-def _pooled(model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
-    return last_tokens(_base(model), batch, prefix)[:, 0]
+def _lm_head(model: PreTrainedModel) -> nn.Linear:
+    return cast("nn.Linear", model.get_output_embeddings())
+
+
+def _pooled(model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
+    return last_tokens(decoder_of(model), batch, prefix)[:, 0]
 
 
 def _exact(logits: Tensor) -> Tensor:

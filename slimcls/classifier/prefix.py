@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's own name
-from torch import Tensor
-from transformers import AttentionInterface
+from torch import Tensor, nn
+from transformers import AttentionInterface, PretrainedConfig
 
 #: What transformers calls :func:`attend` by.
 ATTENTION = "slimcls-prefix"
 
 
-class Parts(NamedTuple):
+class Attended(NamedTuple):
     """Keys or values that a batch attends to, in a block."""
 
     prefix: Tensor
@@ -46,17 +46,19 @@ class Before:
 
     prefix: Prefix
     read: Tensor | None = None
-    """As :class:`Parts` have it, in the last block."""
+    """As :class:`Attended` have it, in the last block."""
 
     def get_seq_length(self, layer: int = 0) -> int:
         """How many tokens; transformers asks its caches so."""
         return len(self.prefix.ids)
 
-    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Parts, Parts]:
+    def update(
+        self, keys: Tensor, values: Tensor, layer: int, *_: object
+    ) -> tuple[Attended, Attended]:
         """Give a block's own keys and values together with the prefix's; nothing is kept."""
         before = self.prefix.layers
         read = self.read if layer == len(before) - 1 else None
-        return Parts(before[layer][0], keys, read), Parts(before[layer][1], values, read)
+        return Attended(before[layer][0], keys, read), Attended(before[layer][1], values, read)
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class Together:
     blocks: int
     """How many there are."""
     read: Tensor | None = None
-    """As :class:`Parts` have it, in the last block."""
+    """As :class:`Attended` have it, in the last block."""
 
     def ids(self) -> Tensor:
         """The one sequence (1, tokens)."""
@@ -89,19 +91,21 @@ class Together:
         """Nothing was computed before; transformers asks its caches so."""
         return 0
 
-    def update(self, keys: Tensor, values: Tensor, layer: int, *_: Any) -> tuple[Parts, Parts]:
+    def update(
+        self, keys: Tensor, values: Tensor, layer: int, *_: object
+    ) -> tuple[Attended, Attended]:
         """Part a block's keys and values."""
         read = self.read if layer == self.blocks - 1 else None
         return self.part(keys, read), self.part(values, read)
 
-    def part(self, vectors: Tensor, read: Tensor | None) -> Parts:
+    def part(self, vectors: Tensor, read: Tensor | None) -> Attended:
         """Part (1, heads, tokens, size)."""
         prefix, own = vectors.split([len(self.prefix), self.items.numel()], 2)
-        return Parts(prefix, own[0].unflatten(1, self.items.shape).transpose(0, 1), read)
+        return Attended(prefix, own[0].unflatten(1, self.items.shape).transpose(0, 1), read)
 
 
 @contextmanager
-def attending(config: Any) -> Iterator[None]:
+def attending(config: PretrainedConfig) -> Iterator[None]:
     """Inside, a model with this config takes a Before or Together in the place of its cache."""
     before = config._attn_implementation
     config._attn_implementation = ATTENTION
@@ -112,16 +116,16 @@ def attending(config: Any) -> Iterator[None]:
 
 
 def attend(
-    module: Any,
+    module: nn.Module,
     query: Tensor,
-    keys: Parts,
-    values: Parts,
+    keys: Attended,
+    values: Attended,
     attention_mask: None,
     *,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
-    **_: Any,
+    **_: object,
 ) -> tuple[Tensor, None]:
     """Causal attention (items, tokens, heads, size) of a batch to the prefix and to itself.
 
@@ -145,7 +149,12 @@ def attend(
 
 
 def _to_both(
-    query: Tensor, keys: Parts, values: Parts, scaling: float, dropout: float, window: int | None
+    query: Tensor,
+    keys: Attended,
+    values: Attended,
+    scaling: float,
+    dropout: float,
+    window: int | None,
 ) -> Tensor:
     items, _heads, tokens, size = query.shape
     if keys.read is not None:
@@ -182,7 +191,7 @@ def _seen(places: Tensor, others: Tensor, window: int | None) -> Tensor:
 
 
 def _in_parts(
-    query: Tensor, keys: Parts, values: Parts, dropout: float, window: int | None
+    query: Tensor, keys: Attended, values: Attended, dropout: float, window: int | None
 ) -> Tensor:
     """All items' queries meet the prefix in one product; each item's meet its own tokens."""
     items, heads, tokens, size = query.shape

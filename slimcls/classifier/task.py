@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from slimcls.data.prompts import PromptBuilder, TextEncoder
 from slimcls.kinds import LossName, ModeName
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
     from slimcls.classifier.modes import Mode
 
 Encoder = PromptBuilder | TextEncoder
@@ -38,7 +40,7 @@ class Task:
     demonstrations: tuple[tuple[str, int], ...] = ()
     """Texts with their class numbers, in the order that prompts show them."""
 
-    def encoder(self, tokenizer: Any) -> Encoder:
+    def encoder(self, tokenizer: PreTrainedTokenizerFast) -> Encoder:
         """What makes token ids of texts: whole prompts, or bare texts in mode cls.
 
         Raises UserError where prompts do not fit the context.

@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from operator import attrgetter
-from typing import Any
+from typing import Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedModel
 
-from slimcls.backbones.families import blocks_of, family_of
+from slimcls.backbones.families import base_of, blocks_of, family_of
 from slimcls.classifier.prefix import Before, Prefix, Together, attending
 from slimcls.data.batches import Batch
 from slimcls.errors import UserError
+
+#: Where a backbone keeps its compiled forward pass.
+_COMPILED = "compiled_forward"
 
 # Padding stands on the right, where causal attention cannot see it: no mask is needed.
 logging.getLogger("transformers.modeling_utils").addFilter(
@@ -24,7 +28,12 @@ logging.getLogger("transformers.modeling_utils").addFilter(
 )
 
 
-def read_prefix(base: Any, prefix_ids: Tensor) -> Prefix:
+def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
+    """The backbone of a model with a head."""
+    return cast("PreTrainedModel", base_of(model))
+
+
+def read_prefix(base: PreTrainedModel, prefix_ids: Tensor) -> Prefix:
     """Run the prefix (tokens,) through the backbone once and for all batches, without gradients."""
     with torch.no_grad(), reading(base, prefix_ids.new_zeros(0)):
         cache = base(input_ids=prefix_ids[None], use_cache=True).past_key_values
@@ -32,7 +41,7 @@ def read_prefix(base: Any, prefix_ids: Tensor) -> Prefix:
 
 
 def hidden_states(
-    base: Any, batch: Batch, prefix: Prefix | None = None, read: Tensor | None = None
+    base: PreTrainedModel, batch: Batch, prefix: Prefix | None = None, read: Tensor | None = None
 ) -> Tensor:
     """Hidden states (items, tokens, hidden) after the final norm, without the prefix's own.
 
@@ -51,7 +60,7 @@ def hidden_states(
         ).last_hidden_state
 
 
-def _together(base: Any, batch: Batch, prefix: Prefix, read: Tensor | None) -> Tensor:
+def _together(base: PreTrainedModel, batch: Batch, prefix: Prefix, read: Tensor | None) -> Tensor:
     both = Together(prefix.ids, batch.input_ids, len(blocks_of(base)), read)
     with attending(base.config):
         out = _forward(base)(
@@ -64,7 +73,9 @@ def _together(base: Any, batch: Batch, prefix: Prefix, read: Tensor | None) -> T
     return own.unflatten(0, batch.input_ids.shape)
 
 
-def last_tokens(base: Any, batch: Batch, prefix: Prefix | None = None, count: int = 1) -> Tensor:
+def last_tokens(
+    base: PreTrainedModel, batch: Batch, prefix: Prefix | None = None, count: int = 1
+) -> Tensor:
     """Hidden states (items, count, hidden) of each item's last real tokens, after the final norm.
 
     Every item needs as many tokens.
@@ -80,7 +91,7 @@ def last_tokens(base: Any, batch: Batch, prefix: Prefix | None = None, count: in
 
 
 @contextmanager
-def reading(base: Any, places: Tensor) -> Iterator[None]:
+def reading(base: PreTrainedModel, places: Tensor) -> Iterator[None]:
     """Inside, only the final hidden states at ``places`` are right; all keys and values are.
 
     ``places`` (n,) are numbers of tokens of the batch, items one after the other. In the last
@@ -103,13 +114,13 @@ def reading(base: Any, places: Tensor) -> Iterator[None]:
 
 
 @contextmanager
-def compiled(base: Any) -> Iterator[None]:
+def compiled(base: PreTrainedModel) -> Iterator[None]:
     """Inside, steps that need gradients run compiled, for batches of any size; no name changes.
 
     Raises UserError where this machine cannot compile.
     """
     check_compiler()
-    base.compiled_forward = torch.compile(base.forward, dynamic=True)
+    vars(base)[_COMPILED] = torch.compile(base.forward, dynamic=True)
     try:
         yield
     except Exception as error:
@@ -118,7 +129,7 @@ def compiled(base: Any) -> Iterator[None]:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"--compile: torch.compile failed ({reason}); leave it out") from error
     finally:
-        del base.compiled_forward
+        del vars(base)[_COMPILED]
 
 
 def check_compiler() -> None:
@@ -130,13 +141,19 @@ def check_compiler() -> None:
         )
 
 
-def _is_compiled(base: Any) -> bool:
+def _is_compiled(base: PreTrainedModel) -> bool:
     """Evaluation is not worth compiling once more."""
-    return torch.is_grad_enabled() and hasattr(base, "compiled_forward")
+    return torch.is_grad_enabled() and _COMPILED in vars(base)
 
 
-def _forward(base: Any) -> Any:
-    return base.compiled_forward if _is_compiled(base) else base
+def _forward(base: PreTrainedModel) -> Callable[..., _Output]:
+    return vars(base)[_COMPILED] if _is_compiled(base) else base
+
+
+class _Output(Protocol):
+    """What a backbone gives."""
+
+    last_hidden_state: Tensor
 
 
 class _Only:
@@ -146,10 +163,10 @@ class _Only:
         self.places = places
         self.shape = torch.Size()
 
-    def select(self, module: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    def select(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         self.shape = inputs[0].shape[:-1]
         return (inputs[0].flatten(0, -2).index_select(0, self.places),)
 
-    def put_back(self, module: Any, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+    def put_back(self, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         whole = output.new_zeros(self.shape.numel(), output.shape[-1])
         return whole.index_copy(0, self.places, output).view(*self.shape, -1)

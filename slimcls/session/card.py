@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from slimcls.runs.schema import RunResult
 from slimcls.runs.summary import rival_words
@@ -81,7 +80,7 @@ for text, row in zip(texts, logits):
 """
 
 
-def card(result: RunResult, description: dict[str, Any]) -> str:
+def model_card(result: RunResult, description: dict[str, object]) -> str:
     """README.md of an artefact, with code that runs on plain transformers."""
     parts = [
         _what(result, description),
@@ -92,7 +91,7 @@ def card(result: RunResult, description: dict[str, Any]) -> str:
     return _HEAD + "\n" + "\n\n".join(parts) + "\n"
 
 
-def code(description: dict[str, Any]) -> str:
+def code(description: dict[str, object]) -> str:
     """Python that opens the artefact in the current folder and classifies a text."""
     mode, loss = description["mode"], description.get("lm_loss")
     example = "An example text."
@@ -109,7 +108,7 @@ def code(description: dict[str, Any]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _what(result: RunResult, description: dict[str, Any]) -> str:
+def _what(result: RunResult, description: dict[str, object]) -> str:
     c, o = result.config, result.outcome
     model, data = description["model"], description["dataset"]
     note = f" ({o.source_note})" if o.source_note else ""
@@ -130,7 +129,7 @@ def _what(result: RunResult, description: dict[str, Any]) -> str:
     )
 
 
-def _figures(result: RunResult, description: dict[str, Any]) -> str:
+def _figures(result: RunResult, description: dict[str, object]) -> str:
     o = result.outcome
     rows = [
         "## Figures\n",
@@ -168,7 +167,7 @@ def _limits(result: RunResult) -> str:
     )
 
 
-def _usage(description: dict[str, Any]) -> str:
+def _usage(description: dict[str, object]) -> str:
     return (
         "## Use\n\nWith slimcls: `slimcls.load(FOLDER).predict([text])`. With plain transformers:"
         f"\n\n```python\n{code(description)}```"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from slimcls.backbones import saved
 from slimcls.classifier.classifier import Classifier
@@ -13,14 +12,14 @@ from slimcls.classifier.description import DESCRIPTION, as_json
 from slimcls.classifier.task import Task
 from slimcls.data.prompts import PromptBuilder, TextEncoder
 from slimcls.runs.schema import RunResult
-from slimcls.session.card import card
+from slimcls.session.card import model_card
 from slimcls.storage.files import replacing_folder
 from slimcls.version import __version__
 
 
-def save(classifier: Classifier, task: Task, result: RunResult, dataset: str) -> None:
+def save_artefact(classifier: Classifier, task: Task, result: RunResult, dataset: str) -> None:
     """Write ``model/`` of a run whole or not at all. Raises UserError where the disk is full."""
-    description = describe(classifier, task, result, dataset)
+    description = describe_classifier(classifier, task, result, dataset)
     if isinstance(classifier.encoder, TextEncoder):
         # So that plain ``tokenizer(text, truncation=True)`` cuts where training did.
         classifier.tokenizer.model_max_length = classifier.encoder.max_length
@@ -28,10 +27,12 @@ def save(classifier: Classifier, task: Task, result: RunResult, dataset: str) ->
         saved.save(classifier.model, classifier.tokenizer, folder)
         text = json.dumps(description, indent=1, ensure_ascii=False)
         (folder / DESCRIPTION).write_text(text, encoding="utf-8")
-        (folder / "README.md").write_text(card(result, description), encoding="utf-8")
+        (folder / "README.md").write_text(model_card(result, description), encoding="utf-8")
 
 
-def describe(classifier: Classifier, task: Task, result: RunResult, dataset: str) -> dict[str, Any]:
+def describe_classifier(
+    classifier: Classifier, task: Task, result: RunResult, dataset: str
+) -> dict[str, object]:
     """The task, where the model is from, and what another program needs to classify as we do."""
     config, outcome, encoder = result.config, result.outcome, classifier.encoder
     description = as_json(replace(task, max_text_tokens=encoder.max_text_tokens)) | {

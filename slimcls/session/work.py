@@ -180,7 +180,7 @@ class Session:
         """Write the artefact if it is wanted, and give its size in 10^6 bytes."""
         if self.config.save_model == "none":
             return 0.0
-        handover.save(classifier, self.inputs.task, result, self.data.spec.name)
+        handover.save_artefact(classifier, self.inputs.task, result, self.data.spec.name)
         return handover.megabytes(self.folder / "model")
 
     def _logits(self, classifier: Classifier, ids: list[list[int]], doing: str) -> torch.Tensor:

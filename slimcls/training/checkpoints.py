@@ -7,16 +7,18 @@ import io
 import signal
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import lightning as L  # noqa: N812 - the library's own abbreviation
 import numpy as np
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.utilities.types import STEP_OUTPUT
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from slimcls.data.batches import Batch, TrainingBatches
 from slimcls.errors import Interrupted
@@ -35,6 +37,8 @@ CURVES = (
     "learning_rate",
     "train_seconds",
 )
+_Handler = Callable[[int, FrameType | None], object] | int | None
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -45,7 +49,7 @@ class AtomicIO(CheckpointIO):
     """
 
     def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: object = None
     ) -> None:
         """Write a checkpoint so that a kill leaves the old one or the new one."""
         with replacing(Path(path)) as temporary:
@@ -55,12 +59,15 @@ class AtomicIO(CheckpointIO):
                 raise OSError(str(error).splitlines()[0]) from error
 
     def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None
+        self,
+        path: str | Path,
+        map_location: torch.device | str | None = None,
+        weights_only: bool | None = None,
     ) -> dict[str, Any]:
         """Read a checkpoint; nothing in it is executed."""
         return torch.load(path, map_location=map_location or "cpu", weights_only=True)
 
-    def remove_checkpoint(self, path: Any) -> None:
+    def remove_checkpoint(self, path: str | Path) -> None:
         """Delete a checkpoint that may be gone already."""
         Path(path).unlink(missing_ok=True)
 
@@ -102,7 +109,7 @@ class Progress(L.Callback):
         for name, value in state_dict.items():
             setattr(self, name, value)
 
-    def on_train_batch_start(self, *args: Any) -> None:
+    def on_train_batch_start(self, *args: object) -> None:
         """Start the clock."""
         self._started = time.perf_counter()
 
@@ -110,13 +117,13 @@ class Progress(L.Callback):
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
-        outputs: Any,
+        outputs: STEP_OUTPUT,
         batch: Batch,
         batch_idx: int,
     ) -> None:
         """Add up loss, items, real tokens and seconds."""
         items = len(batch.labels)
-        self.losses["sum"] += float(outputs["loss"]) * items
+        self.losses["sum"] += float(cast("Mapping[str, Tensor]", outputs)["loss"]) * items
         self.losses["items"] += items
         self.clock["examples"] += items
         self.clock["tokens"] += int(batch.lengths.sum())
@@ -161,7 +168,7 @@ class Resume(L.Callback):
         self._cost = 0.0
         #: The signal that asked to stop and was not answered yet, or 0.
         self.pending = 0
-        self._before: dict[int, Any] = {}
+        self._before: dict[int, _Handler] = {}
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -182,7 +189,7 @@ class Resume(L.Callback):
         self,
         trainer: L.Trainer,
         pl_module: L.LightningModule,
-        outputs: Any,
+        outputs: STEP_OUTPUT,
         batch: Batch,
         batch_idx: int,
     ) -> None:

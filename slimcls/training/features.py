@@ -30,18 +30,18 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm import tqdm
+from transformers import PreTrainedModel
 
 import slimcls
 from slimcls.backbones.sources import Source
-from slimcls.classifier.modes import Classification, Mode
+from slimcls.classifier.modes import Classification, Mode, head_of
 from slimcls.classifier.prefix import Prefix
-from slimcls.classifier.trunk import last_tokens, read_prefix
+from slimcls.classifier.trunk import decoder_of, last_tokens, read_prefix
 from slimcls.config import RunConfig
 from slimcls.data.batches import Batch
 from slimcls.errors import UserError
@@ -66,7 +66,7 @@ class Features:
     """
 
     def __init__(
-        self, model: Any, config: RunConfig, source: Source, device: str, log: Log
+        self, model: PreTrainedModel, config: RunConfig, source: Source, device: str, log: Log
     ) -> None:
         self.model, self.device, self.log = model, device, log
         self._origin = _origin(config, source, device)
@@ -121,7 +121,7 @@ class Features:
         ``items`` begin with ``prefix``.
         """
         vectors = self.of([ids[len(prefix) :] for ids in items], prefix, "32")
-        head = self.model.score
+        head = head_of(self.model)
         return head(vectors.to(head.weight.device)).float().cpu()
 
     def _keep(self, store: Vectors, vectors: dict[bytes, Tensor]) -> None:
@@ -141,7 +141,9 @@ class Features:
         some: dict[bytes, Tensor] = {}
         since = time.monotonic()
         bar = tqdm(total=len(items), disable=not sys.stderr.isatty(), leave=False)
-        with bar, _Pool(self.model.to(self.device), prefix, precision) as pool:
+        # transformers wraps this method in a way that hides its types.
+        nn.Module.to(self.model, self.device)
+        with bar, _Pool(self.model, prefix, precision) as pool:
             vectors = pool.map([batch for _, batch in batches])
             for (keys, _), found in zip(batches, vectors, strict=True):
                 some |= dict(zip(keys, found, strict=False))  # what fills up has no key
@@ -165,18 +167,18 @@ class OnFeatures(Classification):
         self._vectors = vectors
         self._rows = {digest(ids): row for row, ids in enumerate(items)}
 
-    def logits(self, model: Any, batch: Batch, prefix: Prefix | None) -> Tensor:
+    def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
         self._vectors = self._vectors.to(batch.labels.device)
         real = zip(batch.input_ids.tolist(), batch.lengths.tolist(), strict=True)
         rows = [self._rows[digest(ids[:length])] for ids, length in real]
-        return model.score(self._vectors[rows]).float()[None]
+        return head_of(model)(self._vectors[rows]).float()[None]
 
 
 class _Pool:
     """Threads that each put whole batches through a frozen backbone, on a CPU one a core."""
 
-    def __init__(self, model: Any, prefix: list[int], precision: str) -> None:
-        self._base = getattr(model, model.base_model_prefix)
+    def __init__(self, model: PreTrainedModel, prefix: list[int], precision: str) -> None:
+        self._base = decoder_of(model)
         self._device = model.device
         self._arithmetic = precision
         self._prefix_ids = prefix
@@ -244,7 +246,7 @@ def _batch(items: Sequence[list[int]], rows: int, tokens: int) -> Batch:
     return Batch(ids, lengths, torch.zeros_like(lengths), torch.arange(rows))
 
 
-def _origin(config: RunConfig, source: Source, device: str) -> dict[str, Any]:
+def _origin(config: RunConfig, source: Source, device: str) -> dict[str, object]:
     """All that a vector's bits depend on beside the text, the prefix and the precision."""
     return {
         "format": FORMAT,
@@ -270,7 +272,7 @@ def _processor() -> list[str]:
     return [platform.machine(), torch.backends.cpu.get_cpu_capability(), *lines]
 
 
-def _folder(identity: dict[str, Any]) -> Path:
+def _folder(identity: dict[str, object]) -> Path:
     """Where vectors of one backbone behind one prefix lie."""
     content = json.dumps(identity, sort_keys=True)
     return cache_dir() / "features" / hashlib.sha256(content.encode()).hexdigest()[:32]

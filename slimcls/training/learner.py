@@ -10,13 +10,15 @@ import lightning as L  # noqa: N812 - the library's own abbreviation
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
+from transformers import PreTrainedModel
 
 from slimcls.backbones.vocabulary import matrices
 from slimcls.classifier.accuracy import accuracy_and_f1
 from slimcls.classifier.modes import Mode
 from slimcls.classifier.prefix import Prefix
-from slimcls.classifier.trunk import read_prefix
+from slimcls.classifier.trunk import decoder_of, read_prefix
 from slimcls.config import RunConfig
 from slimcls.data.batches import Batch
 from slimcls.errors import Diverged
@@ -38,7 +40,13 @@ class Learner(L.LightningModule):
     """
 
     def __init__(
-        self, model: Any, mode: Mode, config: RunConfig, *, steps: int, prefix_ids: list[int]
+        self,
+        model: PreTrainedModel,
+        mode: Mode,
+        config: RunConfig,
+        *,
+        steps: int,
+        prefix_ids: list[int],
     ) -> None:
         super().__init__()
         # A checkpoint holds what is trained; the rest comes from the source again.
@@ -67,7 +75,9 @@ class Learner(L.LightningModule):
             "lr_scheduler": {"scheduler": changing, "interval": "step"},
         }
 
-    def configure_gradient_clipping(self, optimizer: Any, *args: Any, **kwargs: Any) -> None:
+    def configure_gradient_clipping(
+        self, optimizer: Optimizer, *args: object, **kwargs: object
+    ) -> None:
         """Clip by norm; Lightning's own refuses a fused optimiser under mixed precision."""
         if self.config.clip:
             clip_gradients(self.model, self.config.clip)
@@ -96,8 +106,7 @@ class Learner(L.LightningModule):
     def read_prefix(self) -> Prefix | None:
         """Keys and values of the shared prefix with the weights as they are, or None."""
         prefix = self._unread_prefix()
-        base = getattr(self.model, self.model.base_model_prefix)
-        return None if prefix is None else read_prefix(base, prefix.ids)
+        return None if prefix is None else read_prefix(decoder_of(self.model), prefix.ids)
 
     def on_validation_epoch_start(self) -> None:
         """Read the prefix once and start counting anew."""
@@ -144,7 +153,7 @@ class Learner(L.LightningModule):
         checkpoint["state_dict"] = {f"model.{k}": v for k, v in trained_state(self.model).items()}
 
 
-def schedule(kind: str, optimizer: Any, *, warm: int, steps: int) -> LambdaLR:
+def schedule(kind: str, optimizer: Optimizer, *, warm: int, steps: int) -> LambdaLR:
     """A learning rate that rises for ``warm`` steps and then goes as its kind does to the end."""
 
     def share(step: int) -> float:
@@ -155,7 +164,7 @@ def schedule(kind: str, optimizer: Any, *, warm: int, steps: int) -> LambdaLR:
     return LambdaLR(optimizer, share)
 
 
-def _schedule_of(config: RunConfig, optimizer: Any, steps: int) -> LambdaLR:
+def _schedule_of(config: RunConfig, optimizer: Optimizer, steps: int) -> LambdaLR:
     warm = math.ceil(config.warmup * steps)
     return schedule(config.schedule, optimizer, warm=warm, steps=steps)
 
@@ -173,16 +182,16 @@ def rates(config: RunConfig, steps: int, done: int) -> list[float]:
     return found
 
 
-def clip_gradients(model: Any, most: float) -> None:
+def clip_gradients(model: PreTrainedModel, most: float) -> None:
     """Scale the gradients so that their norm is ``most`` where it is more.
 
     Embedding rows without a gradient are left out of the sum of squares. They add nothing to it,
     but another order of summation would: so it is the same number to the last bit, and every
     weight after it, whether a model has these rows or not.
     """
-    trained = [p for p in model.parameters() if p.grad is not None]
+    trained = {p: p.grad for p in model.parameters() if p.grad is not None}
     by_token = {id(p) for p in matrices(model)}
-    gradients = [_row_norms(p.grad) if id(p) in by_token else p.grad for p in trained]
+    gradients = [_row_norms(g) if id(p) in by_token else g for p, g in trained.items()]
     norm = torch.nn.utils.get_total_norm(gradients)
     if not norm <= most:  # nor where it is no number
         torch.nn.utils.clip_grads_with_norm_(trained, most, norm)

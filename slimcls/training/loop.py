@@ -17,6 +17,7 @@ import lightning as L  # noqa: N812 - the library's own abbreviation
 from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
+from transformers import PreTrainedModel
 
 from slimcls.backbones import vocabulary
 from slimcls.backbones.vocabulary import Compact
@@ -69,7 +70,7 @@ class Fitted:
 class Work:
     """What a fit needs."""
 
-    model: Any
+    model: PreTrainedModel
     """A transformers model, trained in place."""
     mode: Mode
     config: RunConfig
@@ -185,8 +186,7 @@ def _run_trainer(work: Work) -> tuple[Progress, int, int]:
 
 
 def _compiled(work: Work) -> AbstractContextManager[None]:
-    base = getattr(work.model, work.model.base_model_prefix)
-    return trunk.compiled(base) if work.config.compile else nullcontext()
+    return trunk.compiled(trunk.decoder_of(work.model)) if work.config.compile else nullcontext()
 
 
 def _stopping(config: RunConfig) -> list[Callback]:
@@ -199,7 +199,7 @@ def _stopping(config: RunConfig) -> list[Callback]:
 
 def _loaders(
     work: Work, batches: TrainingBatches, trainer: L.Trainer
-) -> tuple[DataLoader[Any], ...]:
+) -> tuple[DataLoader[tuple[int, list[int], int]], ...]:
     pad = partial(collate, pad_id=work.model.config.pad_token_id)
     validation = _validation_batches(work.validation, work.config, trainer)
     return (

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import torch
+from transformers import PreTrainedModel
 
 from slimcls.backbones import quiet
 from slimcls.backbones.families import blocks_of, family_of, final_norm_of
 from slimcls.config import RunConfig
 
+if TYPE_CHECKING:
+    from peft import PeftModel
 
-def choose_trained(model: Any, config: RunConfig) -> Any:
+    Adapted = PreTrainedModel | PeftModel
+
+
+def choose_trained(model: PreTrainedModel, config: RunConfig) -> Adapted:
     """Mark what ``--tune`` trains with ``requires_grad``; return what :func:`merge` takes.
 
     ``model`` is changed in place: with LoRA its projections get their update matrices (peft).
@@ -34,12 +40,13 @@ def choose_trained(model: Any, config: RunConfig) -> Any:
     return model
 
 
-def merge(model: Any) -> Any:
+def merge(model: Adapted) -> PreTrainedModel:
     """The plain transformers model with low-rank updates added to its weights."""
-    return model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
+    unloaded = getattr(model, "merge_and_unload", lambda: model)()
+    return cast("PreTrainedModel", unloaded)
 
 
-def add_lora(model: Any, *, rank: int, alpha: int, seed: int) -> Any:
+def add_lora(model: PreTrainedModel, *, rank: int, alpha: int, seed: int) -> PeftModel:
     """The model with low-rank updates beside its projections, which alone are trained (peft)."""
     quiet.bitsandbytes()
     from peft import LoraConfig, get_peft_model
@@ -61,7 +68,7 @@ def add_lora(model: Any, *, rank: int, alpha: int, seed: int) -> Any:
         )
 
 
-def _train_head(model: Any) -> None:
+def _train_head(model: PreTrainedModel) -> None:
     """A classification head is always trained; a language model's tied head never alone."""
     if hasattr(model, "score"):
         model.score.requires_grad_(True)
