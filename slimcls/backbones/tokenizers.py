@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from transformers import PreTrainedTokenizerFast
+from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import read_config
@@ -33,17 +33,27 @@ def open_tokenizer(source: Source, *, never_empty: bool = True) -> PreTrainedTok
     """
     config = read_config(source)
     tokenizer = _open(source)
+    check_tokenizer(tokenizer, config, source.name)
     _set_pad_token(tokenizer, source)
     tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
     if never_empty and not tokenizer("")["input_ids"]:
         _put_start_token(tokenizer)
-    most = max(tokenizer.get_vocab().values())
+    return cast("PreTrainedTokenizerFast", tokenizer)
+
+
+def check_tokenizer(tokenizer: Any, config: PretrainedConfig, name: str) -> None:
+    """Raise UserError where a tokenizer is not of the model with this configuration.
+
+    ``name`` is what errors call the model.
+    """
+    most = max(tokenizer.get_vocab().values(), default=0)
     if most >= config.vocab_size:
         raise UserError(
-            f"{source.name}: tokenizer has token id {most}, the model {config.vocab_size} tokens; "
+            f"{name}: tokenizer has token id {most}, the model {config.vocab_size} tokens; "
             "take both from the same model"
         )
-    return cast("PreTrainedTokenizerFast", tokenizer)
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise UserError(f"{name}: its tokenizer's model_max_length is no number")
 
 
 def _open(source: Source) -> Any:

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 from torch import Tensor
+
+
+class ClassMetrics(TypedDict):
+    """Figures of one class; ``items`` is how many there are."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    items: int
 
 
 @dataclass(frozen=True)
@@ -15,7 +26,7 @@ class Metrics:
 
     accuracy: float
     macro_f1: float
-    per_class: list[dict[str, object]]
+    per_class: list[ClassMetrics]
 
 
 def metrics(logits: Tensor, labels: Sequence[int], names: Sequence[str]) -> Metrics:
@@ -32,18 +43,15 @@ def metrics(logits: Tensor, labels: Sequence[int], names: Sequence[str]) -> Metr
     return Metrics(accuracy, macro_f1, _per_class(confusion, names))
 
 
-def _per_class(confusion: Tensor, names: Sequence[str]) -> list[dict[str, object]]:
+def _per_class(confusion: Tensor, names: Sequence[str]) -> list[ClassMetrics]:
     """Figures of each class from counts (true class, predicted class)."""
     hits, items, named = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    columns = {
-        "precision": _share(hits, named),
-        "recall": _share(hits, items),
-        "f1": _share(2 * hits, items + named),
-        "items": items.tolist(),
-    }
+    precision, recall = _share(hits, named), _share(hits, items)
+    f1 = _share(2 * hits, items + named)
+    rows = zip(names, precision, recall, f1, items.tolist(), strict=True)
     return [
-        {"label": name, **{column: values[i] for column, values in columns.items()}}
-        for i, name in enumerate(names)
+        {"label": label, "precision": p, "recall": r, "f1": f, "items": count}
+        for label, p, r, f, count in rows
     ]
 
 

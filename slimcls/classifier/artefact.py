@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,7 +12,7 @@ from slimcls.classifier.task import Task
 from slimcls.errors import UserError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
     from slimcls.classifier.classifier import Classifier
 
@@ -22,7 +23,17 @@ def load(run: str | Path) -> Classifier:
     Raises UserError where the folder is not a slimcls artefact or newer than this slimcls.
     """
     folder, task = read_task(Path(run))
+    from slimcls.backbones.truncate import config_in
     from slimcls.classifier.classifier import Classifier
+
+    # Before transformers looks at the folder: it would offer to run the code that one names.
+    config = config_in(folder, str(folder))
+    if task.context > config.max_position_embeddings:
+        raise UserError(
+            f"{folder}: {DESCRIPTION} has a context of {task.context} tokens, config.json "
+            f"{config.max_position_embeddings}; both must be of the same run"
+        )
+    _check_depth(folder, config)
 
     model, tokenizer = _open(folder, task)
     try:
@@ -42,17 +53,21 @@ def _open(folder: Path, task: Task) -> tuple[PreTrainedModel, PreTrainedTokenize
     )
 
     from slimcls.backbones.quiet import silence
+    from slimcls.backbones.tokenizers import check_tokenizer
 
     factory: Any = AutoModelForSequenceClassification
     if task.mode == "lm":
         factory = AutoModelForCausalLM
     try:
         with silence():
-            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
             # Weights only from safetensors: a pickle laid beside them must not be opened.
             model, report = factory.from_pretrained(
                 folder,
                 local_files_only=True,
+                trust_remote_code=False,
                 dtype=torch.float32,
                 use_safetensors=True,
                 ignore_mismatched_sizes=True,
@@ -61,7 +76,24 @@ def _open(folder: Path, task: Task) -> tuple[PreTrainedModel, PreTrainedTokenize
     except Exception as error:  # transformers raises many kinds, all about these files
         raise UserError(f"{folder}: cannot be read ({_first_line(error)})") from error
     _check_fit(folder, model, task, report)
+    check_tokenizer(tokenizer, model.config, str(folder))
     return model, cast("PreTrainedTokenizerFast", tokenizer)
+
+
+def _check_depth(folder: Path, config: PretrainedConfig) -> None:
+    """UserError where config.json has other layers than the weights, before any is built."""
+    from slimcls.backbones.families import family_of
+    from slimcls.backbones.truncate import depth_of
+    from slimcls.backbones.weights import Weights
+
+    with Weights(sorted(folder.glob("*.safetensors"))) as weights:
+        pattern = re.compile(rf"(?:.*\.)?{re.escape(family_of(config).blocks)}\.(\d+)\.")
+        held = {match[1] for name in weights.shapes if (match := pattern.match(name))}
+    if held and len(held) != depth_of(config):
+        raise UserError(
+            f"{folder}: weights do not fit config.json ({len(held)} layers, not "
+            f"{depth_of(config)}); both must be of the same run"
+        )
 
 
 def _check_fit(
@@ -77,6 +109,8 @@ def _check_fit(
             f"{folder}: weights do not fit config.json ({name}, {len(faults)} in all); "
             "both must be of the same run"
         )
+    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        raise UserError(f"{folder}: weights that are NaN or infinite; train again")
     classes, labels = model.config.num_labels, len(task.labels)
     if task.mode != "lm" and classes != labels:
         raise UserError(

@@ -18,6 +18,7 @@ from slimcls.classifier.task import Encoder
 from slimcls.classifier.trunk import decoder_of, read_prefix
 from slimcls.data.batches import batches_by_length, collate
 from slimcls.data.prompts import PromptBuilder
+from slimcls.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,13 @@ class Classifier:
         batch_size: int = 64,
         done: Callable[[int], object] | None = None,
     ) -> list[Prediction]:
-        """Classify texts; ``done`` is told how many texts each batch had."""
+        """Classify texts; ``done`` is told how many texts each batch had.
+
+        Raises UserError where what the model computes is no number.
+        """
         logits = self.logits(self.encoder.encode(list(texts)).ids, batch_size, done)
+        if not logits.isfinite().all():
+            raise UserError("what the model computes is NaN or infinite: its weights are damaged")
         rows = logits.softmax(1).tolist()
         names = [self.labels[place] for place in logits.argmax(1).tolist()]
         return [

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from slimcls.classifier.task import Task
+from slimcls.data.lines import no_utf8
+from slimcls.data.spec import template_fault
 from slimcls.errors import UserError
 from slimcls.kinds import LM_LOSSES, ModeName
 from slimcls.storage.json_files import parse_json
@@ -105,7 +107,11 @@ def _fault(description: dict[str, Any]) -> str:
             return f"{key!r} has a value of the wrong kind"
     if description["mode"] == "lm" and description["lm_loss"] not in LM_LOSSES:
         return f"'lm_loss' must be one of {', '.join(LM_LOSSES)}"
+    if "template" in description and (fault := template_fault(description["template"])):
+        return f"'template' {fault}"
     labels, words = description["labels"], description.get("label_words")
+    if no_utf8([*labels, *(words or ())]):
+        return "a label or a label word is no text"
     if len(set(labels)) < max(2, len(labels)):
         return "'labels' must name two classes or more, each once"
     if words is not None and len(words) != len(labels):

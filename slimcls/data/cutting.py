@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from slimcls.data.lines import no_utf8
@@ -26,10 +27,22 @@ def tokens_of(
         return []
     if fault := no_utf8(texts):
         raise UserError(f"a text cannot be read: {fault}")
-    found = tokenizer(
-        list(texts), add_special_tokens=whole, truncation=False, padding=False, verbose=False
-    )
+    with _said():
+        found = tokenizer(
+            list(texts), add_special_tokens=whole, truncation=False, padding=False, verbose=False
+        )
     return [list(ids) for ids in found["input_ids"]]
+
+
+@contextmanager
+def _said() -> Iterator[None]:
+    """A fault inside the tokenizer, such as a pattern that would take for ever, as one line."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UserError(f"the tokenizer fails on a text: {str(error).splitlines()[0]}") from None
 
 
 def shortened(tokenizer: PreTrainedTokenizerFast, text: str, tokens: int) -> str:
@@ -68,9 +81,10 @@ def cut_text(tokenizer: PreTrainedTokenizerFast, text: str, tokens: int) -> tupl
         return text, False
     shorter = shortened(tokenizer, text, tokens)
     while True:
-        found = tokenizer(
-            shorter, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-        )
+        with _said():
+            found = tokenizer(
+                shorter, add_special_tokens=False, return_offsets_mapping=True, verbose=False
+            )
         if len(found["input_ids"]) <= tokens:
             return shorter, shorter != text
         shorter = shorter[: found["offset_mapping"][tokens][0]].rstrip()

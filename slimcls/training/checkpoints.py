@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import pickle
 import signal
 import threading
 import time
@@ -17,6 +19,7 @@ import numpy as np
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities.types import STEP_OUTPUT
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -27,6 +30,8 @@ from slimcls.storage.files import replacing, write_text
 from slimcls.training.learner import Learner, trained_state
 
 LAST, BEST = "last.ckpt", "best.safetensors"
+#: Says that training is over, so that a run killed while testing does not train again.
+TRAINED = "trained.json"
 #: Columns of curves.csv.
 CURVES = (
     "epoch",
@@ -251,6 +256,46 @@ class Resume(L.Callback):
         signals = torch.tensor(float(self.pending), device=trainer.strategy.root_device)
         self.pending = int(trainer.strategy.reduce(signals, reduce_op="max"))
         return bool(trainer.strategy.broadcast(due))
+
+
+def discard_damaged(folder: Path, log: Log) -> None:
+    """Take away a state of training that cannot be gone on from, and say which file is to blame.
+
+    Files are replaced whole, so it takes a fault of the disk or a person to damage one. Training
+    then starts from its beginning.
+    """
+    for name, opens in ((LAST, _opens_checkpoint), (BEST, _opens_tensors), (TRAINED, _opens_json)):
+        path = folder / name
+        if path.exists() and not opens(path):
+            log.say(f"note: {path} is damaged; training starts from its beginning")
+            for gone in (LAST, BEST, TRAINED):
+                (folder / gone).unlink(missing_ok=True)
+            return
+
+
+def _opens_checkpoint(path: Path) -> bool:
+    """Whether a checkpoint can be read; its tensors are mapped, not read."""
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
+        return False
+    return True
+
+
+def _opens_tensors(path: Path) -> bool:
+    """Whether a safetensors file has its header and all bytes that it names."""
+    try:
+        with safe_open(path, "pt"):
+            return True
+    except (SafetensorError, OSError):
+        return False
+
+
+def _opens_json(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False
 
 
 def as_csv(rows: list[dict[str, float]]) -> str:

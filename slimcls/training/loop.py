@@ -33,17 +33,16 @@ from slimcls.training.checkpoints import (
     BEST,
     CURVES,
     LAST,
+    TRAINED,
     AtomicIO,
     Progress,
     Resume,
     Seeds,
+    discard_damaged,
     load_trained,
 )
 from slimcls.training.learner import Learner, rates
 from slimcls.training.steps import rows_trained
-
-#: Says that training is over, so that a run killed while testing does not train again.
-TRAINED = "trained.json"
 
 
 @dataclass
@@ -99,6 +98,7 @@ def fit(work: Work) -> Fitted:
     if config.epochs == 0:
         write_text(work.folder / "curves.csv", ",".join(CURVES) + "\n")
         return Fitted(params_trained=count)
+    discard_damaged(work.checkpoints, work.log)
     compact = _compact(work)
     fitted = _trained_before(work) or _train(work, count)
     load_trained(model, work.checkpoints / BEST)
