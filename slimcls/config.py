@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from slimcls import cli
 from slimcls.devices import Accelerator
 from slimcls.errors import UserError
 from slimcls.kinds import LossName, ModeName
@@ -191,6 +192,7 @@ class RunConfig:
     """best writes the artefact model/; none does not."""
 
     def __post_init__(self) -> None:
+        cli.keep_plain(self)
         for check in (_check_ranges, _check_cut, _check_mode, _check_tune, _check_devices):
             check(self)
 

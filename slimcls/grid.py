@@ -67,6 +67,7 @@ class GridConfig:
     """Work on cells again that failed at an earlier start."""
 
     def __post_init__(self) -> None:
+        cli.keep_plain(self)
         for name, least in (("cpus", 0.0), ("gpus", 0.0), ("retries", 0)):
             if getattr(self, name) < least:
                 raise UserError(f"--{name} {getattr(self, name)}: must be at least {least:g}")

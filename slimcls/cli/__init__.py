@@ -2,6 +2,6 @@
 
 from slimcls.cli.ends import UNSAID, run, say
 from slimcls.cli.parsing import parse, typed
-from slimcls.cli.settings import ELSEWHERE
+from slimcls.cli.settings import ELSEWHERE, keep_plain
 
-__all__ = ["ELSEWHERE", "UNSAID", "parse", "run", "say", "typed"]
+__all__ = ["ELSEWHERE", "UNSAID", "keep_plain", "parse", "run", "say", "typed"]

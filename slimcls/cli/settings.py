@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import get_type_hints
 
-from slimcls.cli.values import choices, in_words, value_of
+from slimcls.cli.values import choices, in_words, kept, value_of
 from slimcls.errors import UserError, in_short
 from slimcls.storage.paths import PathName
 
@@ -56,6 +56,20 @@ class Setting:
                 + (f"; did you mean {near[0]}?" if near else "")
             ) from None
 
+    def kept(self, given: object) -> object:
+        """A value given in Python as the setting keeps it. Raises UserError where it is none."""
+        if isinstance(given, str) and not _is_text(given):
+            raise UserError(f"{self.flag} {in_short(given)}: is no UTF-8 text")
+        try:
+            return kept(given, self.hint, self.flag)
+        except ValueError:
+            word = str(given).lower()
+            near = difflib.get_close_matches(word, choices(self.hint), n=1, cutoff=0.6)
+            raise UserError(
+                f"{self.flag} {in_short(repr(given))}: must be {in_words(self.hint)}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            ) from None
+
 
 #: What every command takes whose settings do not name a file themselves.
 CONFIG = Setting("config", PathName)
@@ -71,6 +85,18 @@ def _as_word(given: object) -> str:
     if isinstance(given, bool):
         return str(given).lower()
     return "null" if given is None else str(given)
+
+
+def keep_plain(config: object) -> None:
+    """Hold the fields of a settings dataclass to their types, as the command line does.
+
+    Values become plain ones, so that what means the same is the same. Raises UserError.
+    """
+    kind: type = type(config)
+    for setting in settings_of(kind).values():
+        given = getattr(config, setting.name)
+        if given is not setting.default:
+            setattr(config, setting.name, setting.kept(given))
 
 
 @cache

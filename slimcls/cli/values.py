@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from numbers import Integral, Real
 from types import NoneType
 from typing import Annotated, Literal, get_args, get_origin
 
@@ -65,6 +67,70 @@ def value_of(word: str, hint: object, flag: str) -> object:
         with contextlib.suppress(ValueError, KeyError):
             return value_of(word, part, flag)
     raise ValueError
+
+
+def kept(value: object, hint: object, flag: str) -> object:
+    """A value given in Python as a setting of the type ``hint`` keeps it; no text is a number.
+
+    Numbers of other libraries become Python's own, whole ones where the type wants a number too;
+    a path becomes its name, any row of whole numbers a list. Raises ValueError where the value is
+    none of the type, UserError with ``flag`` as :func:`value_of` does.
+    """
+    if hint in TAKEN:
+        return TAKEN[hint](value)
+    if get_origin(hint) is Annotated:
+        return value_of(_name(value), hint, flag)
+    if get_origin(hint) is Literal:
+        return get_args(hint)[get_args(hint).index(_text(value))]
+    for part in get_args(hint):
+        with contextlib.suppress(ValueError):
+            return kept(value, part, flag)
+    raise ValueError
+
+
+def _whole(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise ValueError
+    return int(value)
+
+
+def _finite(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError
+    return str(value)
+
+
+def _name(value: object) -> str:
+    return _text(os.fspath(value) if isinstance(value, os.PathLike) else value)
+
+
+def _switch(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError
+    return value
+
+
+def _row(value: object) -> list[int]:
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise ValueError
+    return [_whole(one) for one in value]
+
+
+def _nothing(value: object) -> None:
+    if value is not None:
+        raise ValueError
+
+
+#: How a value given in Python is taken as one of a type.
+TAKEN: dict[object, Callable[[object], object]] = {
+    int: _whole, float: _finite, str: _text, bool: _switch, list[int]: _row, NoneType: _nothing,
+}  # fmt: skip
 
 
 def choices(hint: object) -> list[str]:
