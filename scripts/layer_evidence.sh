@@ -74,5 +74,5 @@ import sys
 
 from slimcls.reporting import layers
 
-layers.agreement(layers.read(sys.argv[1]).scores).to_csv(f"{sys.argv[1]}/agreement.csv")
+layers.agreement(layers.read_evidence(sys.argv[1]).scores).to_csv(f"{sys.argv[1]}/agreement.csv")
 PYTHON

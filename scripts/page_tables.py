@@ -68,7 +68,7 @@ def losses() -> str:
     """Every cut of the study on trec against full depth, as the report judges it: a row a cut."""
     from slimcls.reporting import study, tables
 
-    compared = study.read(STUDY).compared
+    compared = study.read_study(STUDY).compared
     full = compared.cells.query("keep == depth").set_index("line").accuracy
     lines = ["| mode | full depth | kept | points against it | verdict |", f"|{' --- |' * 5}"]
     for mode in MODES:

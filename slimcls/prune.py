@@ -186,7 +186,7 @@ def main(argv: list[str] | None = None) -> int:
     table = quantise(config) if config.quantise else evaluate(config)
     from slimcls.pruning import pages
 
-    cli.say(str(pages.write(table, config, Path(config.out))))
+    cli.say(str(pages.write_evaluation(table, config, Path(config.out))))
     return 0
 
 

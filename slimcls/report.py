@@ -40,8 +40,10 @@ def report(config: ReportConfig) -> Path:
     """
     from slimcls.reporting import pages, study
 
-    read = study.read(config.folder, config.margin / 100)
-    return pages.write(read, Path(config.out), config.title or Path(config.folder).resolve().name)
+    read = study.read_study(config.folder, config.margin / 100)
+    return pages.write_report(
+        read, Path(config.out), config.title or Path(config.folder).resolve().name
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

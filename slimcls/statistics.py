@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.special import ndtr
 from scipy.stats import binomtest, chi2
@@ -31,7 +31,10 @@ SEED_SD, DISAGREEMENT, SHARED = 0.015, 0.07, 0.3
 #: Equally likely places in the distribution of a variance, for means over it.
 _PLACES = (np.arange(100) + 0.5) / 100
 
-Array = NDArray[np.float64]
+#: In place of no degrees of freedom, where their share is none either.
+_NONE = 1e-12
+
+Floats = NDArray[np.float64]
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -51,9 +54,9 @@ class SeedItems:
     """What one run got right: a flag for each test item."""
 
     seed: int
-    ids: NDArray[Any]
+    ids: NDArray[np.generic]
     """The items' names: an item that another seed was tested on too has the same one there."""
-    correct: NDArray[Any]
+    correct: NDArray[np.generic]
     """True or 1 where the prediction was right, in the order of ``ids``."""
 
 
@@ -321,7 +324,7 @@ def _estimate(runs: Sequence[SeedItems], lowest: float) -> Estimate:
     )
 
 
-def variances(means: Array, products: Array, counts: Array) -> tuple[Array, Array, Array]:
+def variances(means: Floats, products: Floats, counts: Floats) -> tuple[Floats, Floats, Floats]:
     """``between``, ``common`` and ``over_items`` of an Estimate; leading axes are data sets.
 
     Args:
@@ -350,12 +353,13 @@ def variances(means: Array, products: Array, counts: Array) -> tuple[Array, Arra
     return between, common, noise + common
 
 
-def degrees_of_freedom(weight: Any, seeds: Any, fewest: int) -> Any:
+def degrees_of_freedom(weight: ArrayLike, seeds: ArrayLike, fewest: int) -> Floats:
     """The harmonic mean of the degrees of freedom of ``between`` and ``common``.
 
     ``weight`` is the share of ``between`` in the variance, a number or an array. Satterthwaite's
     formula has the squares of the shares here, which is too bold with few seeds.
     """
-    if np.ndim(seeds) == 0 and seeds == 1:
-        return 0 * weight + fewest - 1
-    return 1 / (weight / (seeds - 1) + (1 - weight) / (fewest - 1))
+    share = np.asarray(weight, float)
+    # One seed has no degrees, and no share either.
+    over_seeds = share / np.maximum(np.asarray(seeds, float) - 1, _NONE)
+    return np.asarray(1 / (over_seeds + (1 - share) / (fewest - 1)))

@@ -31,7 +31,7 @@ def stored(folder: str) -> pd.DataFrame:
 
 @cache
 def trec() -> Any:
-    return study.read(RESULTS / "smollm2-trec")
+    return study.read_study(RESULTS / "smollm2-trec")
 
 
 def cells(mode: str, keep: int) -> pd.DataFrame:

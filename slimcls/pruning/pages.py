@@ -8,14 +8,14 @@ import pandas as pd
 
 from slimcls.pruning.settings import PruneConfig
 from slimcls.reporting import figure_style, figures
-from slimcls.reporting.tables import csv, markdown
+from slimcls.reporting.tables import csv_table, markdown_table
 from slimcls.storage.files import write_text
 
 #: File names, without ending, of the comparison of criteria and of parts of blocks.
 REMOVAL, PARTS, BITS = "removal", "parts", "bits"
 
 
-def write(table: pd.DataFrame, config: PruneConfig, out: Path) -> str:
+def write_evaluation(table: pd.DataFrame, config: PruneConfig, out: Path) -> str:
     """Write the figures found; return the table for people.
 
     Raises UserError where the folder cannot be written.
@@ -24,17 +24,17 @@ def write(table: pd.DataFrame, config: PruneConfig, out: Path) -> str:
         return _write_bits(table, out)
     name = PARTS if config.parts else REMOVAL
     draw = figures.part_removal if config.parts else figures.removal
-    figure_style.save(draw(table), out / name)
-    shown = markdown(by_layer(table) if config.parts else by_removed(table))
+    figure_style.save_figure(draw(table), out / name)
+    shown = markdown_table(by_layer(table) if config.parts else by_removed(table))
     write_text(out / f"{name}.md", shown + "\n")
-    write_text(out / f"{name}.csv", csv(table))
+    write_text(out / f"{name}.csv", csv_table(table))
     return shown
 
 
 def _write_bits(table: pd.DataFrame, out: Path) -> str:
-    text = markdown(by_step(table))
+    text = markdown_table(by_step(table))
     write_text(out / f"{BITS}.md", text + "\n")
-    write_text(out / f"{BITS}.csv", csv(table))
+    write_text(out / f"{BITS}.csv", csv_table(table))
     return text
 
 

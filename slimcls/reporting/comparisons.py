@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -33,7 +32,9 @@ class Comparisons:
     missing: tuple[str, ...]
 
 
-def compare(found: Evidence, items: Mapping[str, SeedItems], margin: float = 0.02) -> Comparisons:
+def compare_runs(
+    found: Evidence, items: Mapping[str, SeedItems], margin: float = 0.02
+) -> Comparisons:
     """Judge every cut against the full depth of its family, and both against the cheap baselines.
 
     Args:
@@ -124,9 +125,8 @@ def _cuts(
 ) -> tuple[dict[tuple[int, str], ComparedCut], list[str]]:
     judged: dict[tuple[int, str], ComparedCut] = {}
     faults: list[str] = []
-    keep: Any
-    cut: Any
-    for (keep, cut), rows in here.groupby(["keep", "cut"], sort=True):
+    for _, rows in here.groupby(["keep", "cut"], sort=True):
+        keep, cut = int(rows.keep.iloc[0]), str(rows["cut"].iloc[0])
         mine = _items(rows, items)
         try:
             loss = difference(mine, _items(full, items))
@@ -134,11 +134,11 @@ def _cuts(
             faults.append(f"keep {keep} ({cut}): no comparison, {error}")
             continue
         faults += [f"keep {keep} ({cut}): {said}" for said in unused(loss, rows, full)]
-        judged[keep, cut] = ComparedCut(int(keep), loss, _over(mine, rivals, items))
+        judged[keep, cut] = ComparedCut(keep, loss, _over(mine, rivals, items))
     return judged, faults
 
 
-def _accuracy(cell: pd.DataFrame, items: Mapping[str, SeedItems]) -> dict[str, Any]:
+def _accuracy(cell: pd.DataFrame, items: Mapping[str, SeedItems]) -> dict[str, object]:
     """The mean over a cell's seeds, with its interval."""
     mean = mean_accuracy(_items(cell, items))
     return {
@@ -179,7 +179,7 @@ def _differences(
     verdicts: Mapping[LineKey, Sequence[Verdict]],
 ) -> pd.DataFrame:
     """A row a cut: its difference to full depth with interval, and its verdict with the reason."""
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     for (task, line), judged in cuts.items():
         by_keep = {one.keep: one for one in verdicts[task, line]}
         for (keep, cut), one in judged.items():

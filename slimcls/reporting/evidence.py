@@ -42,7 +42,7 @@ CUT = ("select", "keep", "cut")
 CELL = ("method", "task", "family", *CUT)
 
 #: A row of a table, by column.
-Row = dict[str, Any]
+ChoiceRow = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _said(choice: Choice) -> str:
     return ", ".join(f"{name} {_short(value)}" for name, value in choice.settings.items())
 
 
-def _in_order(rows: list[Row]) -> pd.DataFrame:
+def _in_order(rows: list[ChoiceRow]) -> pd.DataFrame:
     ordered = sorted(rows, key=lambda row: (row["task"], row["line"], row["keep"]))
     return pd.DataFrame(ordered)
 
@@ -150,8 +150,8 @@ def one_a_seed(found: Evidence, predicted: Collection[str]) -> Evidence:
 def families(runs: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame]]:
     """Each family's runs under its (task, family), in the order of their names."""
     ordered = runs.sort_values(["task", "line", "keep", "seed"])
-    groups: Any = ordered.groupby(["task", "family"], sort=False)
-    yield from groups
+    for _, rows in ordered.groupby(["task", "family"], sort=False):
+        yield (str(rows.task.iloc[0]), str(rows.family.iloc[0])), rows
 
 
 def full_depth(runs: pd.DataFrame) -> pd.DataFrame:
@@ -249,10 +249,10 @@ def _cut(layers: Sequence[int] | None, depth: int) -> str:
     return ",".join(map(str, ids))
 
 
-def _choose(tuned: pd.DataFrame, searched: Sequence[str]) -> tuple[pd.DataFrame, list[Row]]:
+def _choose(tuned: pd.DataFrame, searched: Sequence[str]) -> tuple[pd.DataFrame, list[ChoiceRow]]:
     """One setting a cell, by mean validation accuracy over the seeds that all its settings have."""
     chosen: list[pd.DataFrame] = []
-    rows: list[Row] = []
+    rows: list[ChoiceRow] = []
     for _, cell in tuned.groupby(list(CELL), sort=False):
         settings = {
             str(alike.run.iloc[0]): alike for _, alike in cell.groupby(list(searched), dropna=False)
@@ -276,7 +276,7 @@ def _candidate(run: str, alike: pd.DataFrame, common: set[int], varied: list[str
     return Candidate(run, settings, None if math.isnan(score) else score)
 
 
-def _choice(cell: pd.DataFrame, choice: Choice, common: set[int]) -> Row:
+def _choice(cell: pd.DataFrame, choice: Choice, common: set[int]) -> ChoiceRow:
     """What was tried in a cell, what was taken, and whether it lies at the edge of the search."""
     row = {name: cell[name].iloc[0] for name in ("task", "line", "keep", "cut")}
     for name, value in choice.settings.items():

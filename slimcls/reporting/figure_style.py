@@ -10,6 +10,7 @@ from typing import Any, ParamSpec
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
@@ -60,7 +61,7 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return styled
 
 
-def save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     """Write PNG and SVG beside each other, the same bytes for the same figure.
 
     ``path`` has no ending. Raises UserError where the folder cannot be written.
@@ -84,7 +85,7 @@ def new_panels(count: int, height: float = PANEL) -> tuple[Figure, list[Axes]]:
     return figure, panels[:count]
 
 
-def line_style(style: tuple[Any, ...]) -> dict[str, Any]:
+def line_style(style: tuple[str, str, object]) -> dict[str, Any]:
     """What matplotlib wants to hear for one of ``LINES``; markers are hollow."""
     shade, marker, dash = style
     return {"color": shade, "marker": marker, "ls": dash, "ms": 4.5, "lw": 1.3, "mfc": "white"}
@@ -116,7 +117,7 @@ def name_axes(axes: Axes, title: str, x: str, y: str) -> None:
 
 def one_legend(figure: Figure, panels: Sequence[Axes]) -> None:
     """One legend under all panels, each name once."""
-    found: dict[str, Any] = {}
+    found: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)

@@ -129,7 +129,7 @@ def cost_against_layers(cells: pd.DataFrame) -> Figure:
 
 
 @styled
-def confusion(counts: dict[str, np.ndarray], labels: Sequence[str]) -> Figure:
+def confusion_matrices(counts: dict[str, np.ndarray], labels: Sequence[str]) -> Figure:
     """Confusion matrices (true class, predicted class) of counts, by title.
 
     Numbers are counts, shades shares of the true class.
@@ -194,7 +194,7 @@ def part_removal(table: pd.DataFrame) -> Figure:
 
 
 @styled
-def selections(table: pd.DataFrame) -> Figure:
+def selection_differences(table: pd.DataFrame) -> Figure:
     """Cuts by other rules against the first layers, in points with interval: a panel a task.
 
     ``table`` has columns task, family, keep, rule, difference, low, high.
@@ -222,7 +222,7 @@ def selections(table: pd.DataFrame) -> Figure:
 
 
 @styled
-def profiles(table: pd.DataFrame) -> Figure:
+def layer_profiles(table: pd.DataFrame) -> Figure:
     """Layer scores with their intervals against the layer's number: a panel a criterion.
 
     ``table`` has columns criterion, text, layer, score, low, high.

@@ -17,7 +17,7 @@ from slimcls.reporting import study
 from slimcls.reporting.study import Study
 
 #: Each table: what it is about, and the files that it is made of.
-TABLES = {
+EVIDENCE_TABLES = {
     "removal": (
         "perplexity against removed layers",
         ("removal/removal.csv", "removal-greedy/removal.csv"),
@@ -55,12 +55,12 @@ class LayerEvidence:
     """What is not there yet, and in which file it would be."""
 
 
-def read(folder: str | Path) -> LayerEvidence:
+def read_evidence(folder: str | Path) -> LayerEvidence:
     """Read what is there. Raises UserError for scores or runs that are broken."""
     folder = Path(folder)
     measured = sorted(folder.glob("scores/*.json"))
     finished = any((folder / GRID).glob("*/result.parquet"))
-    tables = {name: _table(folder, files) for name, (_, files) in TABLES.items()}
+    tables = {name: _table(folder, files) for name, (_, files) in EVIDENCE_TABLES.items()}
     return LayerEvidence(
         removal=tables["removal"],
         parts=tables["parts"],
@@ -68,7 +68,7 @@ def read(folder: str | Path) -> LayerEvidence:
         classifier_bits=tables["classifier_bits"],
         scores=tuple(layer_scores.read_scores(path) for path in measured),
         healing=_healing(folder / HEALING),
-        runs=study.read(folder / GRID) if finished else None,
+        runs=study.read_study(folder / GRID) if finished else None,
         missing=tuple(f"{what}: no {name}" for what, name in _missing(folder, finished)),
     )
 
@@ -79,7 +79,7 @@ def _table(folder: Path, files: Sequence[str]) -> pd.DataFrame:
 
 
 def _missing(folder: Path, finished: bool) -> Iterator[tuple[str, str]]:
-    wanted = [(what, name) for what, files in TABLES.values() for name in files]
+    wanted = [(what, name) for what, files in EVIDENCE_TABLES.values() for name in files]
     for criterion, text in product(CRITERIA, TEXTS):
         wanted.append((f"{criterion} on {text}", f"scores/{criterion}-{text}.json"))
     wanted.append(("healing", HEALING))
@@ -105,7 +105,7 @@ def _healing(path: Path) -> pd.DataFrame:
     return pd.DataFrame([row])
 
 
-def profiles(scores: Sequence[Scores]) -> pd.DataFrame:
+def score_profiles(scores: Sequence[Scores]) -> pd.DataFrame:
     """A row a criterion, text and layer: score, and low and high of its 95 % interval."""
     columns = ["criterion", "text", "layer", "score", "low", "high"]
     rows = [

@@ -17,7 +17,7 @@ def answers(study: Study) -> pd.DataFrame:
     return rows.assign(right=rows.label == rows.prediction)
 
 
-def by_class(study: Study) -> pd.DataFrame:
+def right_by_class(study: Study) -> pd.DataFrame:
     """Share of each class's items that were right (recall), kept layers across, over all seeds."""
     rows = answers(study)
     return rows.pivot_table(index=["task", "line", "label"], columns="keep", values="right").round(
@@ -25,7 +25,7 @@ def by_class(study: Study) -> pd.DataFrame:
     )
 
 
-def by_length(study: Study) -> pd.DataFrame:
+def right_by_length(study: Study) -> pd.DataFrame:
     """Share right by the tokens that went in, prompt included: four parts of a line's items."""
     rows = answers(study)
     parts = rows.groupby(["task", "line"]).tokens.transform(_part)
@@ -42,7 +42,7 @@ def _part(tokens: pd.Series) -> pd.Series:
     return parts.map({part: f"{low:4d} to {high:4d}" for part, low, high in ends.itertuples()})
 
 
-def lost(study: Study, task: str, line: str, keep: int) -> pd.DataFrame:
+def lost_items(study: Study, task: str, line: str, keep: int) -> pd.DataFrame:
     """Items that full depth had right and the cut wrong, in most seeds first.
 
     Columns: id (row in the test split), label, tokens, lost (seeds), compared (seeds).

@@ -8,16 +8,18 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Set
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from slimcls.escaping import in_markdown
 from slimcls.reporting import figure_style, figures, tables
 from slimcls.reporting.convergence import on_convergence
-from slimcls.reporting.study import Study, classes, confusion
+from slimcls.reporting.study import Study, classes, confusion_counts
 from slimcls.storage.files import write_text
 
 _STYLE = (
@@ -28,16 +30,16 @@ _STYLE = (
 )
 
 
-def write(study: Study, out: Path, title: str) -> Path:
+def write_report(study: Study, out: Path, title: str) -> Path:
     """Write the report of a study into ``out``; return the path of its Markdown page.
 
     The same study gives the same bytes. Raises UserError where ``out`` cannot be written.
     """
     for name, table in tables.CSV.items():
-        write_text(out / "tables" / f"{name}.csv", tables.csv(table(study)))
+        write_text(out / "tables" / f"{name}.csv", tables.csv_table(table(study)))
     for name, table in tables.EXTRA_CSV.items():
         if len(rows := table(study)):
-            write_text(out / "tables" / f"{name}.csv", tables.csv(rows))
+            write_text(out / "tables" / f"{name}.csv", tables.csv_table(rows))
     named = {name: f"figures/{name}.png" for name in _draw(study, out / "figures")}
     text = _markdown(study, title, named)
     write_text(out / "report.md", text)
@@ -59,25 +61,25 @@ def _draw(study: Study, folder: Path) -> Iterator[str]:
         name = f"confusion-{_plain(task)}"
         drawn[f"{name}-{len(drawn)}" if name in drawn else name] = drawing
     if len(study.compared.selections):
-        drawn["selections"] = figures.selections(study.compared.selections)
+        drawn["selections"] = figures.selection_differences(study.compared.selections)
     for name, figure in drawn.items():
-        figure_style.save(figure, folder / name)
+        figure_style.save_figure(figure, folder / name)
         yield name
 
 
-def confusions(study: Study) -> Iterator[tuple[str, Any]]:
+def confusions(study: Study) -> Iterator[tuple[str, Figure]]:
     """A figure a task: each line at full depth and at its smallest depth that was compared."""
     cells = study.compared.cells
     for task in dict.fromkeys(cells.task):
         labels = classes(study, task)
         if len(labels) > MOST_CLASSES:
             continue
-        shown: dict[str, Any] = {}
+        shown: dict[str, NDArray[np.int64]] = {}
         for line, rows in cells[cells.task == task].groupby("line", sort=True):
             for keep in sorted({rows.keep.min(), rows.keep.max()}, reverse=True):
-                counts = confusion(study, task, str(line), int(keep), labels)
+                counts = confusion_counts(study, task, str(line), int(keep), labels)
                 shown[f"{task}, {line}, {keep} of {rows.depth.iloc[0]} layers"] = counts
-        yield task, figures.confusion(shown, labels)
+        yield task, figures.confusion_matrices(shown, labels)
 
 
 #: A confusion matrix of more classes cannot be read at page width.
@@ -94,7 +96,7 @@ def _markdown(study: Study, title: str, named: dict[str, str]) -> str:
     compared = study.compared
     text = environment.get_template("page.md.j2").render(
         title=in_markdown(title),
-        summary=in_markdown(summary(study)),
+        summary=in_markdown(study_summary(study)),
         margin=f"{100 * study.margin:g}",
         lines=len(compared.differences.groupby(["task", "line"]))
         if len(compared.differences)
@@ -105,21 +107,21 @@ def _markdown(study: Study, title: str, named: dict[str, str]) -> str:
         confusions=[
             (n.removeprefix("confusion-"), p) for n, p in named.items() if "confusion" in n
         ],
-        enough=tables.markdown(tables.enough(compared)),
-        paper=tables.markdown(tables.as_paper(compared.cells)),
-        differences=tables.markdown(tables.differences(compared)),
-        baselines=tables.markdown(tables.rivals(compared)),
-        selections=tables.markdown(tables.selections(compared)),
-        costs=tables.markdown(tables.sizes_and_costs(compared)),
-        choices=tables.markdown(tables.choices(study.found.choices)),
-        published=tables.markdown(published),
+        enough=tables.markdown_table(tables.enough(compared)),
+        paper=tables.markdown_table(tables.as_paper(compared.cells)),
+        differences=tables.markdown_table(tables.difference_table(compared)),
+        baselines=tables.markdown_table(tables.rival_table(compared)),
+        selections=tables.markdown_table(tables.selection_table(compared)),
+        costs=tables.markdown_table(tables.sizes_and_costs(compared)),
+        choices=tables.markdown_table(tables.choice_table(study.found.choices)),
+        published=tables.markdown_table(published),
         source=source,
         missing=[in_markdown(line) for line in (*compared.missing, *study.unread)],
     )
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def summary(study: Study) -> str:
+def study_summary(study: Study) -> str:
     """What came out, in a sentence or two."""
     runs, compared = study.found.runs, study.compared
     seeds = sorted(set(runs.seed))

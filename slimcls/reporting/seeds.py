@@ -13,7 +13,7 @@ from slimcls.statistics import ENOUGH_SEEDS
 #: Names of one kind that are told in full; more are counted.
 _TOLD = 3
 
-Seeds = tuple[int, ...]
+SeedList = tuple[int, ...]
 
 NO_PLAN = "no plan of a grid says whether the number of seeds was fixed beforehand"
 
@@ -26,7 +26,7 @@ def on_plan(runs: pd.DataFrame, plans: Mapping[str, Sequence[PlannedSeeds]] | No
     if plans is None:
         most = max(len(seeds) for _, _, seeds in _cells(runs))
         return [NO_PLAN] if most >= ENOUGH_SEEDS else []
-    off: dict[tuple[str, Seeds, Seeds], list[str]] = {}
+    off: dict[tuple[str, SeedList, SeedList], list[str]] = {}
     for name, key, seeds in _cells(runs):
         for grid, plan in plans.items():
             wanted = {one.seeds for one in plan if (one.dataset, one.mode, one.keep) == key}
@@ -35,7 +35,7 @@ def on_plan(runs: pd.DataFrame, plans: Mapping[str, Sequence[PlannedSeeds]] | No
     return [_said(*key, names) for key, names in off.items()]
 
 
-def _cells(runs: pd.DataFrame) -> Iterator[tuple[str, tuple[str, str, int | str], Seeds]]:
+def _cells(runs: pd.DataFrame) -> Iterator[tuple[str, tuple[str, str, int | str], SeedList]]:
     """Each cell's name for people, its task, mode and depth as a plan has them, and its seeds."""
     for _, cell in runs.groupby(["task", "line", "keep"], sort=True):
         keep, depth = int(cell.keep.iloc[0]), int(cell.depth.iloc[0])
@@ -44,7 +44,7 @@ def _cells(runs: pd.DataFrame) -> Iterator[tuple[str, tuple[str, str, int | str]
         yield name, key, tuple(sorted(set(cell.seed.tolist())))
 
 
-def _said(grid: str, seeds: Seeds, planned: Seeds, names: Sequence[str]) -> str:
+def _said(grid: str, seeds: SeedList, planned: SeedList, names: Sequence[str]) -> str:
     what = f"{_counted(names)}: seeds {_listed(seeds)} where {grid} planned {_listed(planned)}"
     if set(seeds) < set(planned):
         return f"{what}: a look before the planned end, and each further one adds to the error"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
@@ -35,7 +34,7 @@ def against_first(
         comparison by itself. Empty where no depth was cut by the first layers and another rule.
         And what could not be compared, in sentences.
     """
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, object]] = []
     faults: list[str] = []
     for (task, family), alike in evidence.families(runs):
         for (keep, rule, cut), cell, first in _pairs(alike):
@@ -59,16 +58,19 @@ def against_first(
     return pd.DataFrame(rows, columns=list(COLUMNS)), faults
 
 
-def _pairs(alike: pd.DataFrame) -> list[tuple[Any, pd.DataFrame, pd.DataFrame]]:
-    """Each cut by another rule with the first layers of its depth."""
+def _pairs(
+    alike: pd.DataFrame,
+) -> list[tuple[tuple[int, str, str], pd.DataFrame, pd.DataFrame]]:
+    """Depth, rule and layers of each cut by another rule, its runs, and the first layers' runs."""
     cuts = alike[alike.keep < alike.depth]
     first = cuts[cuts.rule == REFERENCE]
     others = cuts[cuts.rule != REFERENCE].groupby(["keep", "rule", "cut"], sort=True)
-    pairs: list[tuple[Any, pd.DataFrame, pd.DataFrame]] = []
-    key: Any
-    for key, rows in others:
-        if (first.keep == key[0]).any():
-            pairs.append((key, rows, first[first.keep == key[0]]))
+    pairs = []
+    for _, rows in others:
+        keep = int(rows.keep.iloc[0])
+        if (first.keep == keep).any():
+            key = keep, str(rows.rule.iloc[0]), str(rows["cut"].iloc[0])
+            pairs.append((key, rows, first[first.keep == keep]))
     return pairs
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from slimcls import runs
 from slimcls.reporting import evidence, seeds
-from slimcls.reporting.comparisons import Comparisons, compare
+from slimcls.reporting.comparisons import Comparisons, compare_runs
 from slimcls.reporting.evidence import Evidence
 from slimcls.runs import choices, plans
 from slimcls.runs.choices import Choice
@@ -36,7 +36,7 @@ class Study:
     """What has to be said of the seeds, in sentences."""
 
 
-def read(folder: str | Path, margin: float = 0.02) -> Study:
+def read_study(folder: str | Path, margin: float = 0.02) -> Study:
     """Read the runs of a folder with what grids have chosen, choose the rest, and compare.
 
     Runs whose predictions are missing, broken or of a single item are left out, and named in
@@ -55,7 +55,7 @@ def read(folder: str | Path, margin: float = 0.02) -> Study:
     found = replace(found, choices=seeds.with_reported(found))
     used = pd.concat([found.runs, found.baselines])
     predictions = predictions[predictions.run.isin(used.run)]
-    compared = compare(found, _right(used, predictions), margin)
+    compared = compare_runs(found, _right(used, predictions), margin)
     said = (*seeds.on_plan(found.runs, _plans(folder)), *seeds.on_choices(found.choices))
     return Study(folder, margin, found, compared, predictions, tuple(unread), said)
 
@@ -96,7 +96,7 @@ def classes(study: Study, task: str) -> list[str]:
     return sorted(set(rows.label) | set(rows.prediction))
 
 
-def confusion(
+def confusion_counts(
     study: Study, task: str, line: str, keep: int, labels: list[str]
 ) -> NDArray[np.int64]:
     """Counts (true class, predicted class) of a cell, all its seeds together; classes as given."""

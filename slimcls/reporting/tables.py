@@ -14,7 +14,7 @@ from slimcls.reporting.comparisons import Comparisons
 from slimcls.reporting.study import Study
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
-TableRows = list[dict[str, Any]]
+TableRows = list[dict[str, object]]
 
 
 def as_paper(cells: pd.DataFrame) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def enough(compared: Comparisons) -> pd.DataFrame:
     for (task, line), cells in lines:
         family = cells.family.iloc[0]
         uncut = full[(full.task == task) & (full.family == family)]
-        row: dict[str, Any] = {"task": task, "mode": line, "full depth": ""}
+        row: dict[str, object] = {"task": task, "mode": line, "full depth": ""}
         if not uncut.empty:
             row["full depth"] = f"{uncut.accuracy.iloc[0]:.3f} ({uncut.keep.iloc[0]} layers)"
         tested = compared.differences
@@ -102,7 +102,7 @@ def caveats(compared: Comparisons) -> list[str]:
     return sorted(found - {""})
 
 
-def differences(compared: Comparisons) -> pd.DataFrame:
+def difference_table(compared: Comparisons) -> pd.DataFrame:
     """Every cut against full depth: difference in points with interval, verdict, reason."""
     keys = ["task", "line", "keep"]
     deep_first = compared.differences.sort_values(keys, ascending=[True, True, False])
@@ -122,7 +122,7 @@ def differences(compared: Comparisons) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def selections(compared: Comparisons) -> pd.DataFrame:
+def selection_table(compared: Comparisons) -> pd.DataFrame:
     """Cuts by other rules against the first layers: difference in points with interval."""
     rows = [
         {
@@ -139,7 +139,7 @@ def selections(compared: Comparisons) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def rivals(compared: Comparisons) -> pd.DataFrame:
+def rival_table(compared: Comparisons) -> pd.DataFrame:
     """The baselines: accuracy with interval."""
     rows = [
         {
@@ -156,7 +156,7 @@ def rivals(compared: Comparisons) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def choices(made: pd.DataFrame) -> pd.DataFrame:
+def choice_table(made: pd.DataFrame) -> pd.DataFrame:
     """The settings chosen, under the names that the other tables have."""
     return made.rename(columns={"line": "mode", "keep": "kept", "cut": "layers"})
 
@@ -205,12 +205,12 @@ EXTRA_CSV: dict[str, Callable[[Study], pd.DataFrame]] = {
 }
 
 
-def csv(table: pd.DataFrame) -> str:
+def csv_table(table: pd.DataFrame) -> str:
     """A table as CSV with all its digits; no text in it is a formula to a spreadsheet."""
     return str(table.map(in_csv).to_csv(index=False))
 
 
-def markdown(table: pd.DataFrame) -> str:
+def markdown_table(table: pd.DataFrame) -> str:
     """A table of Markdown that shows its cells' text as it is; empty for an empty table."""
     if table.empty:
         return ""
@@ -220,7 +220,7 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     if isinstance(value, float):
         return "" if pd.isna(value) else f"{value:g}"
     return in_markdown(str(value))

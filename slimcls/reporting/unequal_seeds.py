@@ -16,8 +16,8 @@ from scipy.stats import chi2
 from slimcls.statistics import (
     LUCK,
     PSEUDO,
-    Array,
     Estimate,
+    Floats,
     SeedItems,
     UnequalSeeds,
     by_seed,
@@ -79,12 +79,14 @@ def _same_items(runs: Sequence[SeedItems]) -> bool:
     return len(known) > 1 and all(np.array_equal(np.sort(run.ids), known) for run in runs)
 
 
-def _sorted(run: SeedItems) -> Array:
+def _sorted(run: SeedItems) -> Floats:
     """What was right, in the order of the items' names."""
     return np.asarray(run.correct, float)[np.argsort(run.ids)]
 
 
-def variance_parts(first: Array, second: Array, both: int) -> tuple[Array, Array, Array, Array]:
+def variance_parts(
+    first: Floats, second: Floats, both: int
+) -> tuple[Floats, Floats, Floats, Floats]:
     """``between``, ``common`` and ``over_items`` of an Estimate, and the first one's degrees.
 
     Args:
@@ -110,7 +112,7 @@ def variance_parts(first: Array, second: Array, both: int) -> tuple[Array, Array
     return between, common, noise + common, df
 
 
-def _between_seeds(first: Array, second: Array, both: int) -> tuple[Array, Array]:
+def _between_seeds(first: Floats, second: Floats, both: int) -> tuple[Floats, Floats]:
     """Variance of the difference as the seeds' means show it, and its degrees of freedom.
 
     Seeds of both sides by what each brings to the difference; seeds of one side by all of it.
@@ -131,7 +133,7 @@ def _between_seeds(first: Array, second: Array, both: int) -> tuple[Array, Array
     return seen, np.divide(seen, spread, out=fewest, where=spread > 0)
 
 
-def _of_items(first: Array, second: Array, both: int) -> tuple[Array, Array, Array]:
+def _of_items(first: Floats, second: Floats, both: int) -> tuple[Floats, Floats, Floats]:
     """What an item brings in every seed: its variance in either side, and the covariance.
 
     From products of two different seeds' deviations, so that nothing of one seed alone is in it.
@@ -148,11 +150,11 @@ def _of_items(first: Array, second: Array, both: int) -> tuple[Array, Array, Arr
     return inside[0], inside[1], total / pairs / degrees
 
 
-def _squares(off: Array) -> Array:
+def _squares(off: Floats) -> Floats:
     return _products(off, off)
 
 
-def _products(one: Array, other: Array) -> Array:
+def _products(one: Floats, other: Floats) -> Floats:
     """The sum over seeds and items of the products."""
-    found: Array = np.einsum("...si,...si->...", one, other)
+    found: Floats = np.einsum("...si,...si->...", one, other)
     return found

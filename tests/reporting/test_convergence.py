@@ -29,22 +29,22 @@ def make(out: Path, late: int) -> Path:
 
 def test_cuts_whose_best_epoch_was_the_last_are_said(tmp_path: Path) -> None:
     runs = make(tmp_path / "runs", late=3)
-    assert on_convergence(study.read(runs).found.runs) == [SAID]
+    assert on_convergence(study.read_study(runs).found.runs) == [SAID]
     text = report(ReportConfig(folder=str(runs), out=str(tmp_path / "r"))).read_text()
     assert f"> {SAID}\n" in text
 
 
 def test_cuts_that_had_come_to_an_end_are_no_word(tmp_path: Path) -> None:
-    assert on_convergence(study.read(make(tmp_path, late=1)).found.runs) == []
+    assert on_convergence(study.read_study(make(tmp_path, late=1)).found.runs) == []
 
 
 def test_one_epoch_says_nothing_of_convergence(tmp_path: Path) -> None:
-    runs = study.read(make(tmp_path, late=4)).found.runs
+    runs = study.read_study(make(tmp_path, late=4)).found.runs
     assert on_convergence(runs.assign(epochs_run=1, best_epoch=1)) == []
 
 
 def test_each_cell_has_its_last_loss_where_there_are_curves(tmp_path: Path) -> None:
-    table = convergence(study.read(make(tmp_path, late=3))).set_index("kept")
+    table = convergence(study.read_study(make(tmp_path, late=3))).set_index("kept")
     assert table["last epoch was the best"].to_dict() == {1: "1 of 2", 2: "2 of 2", 6: "1 of 2"}
     assert table["training loss at the end"].to_dict() == {
         1: "0.35 (0.30 to 0.40)",

@@ -69,7 +69,7 @@ def test_costs_have_units() -> None:
 
 def test_a_confusion_matrix_has_counts_in_shades_of_their_class() -> None:
     counts = np.array([[9, 1], [0, 4]])
-    figure = figures.confusion({"trec, cls, 2 of 30 layers": counts}, ["a", "b"])
+    figure = figures.confusion_matrices({"trec, cls, 2 of 30 layers": counts}, ["a", "b"])
     (axes,) = figure.axes
     assert titles(figure) == ["trec, cls, 2 of 30 layers"]
     assert [text.get_text() for text in axes.texts] == ["9", "1", "4"]

@@ -22,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(folder: Path) -> layers.LayerEvidence:
-    return layers.read(folder)
+    return layers.read_evidence(folder)
 
 
 def test_tables_hold_what_the_commands_wrote(found: layers.LayerEvidence, folder: Path) -> None:
@@ -49,7 +49,7 @@ def test_what_is_not_there_is_named(found: layers.LayerEvidence, tmp_path: Path)
         *(f"{name} on {text}: no scores/{name}-{text}.json"
           for name in ("bi", "bi-last") for text in ("agnews", "sst2")),
     )  # fmt: skip
-    nothing = layers.read(tmp_path / "nowhere")
+    nothing = layers.read_evidence(tmp_path / "nowhere")
     assert len(nothing.missing) == 5 + 8 + 1 + 1
     assert nothing.removal.empty
     assert nothing.runs is None
@@ -74,13 +74,13 @@ def test_agreement_is_kendalls_tau(found: layers.LayerEvidence) -> None:
 
 
 def test_profiles_are_drawn_with_their_intervals(found: layers.LayerEvidence) -> None:
-    table = layers.profiles(found.scores)
+    table = layers.score_profiles(found.scores)
     assert len(table) == 4 * 6
     bi = table[(table.criterion == "bi") & (table.text == "trec.txt")]
     scores = [one for one in found.scores if (one.criterion, one.text) == ("bi", "trec.txt")]
     assert bi.score.tolist() == scores[0].scores
     assert (bi.low <= bi.high).all()
-    drawn = figures.profiles(table)
+    drawn = figures.layer_profiles(table)
     assert [axes.get_title("left") for axes in drawn.axes] == ["bi", "bi-last"]
     assert [text.get_text() for text in drawn.legends[0].texts] == ["bbcnews.txt", "trec.txt"]
 
@@ -89,4 +89,4 @@ def test_broken_scores_are_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores" / "bi-trec.json").write_text("{}")
     with pytest.raises(layer_scores.UserError, match=r"bi-trec\.json: not a file of slimcls score"):
-        layers.read(tmp_path)
+        layers.read_evidence(tmp_path)

@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def read(made: Path) -> study.Study:
-    return study.read(made)
+    return study.read_study(made)
 
 
 def test_verdicts_are_those_the_data_were_made_for(read: study.Study) -> None:
@@ -49,10 +49,10 @@ def test_verdicts_are_those_the_data_were_made_for(read: study.Study) -> None:
 
 
 def test_each_line_has_its_estimate_before_its_verdict(read: study.Study) -> None:
-    for table in (tables.enough(read.compared), tables.differences(read.compared)):
+    for table in (tables.enough(read.compared), tables.difference_table(read.compared)):
         names = list(table.columns)
         assert names.index("difference (points)") < names.index("verdict")
-    page = tables.markdown(tables.differences(read.compared))
+    page = tables.markdown_table(tables.difference_table(read.compared))
     assert re.search(r"\| p-cls \| 1 \| 0 \| -10\.0 \(-1.* to -.*\) \| 0, 1, 2 \| worse \|", page)
 
 
@@ -62,12 +62,12 @@ def test_beside_cannot_tell_stands_what_the_design_could_have_shown(tmp_path: Pa
         add_run(tmp_path, right=0.9, keep=6, seed=seed)
         add_run(tmp_path, right=0.9 - lost, keep=2, seed=seed)
         add_cheap(tmp_path, seed)
-    row = study.read(tmp_path).compared.differences.iloc[0]
+    row = study.read_study(tmp_path).compared.differences.iloc[0]
     assert row.verdict == "cannot tell"
     said = f"show with 80 % power: {100 * row.smallest_detectable:.1f} points; more seeds would"
     assert said in row.reason
     assert 0.1 < row.smallest_detectable < 0.3
-    shown = tables.enough(study.read(tmp_path).compared).iloc[0]
+    shown = tables.enough(study.read_study(tmp_path).compared).iloc[0]
     assert shown.verdict == "none good enough; the deepest cut: cannot tell"
     assert (shown.kept, shown["difference (points)"][:5]) == ("2", "-5.0 ")
 
@@ -102,7 +102,7 @@ def test_the_report_takes_what_the_grid_chose(tmp_path: Path) -> None:
     choices.write_choices(
         tmp_path, "before", [replace(one, candidates=one.candidates[:2]) for one in made]
     )
-    found = study.read(tmp_path).found
+    found = study.read_study(tmp_path).found
     assert len(found.choices) == 2
     assert set(found.runs.epochs) == {9}
     assert len(found.runs) == 4
@@ -127,7 +127,7 @@ def test_any_setting_that_a_grid_searched_makes_no_other_line(tmp_path: Path) ->
         chosen = {"lora_rank": best}
         made.append(Choice(ranks[best].name, chosen, "validation_accuracy", (), both))
     choices.write_choices(tmp_path, "g", made)
-    read = study.read(tmp_path)
+    read = study.read_study(tmp_path)
     assert read.found.runs.lora_rank.tolist() == [8, 4]
     assert read.compared.differences.line.tolist() == ["p-cls"]
     assert read.found.choices.lora_rank.tolist() == [8, 4]
@@ -147,10 +147,10 @@ def test_a_choice_of_runs_that_are_gone_decides_nothing(tmp_path: Path) -> None:
     choices.write_choices(tmp_path / "part", "g", [made])
     for lr, validation in ((1e-3, 0.6), (1e-4, 0.5)):
         add_run(tmp_path / "part", right=0.8, keep=6, seed=0, lr=lr, validation=validation)
-    assert study.read(tmp_path).found.runs.lr.tolist() == [1e-3]
+    assert study.read_study(tmp_path).found.runs.lr.tolist() == [1e-3]
     (tmp_path / "part" / "choices" / "g.json").write_text("[{}]")
     with pytest.raises(UserError, match=r"g\.json: cannot be read"):
-        study.read(tmp_path)
+        study.read_study(tmp_path)
 
 
 def test_means_and_deviations_are_those_of_the_files(read: study.Study, made: Path) -> None:
@@ -166,7 +166,7 @@ def test_means_and_deviations_are_those_of_the_files(read: study.Study, made: Pa
 def test_confusion_counts_every_item_of_every_seed(read: study.Study) -> None:
     labels = study.classes(read, "sst2")
     assert labels == ["neg", "pos"]
-    counts = study.confusion(read, "sst2", "p-cls", 1, labels)
+    counts = study.confusion_counts(read, "sst2", "p-cls", 1, labels)
     assert counts.sum() == 3 * ITEMS
     assert counts.trace() == round(0.805 * 3 * ITEMS)
 
@@ -186,7 +186,7 @@ def test_every_confusion_matrix_has_every_class_of_its_task(tmp_path: Path) -> N
     rows = pd.read_parquet(deep / runs.PREDICTIONS)
     rows.loc[0, "label"] = "at odds"
     rows.to_parquet(deep / runs.PREDICTIONS)
-    ((task, figure),) = pages.confusions(study.read(tmp_path))
+    ((task, figure),) = pages.confusions(study.read_study(tmp_path))
     assert task == "sst2"
     for axes in figure.axes:
         assert [label.get_text() for label in axes.get_xticklabels()] == ["at odds", "neg", "pos"]
@@ -242,7 +242,7 @@ def test_dollars_in_labels_and_names_are_drawn_as_they_are(
         made = add_run(tmp_path / "runs", right=0.8, keep=keep, seed=0, dataset="x/a$\\x$.csv")
         relabel(made, *labels)
     report(ReportConfig(folder=str(tmp_path / "runs"), out=str(tmp_path / "r")))
-    ((task, figure),) = pages.confusions(study.read(tmp_path / "runs"))
+    ((task, figure),) = pages.confusions(study.read_study(tmp_path / "runs"))
     assert task == "a$\\x$"
     shown = [label.get_text().replace("\\$", "$") for label in figure.axes[0].get_xticklabels()]
     assert shown == sorted(labels)
@@ -311,7 +311,7 @@ def test_no_reference_no_verdict(tmp_path: Path) -> None:
             add_run(tmp_path, right=0.8, keep=keep, seed=seed)
     add_run(tmp_path, right=0.8, keep=6, seed=0, dataset="trec")
     add_run(tmp_path, right=0.8, keep=2, seed=0, dataset="agnews")
-    found = study.read(tmp_path)
+    found = study.read_study(tmp_path)
     assert set(found.compared.differences.verdict) == {"no reference"}
     assert "agnews, p-cls: no run at full depth (6 layers)" in found.compared.missing
 
@@ -347,7 +347,7 @@ def test_what_shares_a_name_alone_is_told_apart(tmp_path: Path) -> None:
     for source in ("1" * 40, "2" * 40):
         for keep in (6, 1):
             add_run(tmp_path, right=0.9, keep=keep, seed=0, source=source)
-    compared = study.read(tmp_path).compared
+    compared = study.read_study(tmp_path).compared
     tasks = set(zip(compared.differences.task, compared.differences.line, strict=True))
     assert tasks == {
         ("my (1234567)", "p-cls, made (a)"),
@@ -376,7 +376,7 @@ def test_an_interval_of_few_seeds_says_what_it_does_not_hold(made: Path, tmp_pat
 def test_missing_seeds_are_named_and_the_rest_goes_on(tmp_path: Path) -> None:
     for seed, keep in [(0, 6), (1, 6), (0, 1)]:
         add_run(tmp_path, right=0.8, keep=keep, seed=seed)
-    found = study.read(tmp_path)
+    found = study.read_study(tmp_path)
     assert found.compared.missing == (
         "sst2, p-cls, keep 1 (0): no run with seed 1",
         "sst2, p-cls, keep 1 (0): seeds left out, one side alone has them: 1",
@@ -391,7 +391,7 @@ def test_runs_on_other_items_are_not_compared(tmp_path: Path) -> None:
     rows = pd.read_parquet(other / runs.PREDICTIONS)
     rows["id"] += 1
     rows.to_parquet(other / runs.PREDICTIONS)
-    found = study.read(tmp_path)
+    found = study.read_study(tmp_path)
     assert found.compared.differences.empty
     assert any("not tested on the same items" in line for line in found.compared.missing)
 
@@ -400,7 +400,7 @@ def test_broken_and_foreign_files_are_named(tmp_path: Path) -> None:
     make_study(tmp_path)
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "result.parquet").write_bytes(b"no parquet")
-    found = study.read(tmp_path)
+    found = study.read_study(tmp_path)
     assert len(found.unread) == 1
     assert "odd" in found.unread[0]
 
@@ -416,7 +416,7 @@ def test_a_run_without_predictions_is_in_no_figure(tmp_path: Path) -> None:
     for folder in lost:
         (folder / runs.PREDICTIONS).unlink()
     text = report(ReportConfig(folder=str(out), out=str(tmp_path / "r"))).read_text()
-    found = study.read(out)
+    found = study.read_study(out)
     assert len(found.unread) == len(lost) == 2
     for folder in lost:
         assert any(str(folder) in line for line in found.unread)
@@ -433,7 +433,7 @@ def test_a_run_tested_on_one_item_has_no_interval(tmp_path: Path) -> None:
         folder = add_run(tmp_path, right=0.8, keep=keep, seed=0)
     path = folder / runs.PREDICTIONS
     pd.read_parquet(path).iloc[:1].to_parquet(path, index=False)
-    found = study.read(tmp_path)
+    found = study.read_study(tmp_path)
     assert found.unread == (f"{folder.name}: a single test item has no interval; left out",)
     assert found.compared.cells.keep.tolist() == [6]
 
@@ -450,7 +450,7 @@ def test_baselines_of_other_models_and_items_are_rows_of_their_own(tmp_path: Pat
             add_run(tmp_path, right=0.1, method="embeddings", shots=5, **more)
         for method in ("majority", "tfidf"):
             add_run(tmp_path, right=0.6, keep=6, seed=seed, method=method, model="")
-    compared = study.read(tmp_path).compared
+    compared = study.read_study(tmp_path).compared
     levels = compared.baselines.set_index(["baseline", "mode"])
     assert levels.accuracy.to_dict() == pytest.approx(
         {
@@ -479,7 +479,7 @@ def test_one_baseline_with_one_seed_is_no_reference(tmp_path: Path) -> None:
             add_run(tmp_path, right=0.9, keep=keep, seed=seed)
         add_run(tmp_path, right=0.5, keep=6, seed=seed, method="majority")
     add_run(tmp_path, right=0.6, keep=6, seed=0, method="tfidf")
-    compared = study.read(tmp_path).compared
+    compared = study.read_study(tmp_path).compared
     assert compared.differences.verdict.tolist() == ["no reference"]
     assert compared.missing == (
         "sst2: baselines not measured on these items: tfidf (seed 1, 2); embeddings (seed 0, 1, 2)",
@@ -489,7 +489,7 @@ def test_one_baseline_with_one_seed_is_no_reference(tmp_path: Path) -> None:
 def test_without_any_predictions_there_is_nothing_to_report(tmp_path: Path) -> None:
     (add_run(tmp_path, right=0.8, keep=6, seed=0) / runs.PREDICTIONS).write_bytes(b"broken")
     with pytest.raises(UserError, match="no fine-tuned run here has predictions of two items"):
-        study.read(tmp_path)
+        study.read_study(tmp_path)
 
 
 def test_rules_that_keep_other_layers_for_each_seed_are_one_cell(tmp_path: Path) -> None:

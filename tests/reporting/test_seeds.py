@@ -33,7 +33,7 @@ def plan(folder: Path, *seeds: int) -> None:
 
 def test_seeds_as_planned_are_no_word(tmp_path: Path) -> None:
     plan(make(tmp_path), *SEEDS)
-    assert study.read(tmp_path).on_seeds == ()
+    assert study.read_study(tmp_path).on_seeds == ()
 
 
 def test_seeds_that_were_added_later_are_said(tmp_path: Path) -> None:
@@ -45,37 +45,37 @@ def test_seeds_that_were_added_later_are_said(tmp_path: Path) -> None:
         "sst2, cls, keep 2; sst2, cls, keep 6: seeds 0, 1, 2, 3, 4 where g planned 0, 1, 2: the "
         "number of seeds was not fixed beforehand"
     )
-    assert study.read(tmp_path / "runs").on_seeds == (said,)
+    assert study.read_study(tmp_path / "runs").on_seeds == (said,)
     page = report(ReportConfig(folder=str(tmp_path / "runs"), out=str(tmp_path / "r")))
     assert f"> {said}\n" in page.read_text()
 
 
 def test_a_look_before_the_planned_end_is_said(tmp_path: Path) -> None:
     plan(make(tmp_path), *range(10))
-    (said,) = study.read(tmp_path).on_seeds
+    (said,) = study.read_study(tmp_path).on_seeds
     assert said.endswith("a look before the planned end, and each further one adds to the error")
 
 
 def test_what_no_grid_planned_is_not_held_against_one(tmp_path: Path) -> None:
     make(tmp_path)
     keep_plan(tmp_path, "g", [PlannedSeeds("trec", "cls", 2, (0,))])
-    assert study.read(tmp_path).on_seeds == ()
+    assert study.read_study(tmp_path).on_seeds == ()
 
 
 def test_without_a_plan_it_is_not_known(tmp_path: Path) -> None:
     make(tmp_path / "three")
     make(tmp_path / "two", (0, 1))
-    assert study.read(tmp_path / "three").on_seeds == (NO_PLAN,)
-    assert study.read(tmp_path / "two").on_seeds == (), "no verdict rests on two seeds"
+    assert study.read_study(tmp_path / "three").on_seeds == (NO_PLAN,)
+    assert study.read_study(tmp_path / "two").on_seeds == (), "no verdict rests on two seeds"
 
 
 def test_plans_of_folders_read_along_count_too(tmp_path: Path) -> None:
     plan(make(tmp_path / "part"), 0, 1)
-    (said,) = study.read(tmp_path).on_seeds
+    (said,) = study.read_study(tmp_path).on_seeds
     assert "where part/g planned 0, 1: the number" in said
     (tmp_path / "part" / "plans" / "g.json").write_text("[[{}]]")
     with pytest.raises(UserError, match=r"g\.json: cannot be read"):
-        study.read(tmp_path)
+        study.read_study(tmp_path)
 
 
 def test_a_seed_that_chose_and_is_reported_is_said(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_seed_that_chose_and_is_reported_is_said(tmp_path: Path) -> None:
         add_run(runs, right=0.9, keep=keep, seed=0, mode="cls", lr=1e-2, validation=0.1)
         for keep in (6, 2)
     ]
-    read = study.read(runs)
+    read = study.read_study(runs)
     assert read.found.choices["compared on seeds"].tolist() == ["0", "0"]
     assert read.found.choices["reported too"].tolist() == ["0", "0"]
     (said,) = read.on_seeds
@@ -104,7 +104,7 @@ def test_a_seed_that_chose_alone_is_no_word(tmp_path: Path) -> None:
     candidate = Candidate(best, {"lr": 1e-3}, 0.5)
     choice = Choice(best, {"lr": 1e-3}, "validation_accuracy", (), (candidate,))
     choices.write_choices(runs, "g", [choice])
-    read = study.read(runs)
+    read = study.read_study(runs)
     assert read.found.choices["reported too"].tolist() == ["0"]
     elsewhere = read.found.choices.assign(**{"compared on seeds": "7"})
     from slimcls.reporting import seeds

@@ -18,7 +18,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_differences_are_those_the_data_were_made_for(made: Path) -> None:
-    table = study.read(made).compared.selections.set_index("rule")
+    table = study.read_study(made).compared.selections.set_index("rule")
     wanted = {"bi": -0.05, "even": 0.005, "layers 1,4": -0.10, "layers 2-3": -0.20}
     assert table.difference.to_dict() == pytest.approx(wanted, abs=1e-9)
     assert set(table.keep) == {2}
@@ -30,7 +30,7 @@ def test_differences_are_those_the_data_were_made_for(made: Path) -> None:
 
 
 def test_cuts_named_by_hand_are_lines_of_their_own(made: Path) -> None:
-    compared = study.read(made).compared
+    compared = study.read_study(made).compared
     lines = set(compared.cells[compared.cells.keep == 2].line)
     rules = ["first", "bi", "even", "layers 1,4", "layers 2-3"]
     assert lines == {f"cls, {rule}" for rule in rules}
@@ -43,7 +43,7 @@ def test_named_layers_alone_are_told_apart_too(tmp_path: Path) -> None:
         add_run(tmp_path, right=0.9, keep=6, seed=seed)
         for layers, right in DRAWS.items():
             add_run(tmp_path, right=right, keep=2, seed=seed, layers=list(layers))
-    compared = study.read(tmp_path).compared
+    compared = study.read_study(tmp_path).compared
     assert set(compared.differences.line) == {"p-cls, layers 1,4", "p-cls, layers 2-3"}
     assert compared.selections.empty
 
@@ -53,7 +53,7 @@ def test_what_cannot_be_compared_is_named(tmp_path: Path) -> None:
         add_run(tmp_path, right=0.9, keep=6, seed=seed, mode="cls")
         layers = RULES[select][1]
         add_run(tmp_path, right=0.8, keep=2, seed=seed, mode="cls", select=select, layers=layers)
-    compared = study.read(tmp_path).compared
+    compared = study.read_study(tmp_path).compared
     assert compared.selections.empty
     assert any("keep 2, bi against first: a paired difference" in one for one in compared.missing)
 
@@ -62,7 +62,7 @@ def test_a_report_has_them_where_there_are_any(made: Path, tmp_path: Path) -> No
     page = report(ReportConfig(folder=str(made), out=str(tmp_path / "with")))
     text = page.read_text()
     assert "## Which layers" in text
-    shown = tables.selections(study.read(made).compared).set_index("layers chosen by")
+    shown = tables.selection_table(study.read_study(made).compared).set_index("layers chosen by")
     difference = shown["difference to the first (points)"]
     assert difference["layers 1,4"].startswith("-10.0 (")
     assert f"| sst2 | cls | 2 | bi | 0,5 | {difference['bi']} | 0, 1, 2 |" in text

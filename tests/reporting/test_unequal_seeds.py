@@ -123,14 +123,14 @@ def make(out: Path, cut: range, full: range) -> Path:
 
 def test_a_report_uses_all_seeds_and_says_which_both_sides_have(tmp_path: Path) -> None:
     """Ten seeds of the cut were run, and seven were dropped without a word."""
-    row = study.read(make(tmp_path, range(10), range(3))).compared.differences.iloc[0]
+    row = study.read_study(make(tmp_path, range(10), range(3))).compared.differences.iloc[0]
     assert row.seeds == "0, 1, 2; one side alone: 3, 4, 5, 6, 7, 8, 9"
     assert row.difference == pytest.approx(-0.009)
     assert row.verdict == "good enough"
 
 
 def test_a_report_names_the_seeds_that_it_leaves_out(tmp_path: Path) -> None:
-    compared = study.read(make(tmp_path, range(4), range(1))).compared
+    compared = study.read_study(make(tmp_path, range(4), range(1))).compared
     assert compared.differences.seeds.tolist() == ["0"]
     said = "sst2, cls, keep 2 (0-1): seeds left out, one side alone has them: 1, 2, 3"
     assert said in compared.missing
