@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 from torch import Tensor
+
+
+class ClassFigures(TypedDict):
+    """How right a classifier is about one class."""
+
+    label: str
+    precision: float
+    recall: float
+    f1: float
+    items: int
+    """Items that are of it."""
 
 
 @dataclass(frozen=True)
@@ -15,7 +27,7 @@ class Metrics:
 
     accuracy: float
     macro_f1: float
-    per_class: list[dict[str, object]]
+    per_class: list[ClassFigures]
 
 
 def metrics(logits: Tensor, labels: Sequence[int], names: Sequence[str]) -> Metrics:
@@ -32,18 +44,18 @@ def metrics(logits: Tensor, labels: Sequence[int], names: Sequence[str]) -> Metr
     return Metrics(accuracy, macro_f1, _per_class(confusion, names))
 
 
-def _per_class(confusion: Tensor, names: Sequence[str]) -> list[dict[str, object]]:
+def _per_class(confusion: Tensor, names: Sequence[str]) -> list[ClassFigures]:
     """Figures of each class from counts (true class, predicted class)."""
     hits, items, named = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    columns = {
-        "precision": _share(hits, named),
-        "recall": _share(hits, items),
-        "f1": _share(2 * hits, items + named),
-        "items": items.tolist(),
-    }
+    columns = (
+        _share(hits, named),
+        _share(hits, items),
+        _share(2 * hits, items + named),
+        items.tolist(),
+    )
     return [
-        {"label": name, **{column: values[i] for column, values in columns.items()}}
-        for i, name in enumerate(names)
+        ClassFigures(label=name, precision=precision, recall=recall, f1=f1, items=count)
+        for name, precision, recall, f1, count in zip(names, *columns, strict=True)
     ]
 
 

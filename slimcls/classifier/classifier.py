@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -18,6 +18,7 @@ from slimcls.classifier.task import Encoder
 from slimcls.classifier.trunk import decoder_of, read_prefix
 from slimcls.data.batches import batches_by_length, collate
 from slimcls.data.prompts import PromptBuilder
+from slimcls.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,11 @@ class Prediction:
     """Name of the most probable class."""
     probabilities: dict[str, float]
     """Probability of each class, by name, in the data set's order of classes."""
+
+    def columns(self, label: str = "label") -> dict[str, str | float]:
+        """As a row of a file has it; ``label`` names the column of the class."""
+        shares = {f"probability_{name}": share for name, share in self.probabilities.items()}
+        return {label: self.label} | shares
 
 
 class Classifier:
@@ -49,12 +55,15 @@ class Classifier:
 
     def predict(
         self,
-        texts: Sequence[str],
+        texts: str | Iterable[str],
         batch_size: int = 64,
         done: Callable[[int], object] | None = None,
     ) -> list[Prediction]:
-        """Classify texts; ``done`` is told how many texts each batch had."""
-        logits = self.logits(self.encoder.encode(list(texts)).ids, batch_size, done)
+        """Classify a text, or texts (a list, a column); ``done`` is told how many each batch had.
+
+        Raises UserError for what is no string, with its place.
+        """
+        logits = self.logits(self.encoder.encode(_listed(texts)).ids, batch_size, done)
         rows = logits.softmax(1).tolist()
         names = [self.labels[place] for place in logits.argmax(1).tolist()]
         return [
@@ -101,6 +110,20 @@ class Classifier:
             ids = torch.tensor(self.prefix_ids, device=self.model.device)
             self._prefix = read_prefix(decoder_of(self.model), ids)
         return self._prefix
+
+
+def _listed(given: str | Iterable[str]) -> list[str]:
+    """A string is one text, and not as many as it has letters."""
+    if isinstance(given, str):
+        return [given]
+    # A table's iterator gives its columns' names.
+    if not isinstance(given, Iterable) or getattr(given, "ndim", 1) != 1:
+        raise UserError(f"texts are {type(given).__name__}, not a list or column of strings")
+    texts = list(given)
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"texts[{place}] is {text!r:.40}, not a string; leave it out")
+    return texts
 
 
 def shared_prefix(encoder: Encoder) -> list[int]:
