@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimcls import cli
 from slimcls.data.reader import READERS
@@ -12,8 +15,14 @@ from slimcls.errors import UserError
 from slimcls.storage.files import check_writable
 from slimcls.storage.paths import PathName
 
+if TYPE_CHECKING:
+    from slimcls.classifier.classifier import Classifier
+
 #: What no text ends in, and no file that is read either.
 OTHERS = (".json", ".xlsx", ".xls", ".ods", ".xml", ".pdf", ".zip", ".gz")
+
+#: The input that stands for standard input.
+PIPED = "-"
 
 
 @dataclass(kw_only=True)
@@ -24,7 +33,8 @@ class PredictConfig:
     """Run directory, or the model folder in it."""
 
     input: str
-    """A text, or a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file."""
+    """A text, or a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, or - for standard
+    input, a text a line."""
 
     out: PathName | None = None
     """File for the results, of the input's kind; default: INPUT with .predicted before its end."""
@@ -34,6 +44,9 @@ class PredictConfig:
 
     batch_size: int = 64
     """Texts per forward pass; does not change a prediction."""
+
+    json: bool = False
+    """Print a JSON object a line, as a .jsonl file would have them; for a text or standard input."""
 
     strict: bool = False
     """Stop at the first row that cannot be read, instead of reporting and skipping it."""
@@ -62,33 +75,64 @@ def main(argv: list[str] | None = None) -> int:
     read_task(Path(config.run))
     paths = _paths(config)
     classifier = load(config.run)
-    if paths is None:
-        prediction = classifier.predict([config.input])[0]
-        shares = (f"  {share:.3f}  {label}" for label, share in prediction.probabilities.items())
-        cli.say("\n".join([prediction.label, *shares]))
+    if paths:
+        return _file(classifier, config, *paths)
+    return _piped(classifier, config) if config.input == PIPED else _text(classifier, config)
+
+
+def _text(classifier: Classifier, config: PredictConfig) -> int:
+    (found,) = classifier.predict([config.input])
+    if config.json:
+        cli.say(json.dumps({"text": config.input, **found.columns()}, ensure_ascii=False))
         return 0
+    shares = (f"  {share:.3f}  {label}" for label, share in found.probabilities.items())
+    cli.say("\n".join([found.label, *shares]))
+    return 0
+
+
+def _piped(classifier: Classifier, config: PredictConfig) -> int:
+    from slimcls.classifier.text_files import classify_lines
+
+    # Bytes that are no UTF-8 are the fault of their line alone.
+    lines = io.TextIOWrapper(sys.stdin.buffer, "utf-8-sig", "surrogateescape", newline="")
+    classify_lines(
+        classifier,
+        lines,
+        sys.stdout,
+        name="standard input",
+        as_json=config.json,
+        batch_size=config.batch_size,
+        strict=config.strict,
+    )
+    return 0
+
+
+def _file(classifier: Classifier, config: PredictConfig, source: Path, target: Path) -> int:
     from slimcls.classifier.text_files import classify_file
 
     rows, bad = classify_file(
         classifier,
-        *paths,
+        source,
+        target,
         column=config.text_column,
         batch_size=config.batch_size,
         strict=config.strict,
     )
-    cli.say(f"{rows - bad} of {rows} rows classified: {paths[1]}")
+    cli.say(f"{rows - bad} of {rows} rows classified: {target}")
     return 0
 
 
 def _paths(config: PredictConfig) -> tuple[Path, Path] | None:
     """Input and output file, or None where the input is a text itself."""
     source = Path(config.input)
-    if not _names_a_file(config.input):
+    if config.input == PIPED or not _names_a_file(config.input):
         if config.out or config.text_column:
             raise UserError("--out and --text-column: only with an input file")
         if not config.input.strip():
             raise UserError("the text is empty")
         return None
+    if config.json:
+        raise UserError("--json: a file's results are of its own kind; give a .jsonl file")
     if source.suffix.lower() not in READERS:
         raise UserError(f"{source}: not a kind of file that is read ({', '.join(READERS)})")
     if not source.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from slimcls.config import RunConfig
 from slimcls.data import reader
 from slimcls.data.delimited import dialect_of
 from slimcls.data.rows import Row
+from slimcls.errors import UserError
 from slimcls.predict import main
 from slimcls.train import train
 
@@ -55,6 +57,98 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 def made(path: Path, content: str | bytes) -> Path:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
+
+
+class Piped:
+    """Standard input that holds these bytes."""
+
+    def __init__(self, content: bytes) -> None:
+        self.buffer = io.BytesIO(content)
+
+
+def test_standard_input_is_a_text_a_line(
+    run: Path, expected: dict[str, Prediction], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, command: Command,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("sys.stdin", Piped("\n".join([*TEXTS[:3], "", "\u00fcber"]).encode()))
+    assert main([str(run), "-"]) == 0
+    out, errors = capsys.readouterr()
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert [row[-1] for row in rows] == [*TEXTS[:3], "\u00fcber"]
+    assert [row[0] for row in rows[:3]] == [expected[text].label for text in TEXTS[:3]]
+    for row in rows[:3]:
+        theirs = expected[row[-1]].probabilities.values()
+        assert [float(cell) for cell in row[1:-1]] == pytest.approx(list(theirs), abs=1e-5)
+    assert errors == "slimcls: skipped: standard input line 4: the text is empty\n"
+
+
+def test_json_lines_for_standard_input_and_a_text(
+    run: Path, expected: dict[str, Prediction], capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("sys.stdin", Piped("\r\n".join(TEXTS).encode()))
+    assert main([str(run), "-", "--json"]) == 0
+    piped = capsys.readouterr().out.splitlines()
+    assert main([str(run), TEXTS[0], "--json"]) == 0
+    (alone,) = capsys.readouterr().out.splitlines()
+    for row, text in zip(map(json.loads, [*piped, alone]), [*TEXTS, TEXTS[0]], strict=True):
+        assert list(row) == ["text", *ADDED]
+        assert (row["text"], row["label"]) == (text, expected[text].label)
+        theirs = list(expected[text].probabilities.values())
+        assert [row[name] for name in ADDED[1:]] == pytest.approx(theirs, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "message"),
+    [
+        (b"", [], "standard input: none of its 0 rows"),
+        (b"\n \n", [], "standard input: none of its 2 rows"),
+        (b"rain\ncaf\xe9\n", ["--strict"], "standard input line 2: byte 0xe9 is not UTF-8"),
+        (b"rain", ["--out", "a.txt"], "only with an input file"),
+        (b"rain", ["--text-column", "a"], "only with an input file"),
+    ],
+)
+def test_standard_input_that_cannot_be_used(
+    run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    content: bytes, words: list[str], message: str,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("sys.stdin", Piped(content))
+    assert message in refused(capsys, run, "-", *words)
+
+
+def test_a_file_says_by_its_name_that_json_is_wanted(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = made(tmp_path / "some.txt", "rain\n")
+    assert ".jsonl" in refused(capsys, run, source, "--json")
+    assert list(tmp_path.iterdir()) == [source]
+
+
+def test_one_string_is_one_text_and_a_column_is_its_texts(
+    run: Path, expected: dict[str, Prediction]
+) -> None:
+    classifier = slimcls.load(run)
+    assert classifier.predict(TEXTS[0])[0].label == expected[TEXTS[0]].label
+    assert len(classifier.predict(TEXTS[0])) == 1
+    column = pd.Series(TEXTS[:5], index=range(7, 12))
+    for texts in (column, column.to_numpy(), (text for text in TEXTS[:5]), tuple(TEXTS[:5])):
+        found = classifier.predict(texts)
+        assert [one.label for one in found] == [expected[text].label for text in TEXTS[:5]]
+    assert classifier.predict([]) == []
+
+
+@pytest.mark.parametrize("odd", [None, float("nan"), 5, b"rain", ["rain"]])
+def test_what_is_no_text_is_named(run: Path, odd: object) -> None:
+    classifier = slimcls.load(run)
+    with pytest.raises(UserError, match=r"texts\[2\] is .*, not a string"):
+        classifier.predict(["rain", "", odd])
+
+
+def test_what_holds_no_texts_is_refused(run: Path) -> None:
+    classifier = slimcls.load(run)
+    for odd in (None, 5, pd.DataFrame({"text": TEXTS})):
+        with pytest.raises(UserError, match="not a list or column of strings"):
+            classifier.predict(odd)
 
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}

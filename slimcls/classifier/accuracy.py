@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 
-class ClassMetrics(TypedDict):
-    """Figures of one class; ``items`` is how many there are."""
+class ClassFigures(TypedDict):
+    """How right a classifier is about one class."""
 
     label: str
     precision: float
     recall: float
     f1: float
     items: int
+    """Items that are of it."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Metrics:
 
     accuracy: float
     macro_f1: float
-    per_class: list[ClassMetrics]
+    per_class: list[ClassFigures]
 
 
 def metrics(logits: Tensor, labels: Sequence[int], names: Sequence[str]) -> Metrics:
@@ -43,15 +44,18 @@ def metrics(logits: Tensor, labels: Sequence[int], names: Sequence[str]) -> Metr
     return Metrics(accuracy, macro_f1, _per_class(confusion, names))
 
 
-def _per_class(confusion: Tensor, names: Sequence[str]) -> list[ClassMetrics]:
+def _per_class(confusion: Tensor, names: Sequence[str]) -> list[ClassFigures]:
     """Figures of each class from counts (true class, predicted class)."""
     hits, items, named = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    precision, recall = _share(hits, named), _share(hits, items)
-    f1 = _share(2 * hits, items + named)
-    rows = zip(names, precision, recall, f1, items.tolist(), strict=True)
+    columns = (
+        _share(hits, named),
+        _share(hits, items),
+        _share(2 * hits, items + named),
+        items.tolist(),
+    )
     return [
-        {"label": label, "precision": p, "recall": r, "f1": f, "items": count}
-        for label, p, r, f, count in rows
+        ClassFigures(label=name, precision=precision, recall=recall, f1=f1, items=count)
+        for name, precision, recall, f1, count in zip(names, *columns, strict=True)
     ]
 
 

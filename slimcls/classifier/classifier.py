@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -30,6 +30,11 @@ class Prediction:
     probabilities: dict[str, float]
     """Probability of each class, by name, in the data set's order of classes."""
 
+    def columns(self, label: str = "label") -> dict[str, str | float]:
+        """As a row of a file has it; ``label`` names the column of the class."""
+        shares = {f"probability_{name}": share for name, share in self.probabilities.items()}
+        return {label: self.label} | shares
+
 
 class Classifier:
     """Classifies texts with a cut model, the way it was trained.
@@ -50,15 +55,16 @@ class Classifier:
 
     def predict(
         self,
-        texts: Sequence[str],
+        texts: str | Iterable[str],
         batch_size: int = 64,
         done: Callable[[int], object] | None = None,
     ) -> list[Prediction]:
-        """Classify texts; ``done`` is told how many texts each batch had.
+        """Classify a text, or texts (a list, a column); ``done`` is told how many each batch had.
 
-        Raises UserError where what the model computes is no number.
+        Raises UserError for what is no string, with its place, and where what the model computes
+        is no number.
         """
-        logits = self.logits(self.encoder.encode(list(texts)).ids, batch_size, done)
+        logits = self.logits(self.encoder.encode(_listed(texts)).ids, batch_size, done)
         if not logits.isfinite().all():
             raise UserError("what the model computes is NaN or infinite: its weights are damaged")
         rows = logits.softmax(1).tolist()
@@ -107,6 +113,20 @@ class Classifier:
             ids = torch.tensor(self.prefix_ids, device=self.model.device)
             self._prefix = read_prefix(decoder_of(self.model), ids)
         return self._prefix
+
+
+def _listed(given: str | Iterable[str]) -> list[str]:
+    """A string is one text, and not as many as it has letters."""
+    if isinstance(given, str):
+        return [given]
+    # A table's iterator gives its columns' names.
+    if not isinstance(given, Iterable) or getattr(given, "ndim", 1) != 1:
+        raise UserError(f"texts are {type(given).__name__}, not a list or column of strings")
+    texts = list(given)
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"texts[{place}] is {text!r:.40}, not a string; leave it out")
+    return texts
 
 
 def shared_prefix(encoder: Encoder) -> list[int]:

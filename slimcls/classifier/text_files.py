@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
+from typing import TextIO
 
 from slimcls.classifier.classifier import Classifier, Prediction
 from slimcls.data.delimited import dialect_of, not_run
+from slimcls.data.lines import line_rows
 from slimcls.data.parquet import open_parquet
-from slimcls.data.reader import stream_texts
+from slimcls.data.reader import stream_texts, with_text
 from slimcls.data.rows import Row
 from slimcls.errors import UserError
 from slimcls.storage.files import replacing
@@ -38,44 +41,83 @@ def classify_file(
     Rows stream through in chunks. The output appears whole when all went well. Raises UserError
     for a file that cannot be read or written, and with ``strict`` for the first bad row.
     """
+    with replacing(target) as temporary, ExitStack() as stack:
+        write = WRITERS[source.suffix.lower()](source, temporary, stack)
+        chunks = stream_texts(source, column, CHUNK)
+        return _classify(classifier, str(source), chunks, write, batch_size, strict)
+
+
+def classify_lines(
+    classifier: Classifier,
+    lines: Iterable[str],
+    output: TextIO,
+    *,
+    name: str,
+    as_json: bool,
+    batch_size: int,
+    strict: bool,
+) -> tuple[int, int]:
+    """As :func:`classify_file`, of open lines, each a text, into an open file.
+
+    Rows are as a ``.txt`` has them, or a ``.jsonl``; ``name`` is what messages call the input.
+    """
+    write = (_as_json if as_json else _as_line)(output)
+    chunks = _chunks(line_rows(lines))
+    return _classify(classifier, name, chunks, write, batch_size, strict)
+
+
+def _chunks(rows: Iterator[Row]) -> Iterator[list[tuple[Row, str]]]:
+    while chunk := list(islice(rows, CHUNK)):
+        yield [with_text(row, "text") for row in chunk]
+
+
+def _classify(
+    classifier: Classifier,
+    name: str,
+    chunks: Iterable[list[tuple[Row, str]]],
+    write: Write,
+    batch_size: int,
+    strict: bool,
+) -> tuple[int, int]:
     from tqdm import tqdm
 
     done = bad = 0
-    with replacing(target) as temporary, ExitStack() as stack:
-        write = WRITERS[source.suffix.lower()](source, temporary, stack)
-        bar = stack.enter_context(tqdm(unit=" texts", disable=not sys.stderr.isatty()))
-        for chunk in stream_texts(source, column, CHUNK):
+    with tqdm(unit=" texts", disable=not sys.stderr.isatty()) as bar:
+        for chunk in chunks:
             for row, _ in chunk:
                 if row.fault:
-                    _report(source, row, strict)
+                    _report(name, row, strict)
             good = [(row, text) for row, text in chunk if not row.fault]
             predictions = classifier.predict([text for _, text in good], batch_size, bar.update)
-            write([_added(source, row, p) for (row, _), p in zip(good, predictions, strict=True)])
+            write([_added(name, row, p) for (row, _), p in zip(good, predictions, strict=True)])
             done, bad = done + len(chunk), bad + len(chunk) - len(good)
-        if done == bad:
-            raise UserError(f"{source}: none of its {done} rows has a text to classify")
+    if done == bad:
+        raise UserError(f"{name}: none of its {done} rows has a text to classify")
     return done, bad
 
 
-def _report(source: Path, row: Row, strict: bool) -> None:
+def _report(source: str, row: Row, strict: bool) -> None:
     message = f"{source} {row.place}: {row.fault}"
     if strict:
         raise UserError(f"{message} (--strict stops at the first bad row)")
     print(f"slimcls: skipped: {message}", file=sys.stderr)
 
 
-def _added(source: Path, row: Row, prediction: Prediction) -> dict[str, object]:
+def _added(source: str, row: Row, prediction: Prediction) -> dict[str, object]:
     name = "predicted_label" if "label" in row.values else "label"
-    probabilities = {f"probability_{k}": v for k, v in prediction.probabilities.items()}
-    new = {name: prediction.label} | probabilities
+    new = prediction.columns(name)
     for taken in row.values.keys() & new.keys():
         raise UserError(f"{source}: has a column {taken!r} already; rename it or leave it out")
     return row.values | new
 
 
 def _lines(source: Path, path: Path, stack: ExitStack) -> Write:
-    """``.txt``: label, probabilities and text, tabs between them."""
-    file = stack.enter_context(path.open("w", encoding="utf-8"))
+    """``.txt``."""
+    return _as_line(stack.enter_context(path.open("w", encoding="utf-8")))
+
+
+def _as_line(file: TextIO) -> Write:
+    """Label, probabilities and text, tabs between them."""
 
     def write(rows: list[dict[str, object]]) -> None:
         for row in rows:
@@ -104,9 +146,15 @@ def _delimited(source: Path, path: Path, stack: ExitStack) -> Write:
 
 
 def _json_lines(source: Path, path: Path, stack: ExitStack) -> Write:
-    """``.jsonl``: an object a line."""
+    """``.jsonl``."""
     # Half a surrogate pair inside a value can only be written as the escape it was.
-    file = stack.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace"))
+    return _as_json(
+        stack.enter_context(path.open("w", encoding="utf-8", errors="backslashreplace"))
+    )
+
+
+def _as_json(file: TextIO) -> Write:
+    """An object a line."""
 
     def write(rows: list[dict[str, object]]) -> None:
         for row in rows:

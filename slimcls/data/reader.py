@@ -78,10 +78,11 @@ def stream_texts(path: Path, column: str | None, size: int) -> Iterator[list[tup
         if good and not chosen:
             names = dict.fromkeys(name for row in good for name in row.values)
             chosen = choose_text_column(path, list(names), column)
-        yield [_with_text(row, chosen) for row in chunk]
+        yield [with_text(row, chosen) for row in chunk]
 
 
-def _with_text(row: Row, column: str) -> tuple[Row, str]:
+def with_text(row: Row, column: str) -> tuple[Row, str]:
+    """A row and the text in its column; without one it is a bad row."""
     text = row.values.get(column)
     if row.fault:
         return row, ""
