@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
 def _dispatch(words: list[str]) -> int:
     match words:
         case [] | ["help"] | ["-h" | "--help", *_]:
-            say(usage())
+            say(overview())
             return 0
         case ["help", verb, *_]:
             return _dispatch([verb, "--help"])
@@ -50,7 +50,7 @@ def _dispatch(words: list[str]) -> int:
     return code
 
 
-def usage() -> str:
+def overview() -> str:
     """The text of ``slimcls --help``: a sentence a verb."""
     width = max(map(len, VERBS))
     verbs = "\n".join(f"  {verb:<{width}}  {what}" for verb, what in VERBS.items())

@@ -48,7 +48,7 @@ def test_every_verb_is_a_module():
 def test_whoever_asks_for_no_verb_is_told_of_all(capsys, words):
     assert console.main(words) == 0
     out, err = capsys.readouterr()
-    assert out == f"{console.usage()}\n"
+    assert out == f"{console.overview()}\n"
     assert err == ""
 
 

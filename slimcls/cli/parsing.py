@@ -14,13 +14,13 @@ from slimcls.cli.values import SWITCHED
 from slimcls.errors import UserError, in_short
 from slimcls.storage.yaml_files import read_yaml
 
-T = TypeVar("T")
+Settings = TypeVar("Settings")
 Named = list[tuple[str, str]]
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 
 
 def parse(
-    config_class: type[T],
+    config_class: type[Settings],
     argv: Sequence[str],
     *,
     prog: str,
@@ -28,7 +28,7 @@ def parse(
     example: str = "",
     groups: Mapping[str, str] = NO_GROUPS,
     extra: str = TRAIN,
-) -> T:
+) -> Settings:
     """Command-line words to a checked config.
 
     ``--config FILE`` gives YAML settings; flags win over them wherever they stand; a class with a

@@ -8,7 +8,7 @@ from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from typing import get_type_hints
 
-from slimcls.cli.values import choices, in_words, kept, value_of
+from slimcls.cli.values import in_words, kept, named_words, value_of
 from slimcls.errors import UserError, in_short
 from slimcls.storage.paths import PathName
 
@@ -50,7 +50,7 @@ class Setting:
         try:
             return value_of(word, self.hint, self.flag)
         except (ValueError, KeyError):
-            near = difflib.get_close_matches(word, choices(self.hint), n=1, cutoff=0.6)
+            near = difflib.get_close_matches(word, named_words(self.hint), n=1, cutoff=0.6)
             raise UserError(
                 f"{self.flag} {in_short(word)}: must be {in_words(self.hint)}"
                 + (f"; did you mean {near[0]}?" if near else "")
@@ -64,7 +64,7 @@ class Setting:
             return kept(given, self.hint, self.flag)
         except ValueError:
             word = str(given).lower()
-            near = difflib.get_close_matches(word, choices(self.hint), n=1, cutoff=0.6)
+            near = difflib.get_close_matches(word, named_words(self.hint), n=1, cutoff=0.6)
             raise UserError(
                 f"{self.flag} {in_short(repr(given))}: must be {in_words(self.hint)}"
                 + (f"; did you mean {near[0]!r}?" if near else "")

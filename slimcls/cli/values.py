@@ -133,11 +133,11 @@ TAKEN: dict[object, Callable[[object], object]] = {
 }  # fmt: skip
 
 
-def choices(hint: object) -> list[str]:
+def named_words(hint: object) -> list[str]:
     """The words that the type names."""
     if get_origin(hint) is Literal:
         return [str(choice) for choice in get_args(hint)]
-    return [choice for part in get_args(hint) for choice in choices(part)]
+    return [choice for part in get_args(hint) for choice in named_words(part)]
 
 
 def in_words(hint: object) -> str:
@@ -147,6 +147,6 @@ def in_words(hint: object) -> str:
     if get_origin(hint) is Annotated:
         return str(get_args(hint)[1])
     if get_origin(hint) is Literal:
-        names = choices(hint)
+        names = named_words(hint)
         return ("one of " if len(names) > 1 else "") + ", ".join(names)
     return " or ".join(in_words(part) for part in get_args(hint) if part is not NoneType)
