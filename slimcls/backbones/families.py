@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from torch import nn
 
 
+#: Layers that a configuration may name; more would take minutes before the weights, which have
+#: fewer, could be looked at.
+DEEPEST = 10_000
+
+
 @dataclass(frozen=True)
 class Family:
     """Names of the parts of one architecture.
@@ -159,7 +164,13 @@ def check_architecture(content: dict[str, Any], name: str) -> None:
 
     ``name`` is what the error calls the model.
     """
-    family_of(SimpleNamespace(model_type=content.get("model_type")))
+    family = family_of(SimpleNamespace(model_type=content.get("model_type")))
+    depth = content.get(family.depth_key, 1)
+    if not isinstance(depth, int) or not 1 <= depth <= DEEPEST:
+        raise UserError(
+            f"{name}: config.json has {family.depth_key} {str(depth)[:40]}; it must be a number "
+            f"of layers up to {DEEPEST}"
+        )
     if content.get("quantization_config"):
         raise UserError(f"{name}: its weights are quantised; use the model as it was before")
 

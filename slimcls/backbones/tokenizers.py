@@ -32,7 +32,7 @@ def open_tokenizer(source: Source, *, never_empty: bool = True) -> PreTrainedTok
         UserError: no tokenizer in the folder, or one that does not fit the model.
     """
     config = read_config(source)
-    tokenizer = _open(source)
+    tokenizer = stored_tokenizer(source, **_SAVED)
     check_tokenizer(tokenizer, config, source.name)
     _set_pad_token(tokenizer, source)
     tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
@@ -56,18 +56,27 @@ def check_tokenizer(tokenizer: Any, config: PretrainedConfig, name: str) -> None
         raise UserError(f"{name}: its tokenizer's model_max_length is no number")
 
 
-def _open(source: Source) -> Any:
+def stored_tokenizer(source: Source, **given: Any) -> Any:
+    """The model's tokenizer as its files have it, but for what is ``given``.
+
+    Code that a model brings along is never run. Raises UserError as :func:`open_tokenizer` does.
+    """
     from transformers import AutoTokenizer
 
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(
-            source.folder, trust_remote_code=False, local_files_only=True, **_SAVED
+            source.folder, trust_remote_code=False, local_files_only=True, **given
         )
     except Exception as error:  # transformers and tokenizers raise many kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise UserError(f"{source.name}: cannot open its tokenizer: {reason}") from error
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(f"{source.name}: its tokenizer has no tokenizer.json and no way to get one")
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise UserError(
+            f"{source.name}: tokenizer_config.json has a model_max_length that is no number: "
+            f"{str(tokenizer.model_max_length)[:40]}"
+        )
     if not len(tokenizer) or not tokenizer("a", add_special_tokens=False)["input_ids"]:
         raise UserError(f"{source.name}: no tokenizer files beside config.json")
     return tokenizer

@@ -14,6 +14,7 @@ import torch
 from slimcls.backbones import saved, sizes
 from slimcls.backbones.quiet import silence
 from slimcls.backbones.sources import Source
+from slimcls.backbones.tokenizers import stored_tokenizer
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
 from slimcls.pruning.settings import DESCRIPTION
 from slimcls.storage.files import replacing_folder
@@ -81,12 +82,10 @@ def write(model: Any, source: Source, about: Pruned, out: Path) -> None:
 
     Raises UserError where the folder cannot be written.
     """
-    from transformers import AutoTokenizer
-
     model.config.slimcls_kept_layers = about.kept_layers
     model.generation_config = _generation(source, model)
     with silence():
-        tokenizer = AutoTokenizer.from_pretrained(source.folder, local_files_only=True)
+        tokenizer = stored_tokenizer(source)
     text = json.dumps(dataclasses.asdict(about), indent=1, ensure_ascii=False)
     with replacing_folder(out) as folder:
         saved.save(model, tokenizer, folder)

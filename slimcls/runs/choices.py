@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from slimcls.errors import UserError
+from slimcls.storage.json_files import parse_json
 
 #: Folder beside the run directories: a file a grid.
 FOLDER = "choices"
@@ -96,7 +97,7 @@ def read_choices(out: Path) -> list[Choice]:
     found = []
     for path in sorted((out / FOLDER).glob("*.json")):
         try:
-            found += [_choice(**one) for one in json.loads(path.read_text(encoding="utf-8"))]
+            found += [_choice(**one) for one in parse_json(path.read_text(encoding="utf-8"))]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{path}: cannot be read ({error}); start its grid again") from None
     return found

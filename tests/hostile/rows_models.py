@@ -84,7 +84,7 @@ def slow_pattern(folder: Path) -> None:
     path = folder / "tokenizer.json"
     content_ = json.loads(path.read_text(encoding="utf-8"))
     content_["pre_tokenizer"] = {
-        "type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False,
+        "type": "Split", "pattern": {"Regex": "^(a+)+$"}, "behavior": "Isolated", "invert": False,
     }  # fmt: skip
     path.write_text(json.dumps(content_), encoding="utf-8")
 
@@ -99,7 +99,6 @@ NOT_RUN = gone("PWNED", "RUN/model/PWNED", "M/PWNED")
 #: A model folder for training, and what is said of it.
 FOLDERS = (
     ("code beside it", code, "evilmodel"),
-    ("code for its tokenizer", code_in_tokenizer, "tokenizer"),
     ("weights that are a pickle", pickled, "pytorch_model.bin"),
     ("weights without their end", cut_short, "model.safetensors"),
     ("a header bomb", header_bomb, "model.safetensors"),
@@ -113,13 +112,12 @@ FOLDERS = (
     ("a configuration that is a list", content("config.json", "[1]"), "config.json"),
     ("a deep configuration", content("config.json", DEEP), "config.json"),
     ("a tokenizer that is none", content("tokenizer.json", "{"), "tokenizer"),
-    ("weights that are NaN", not_a_number, "NaN|finite|not a number|diverged"),
+    ("weights that are NaN", not_a_number, "(?i)nan|finite"),
 )  # fmt: skip
 
 #: A finished run's model folder for predict, and what is said of it.
 ARTEFACTS = (
     ("code beside it", code, "evilmodel"),
-    ("code for its tokenizer", code_in_tokenizer, "tokenizer|code"),
     ("weights that are a pickle", pickled, "safetensors|weights"),
     ("weights without their end", cut_short, "model"),
     ("a header bomb", header_bomb, "model"),
@@ -128,7 +126,8 @@ ARTEFACTS = (
         "quant_method": "bitsandbytes", "load_in_4bit": True}), "model"),
     ("ten million layers", json_with("config.json", n_layer=10_000_000), "model|layers"),
     ("token ids beyond the embeddings", low_context, "token"),
-    ("a context of words", json_with("tokenizer_config.json", model_max_length="x"), "tokenizer|context|cannot be read"),
+    ("a context of words", json_with("tokenizer_config.json", model_max_length="x"),
+     "tokenizer|context|cannot be read"),
     ("deep slimcls.json", content("slimcls.json", DEEP), "slimcls.json"),
     ("slimcls.json that is a list", content("slimcls.json", "[]"), "slimcls.json"),
     ("no slimcls.json", lambda folder: (folder / "slimcls.json").unlink(), "slimcls"),
@@ -213,6 +212,33 @@ CASES = [
         run_copy(slow_pattern),
         more=("a" * 40_000 + "!",),
     ),
+    Case(
+        "train: code for its tokenizer",
+        "train --dataset {rev} {quick} --model M",
+        0,
+        "",
+        model_copy(code_in_tokenizer),
+        stdin="y\n" * 9,
+        check=NOT_RUN,
+    ),
+    Case(
+        "prune: code for its tokenizer",
+        "prune --model M --layers 0,1 --out P",
+        0,
+        "",
+        model_copy(code_in_tokenizer),
+        stdin="y\n" * 9,
+        check=NOT_RUN,
+    ),
+    Case(
+        "predict: code for its tokenizer",
+        "predict RUN 'good rain'",
+        0,
+        "0\\.",
+        run_copy(code_in_tokenizer),
+        stdin="y\n" * 9,
+        check=NOT_RUN,
+    ),
     Case("predict: a folder that is no run", "predict . 'good rain'", 2, "slimcls"),
     Case(
         "prune: known.json nested deep",
@@ -225,7 +251,7 @@ CASES = [
         "prune: known.json of other types",
         "prune --model tiny-gpt2 --evaluate --criteria first --most 1 --text {rev} --out P",
         2,
-        r"known\.json",
+        "--out P: holds figures of other settings",
         text("P/known.json", '{"about": 1, "figures": 2}'),
     ),
     Case(

@@ -39,6 +39,14 @@ def begun(checkpoint: bytes) -> Callable[[Path], None]:
     return change
 
 
+def killed_in_handover(run: Path) -> None:
+    """The run as if it had been killed while it wrote its artefact."""
+    (run / "result.parquet").unlink()
+    shutil.rmtree(run / "model")
+    (run / ".model.1.tmp").mkdir()
+    (run / ".model.1.tmp" / "config.json").touch()
+
+
 def twice(folder: Path, world: Path) -> None:
     """study1, and study[1] that is a pattern for it."""
     for name in ("study1", "study[1]"):
@@ -64,15 +72,15 @@ def finished(folder: Path) -> None:
 
 def no_picture(folder: Path) -> None:
     """Nothing of a note is live in the page."""
-    page = (folder / "runs" / "report.html").read_text(encoding="utf-8")
+    page = (folder / "report" / "report.html").read_text(encoding="utf-8")
     assert '<img src="http' not in page
     assert "<script>alert" not in page
 
 
 def noted(note: str) -> Make:
     """A dataset with a note."""
-    spec = "files: {train: f.csv}\nnote: '%s'\n" % note
-    return both(rows("f.csv", "a", "b"), text("d.yaml", spec))
+    spec = text("d.yaml", f"files: {{train: f.csv}}\nnote: '{note}'\n")
+    return both(rows("f.csv", "a", "b"), spec)
 
 
 #: Trains, then reports, in one row each: the words behind ``&&`` are a second command.
@@ -110,7 +118,8 @@ CASES = [
         AGAIN,
         0,
         "",
-        changed(lambda run: [(run / ".model.1.tmp").mkdir(), (run / ".model.1.tmp" / "x").touch()]),
+        changed(killed_in_handover),
+        check=finished,
     ),
     Case(
         "report: dollars in labels",
@@ -118,7 +127,7 @@ CASES = [
         0,
         "report",
         rows("f.csv", "$10_to_$20", "under $10_$"),
-        check=one_page("runs/report.html"),
+        check=one_page("report/report.html"),
     ),
     Case(
         "report: dollars in a name",
@@ -126,7 +135,7 @@ CASES = [
         0,
         "report",
         rows("a$\\x$.csv", "a", "b"),
-        check=one_page("runs/report.html"),
+        check=one_page("report/report.html"),
     ),
     Case(
         "report: brackets in a folder's name",
@@ -134,7 +143,7 @@ CASES = [
         0,
         "report",
         twice,
-        check=one_page("study[1]/report.html"),
+        check=one_page("report/report.html"),
     ),
     *(
         Case(

@@ -73,10 +73,10 @@ CASES = [
         for what, name in {
             "5,000 letters": "x" * 5000,
             "NUL": "a\0b",
-            "900 folders": "x/" * 900,
+            "1,500 folders": "x/" * 1500,
         }.items()
         for flag, words in {
-            "--out": "train --dataset {rev} --shots all --model tiny-gpt2 --mode cls --epochs 1 --keep 1",
+            "--out": "train --dataset {rev} --shots all --model tiny-gpt2 --mode cls --epochs 1",
             "--model": "train --dataset {rev}",
             "--dataset": "train --model tiny-gpt2",
         }.items()

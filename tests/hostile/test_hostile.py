@@ -43,7 +43,7 @@ def _no_hang() -> Iterator[None]:
         pytest.fail("it hangs")
 
     before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(45)
+    signal.alarm(PATIENCE)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
