@@ -161,7 +161,7 @@ def _untrained(config: RunConfig, name: str, shared: Shared) -> RunResult:
     settings = {field: getattr(config, field) for field in DECIDES["untrained"]}
     if config.mode != "lm":
         settings["lm_loss"] = None
-    return train(RunConfig(**settings, mode="lm", epochs=0), shared)
+    return train(RunConfig(**settings, mode="lm", epochs=0, baseline=False), shared)
 
 
 def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:

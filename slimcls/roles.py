@@ -103,7 +103,7 @@ ROLES: dict[str, Role] = {
     # What is tested is in memory, whether it is written too or not.
     "save_model": Role.NEUTRAL,
     # What stands beside a run changes nothing of it; a grid's rivals are runs of their own.
-    "baseline": Role.ALONE | Role.OUTSIDE,
+    "baseline": Role.TRAINING | Role.ALONE | Role.OUTSIDE,
     "logger": Role.TRAINING | Role.OUTSIDE,
     "checkpoint_seconds": Role.TRAINING | Role.OUTSIDE,
     "out": Role.FOLDER | Role.OUTSIDE,

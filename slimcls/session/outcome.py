@@ -6,6 +6,7 @@ import json
 import math
 import platform
 import resource
+from collections import Counter
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -174,11 +175,11 @@ def _accuracy(splits: Splits, fitted: Fitted, test: Metrics) -> Columns:
 
 def _judged(found: Measured, test: Metrics) -> Columns:
     """Columns: what speaks against the result, and what the cheap rival does."""
-    items = len(found.splits.test)
+    items = Counter(labels_of(found.splits.test))
     course = Course(
-        classes=[(figures["label"], figures["items"]) for figures in test.per_class],
+        classes=[(name, items[place]) for place, name in enumerate(found.data.spec.labels)],
         accuracy=test.accuracy,
-        low=_interval(test.accuracy, items)[0],
+        low=_interval(test.accuracy, items.total())[0],
         macro_f1=test.macro_f1,
         losses=found.fitted.losses,
         guessing=found.guessing,
