@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
+from math import ceil
 
 import numpy as np
 import numpy.typing as npt
+
+from slimcls.data.texts import key
 
 #: Words in a row that count as one feature of a text.
 WORDS = 5
@@ -43,6 +47,33 @@ def near_duplicate_groups(texts: Sequence[str]) -> list[int]:
     _, component = connected_components(edges, directed=False)
     first: dict[int, int] = {}
     return [first.setdefault(int(group), place) for place, group in enumerate(component)]
+
+
+def near_duplicates_among(texts: Sequence[str], others: Sequence[str]) -> list[tuple[int, int]]:
+    """Each text that is a near-duplicate of another one among ``others``, and the first such.
+
+    A text that another repeats but for case and blanks is none. Only the rarest features of a text
+    are looked up: of two alike, each has some of the other's among as many as are over what they
+    must have in common, and one more.
+    """
+    features = [set(found.tolist()) for found in _features([*others, *texts])]
+    times = Counter(feature for found in features for feature in found)
+    rarest = [sorted(found, key=lambda f: (times[f], f)) for found in features]
+    rarest = [found[: len(found) - ceil(ALIKE * len(found)) + 1] for found in rarest]
+    index: dict[int, list[int]] = {}
+    for place in range(len(others)):
+        for feature in rarest[place]:
+            index.setdefault(feature, []).append(place)
+    pairs = []
+    for place, text in enumerate(texts, len(others)):
+        candidates = {other for feature in rarest[place] for other in index.get(feature, ())}
+        for other in sorted(candidates):
+            both = len(features[place] & features[other])
+            alike = both >= ALIKE * (len(features[place]) + len(features[other]) - both)
+            if alike and key(text) != key(others[other]):
+                pairs.append((place - len(others), other))
+                break
+    return pairs
 
 
 def _features(texts: Sequence[str]) -> list[npt.NDArray[np.uint64]]:

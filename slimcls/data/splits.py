@@ -234,6 +234,12 @@ class _Drawing:
                 f"warning: validation has {len(validation)} items, under {FEW}: "
                 "figures from it are uncertain"
             )
+        unused = sum(map(len, self.free.values()))
+        if unused and self.tables.spec.files:
+            self.notes.append(
+                f"--shots {self.shots} leaves {unused} of {len(self.pool)} training rows unused; "
+                "--shots all takes them"
+            )
 
 
 def _examples(table: Table) -> list[Example]:

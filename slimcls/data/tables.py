@@ -14,6 +14,7 @@ from slimcls.data.columns import choose_columns
 from slimcls.data.labels import Labels
 from slimcls.data.pooling import Table, split_pool
 from slimcls.data.reader import read_rows
+from slimcls.data.remarks import Remarks
 from slimcls.data.rows import ADVICE, STOP, BadRow, BadRows, Rows, listed
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
@@ -70,9 +71,13 @@ def read_tables(
         parts[part], empty = _table(rows, text, labels, bad_rows)
         notes += _without_text(rows, text, empty, bad_rows if spec.files else None)
     notes += [*bad_rows.notes(), *labels.notes()]
+    remarks = Remarks(sources, parts, labels.names) if spec.files else None
+    notes += remarks.on_labels() if remarks else []
     if spec.pool:
         parts, said = split_pool(_pooled(parts.values()), near_duplicates=spec.near_duplicates)
         notes += said
+    if remarks and not spec.near_duplicates:
+        notes += remarks.on_near_copies(parts)
     spec = _filled(spec, text, label, labels.names)
     _check(parts, first, notes, labels.names)
     return Tables(

@@ -1,6 +1,7 @@
 import random
 
-from slimcls.data.near_duplicates import near_duplicate_groups
+from slimcls.data.near_duplicates import near_duplicate_groups, near_duplicates_among
+from slimcls.data.texts import key
 
 
 def _words(seed, count=60):
@@ -38,3 +39,27 @@ def test_chains_join():
 def test_short_texts_match_as_a_whole():
     assert near_duplicate_groups(["Good news", "good news!", "good", "...", "?"]) == [0, 0, 2, 3, 4]
     assert near_duplicate_groups([]) == []
+
+
+def test_near_duplicates_among_others_are_those_that_the_groups_have():
+    chance = random.Random(3)
+    bases = [_words(seed, 14) for seed in range(12)]
+    texts = []
+    for _ in range(150):
+        words = list(chance.choice(bases))
+        for _ in range(chance.randint(0, 3)):
+            words[chance.randrange(len(words))] = "other"
+        texts.append(" ".join(words[: chance.randint(3, 14)]))
+    mine, others = texts[:50], texts[50:]
+    expected = {}
+    for place, text in enumerate(mine):
+        alike = [
+            n
+            for n, other in enumerate(others)
+            if key(text) != key(other) and near_duplicate_groups([text, other]) == [0, 0]
+        ]
+        if alike:
+            expected[place] = alike[0]
+    assert 10 < len(expected) < 50
+    assert dict(near_duplicates_among(mine, others)) == expected
+    assert near_duplicates_among([], others) == near_duplicates_among(mine, []) == []
