@@ -84,7 +84,7 @@ def _refuse_pairs(rows: Rows) -> None:
 
 
 def _named(columns: Iterable[str], names: frozenset[str]) -> list[str]:
-    return [column for column in columns if column.lower() in names]
+    return [column for column in columns if column.strip().lower() in names]
 
 
 def _label_column(rows: Rows, text: str) -> str:

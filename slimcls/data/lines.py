@@ -19,6 +19,8 @@ _ESCAPED = 0xDC00
 _BYTES = range(_ESCAPED + 0x80, _ESCAPED + 0x100)
 
 BLANK = "the file is empty"
+#: Most objects and lists in one another: Python reads deeper ones than it can write again.
+DEEPEST = 100
 
 
 @contextmanager
@@ -85,4 +87,20 @@ def _json_row(number: int, line: str) -> Row:
         return Row(number, {}, f"not JSON: {error}")
     if not isinstance(values, dict):
         return Row(number, {}, "not a JSON object of column names and values")
+    if line.count("[") + line.count("{") > DEEPEST and _depth(values) > DEEPEST:
+        return Row(number, {}, f"nested more than {DEEPEST} deep")
     return Row(number, values, no_utf8([*values, *values.values()]))
+
+
+def _depth(value: object) -> int:
+    """How many objects and lists stand in one another."""
+    depth, level = 0, [value]
+    while level := [inner for outer in level for inner in _inside(outer)]:
+        depth += 1
+    return depth
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

@@ -117,6 +117,7 @@ FAULTS = [
     ("half.jsonl", '{"text": "a \\ud800 b"}\n', 1, r"\ud800 is half a surrogate pair"),
     ("key.jsonl", '{"\\udfff": "a"}\n', 1, "half a surrogate pair"),
     ("deep.jsonl", '{"text": ' + "[" * 50_000 + "]" * 50_000 + "}\n", 1, "nested too deeply"),
+    ("levels.jsonl", '{"a": ' + "[" * 300 + "]" * 300 + "}\n", 1, "nested more than 100 deep"),
     ("digits.jsonl", '{"text": ' + "9" * 5_000 + "}\n", 1, "not JSON"),
     ("latin.tsv", b"text\tn\ncaf\xe9\t1\n", 2, "byte 0xe9 is not UTF-8"),
     ("latin.txt", b"rain\ncaf\xe9\n", 2, "byte 0xe9 is not UTF-8"),
@@ -243,3 +244,11 @@ def test_text_files_are_read_with_nothing_but_python(tmp_path):
 
 def test_every_kind_of_file_has_its_reader_and_its_writer():
     assert list(READERS) == list(WRITERS)
+
+
+def test_as_many_brackets_side_by_side_are_no_depth(tmp_path):
+    row = {"text": "[" * 200, "vectors": [[n] for n in range(200)], "deep": None}
+    for _ in range(99):
+        row["deep"] = [row["deep"]]
+    path = _write(tmp_path, "a.jsonl", json.dumps(row))
+    assert read_rows(path).columns == {name: [value] for name, value in row.items()}

@@ -406,3 +406,12 @@ def test_case_stays_in_label_words_where_it_alone_tells_them_apart(tmp_path):
 def test_a_label_of_thousands_of_digits_is_a_name(tmp_path):
     loaded = _load(_csv(tmp_path / "a.csv", _rows(90, ("1" * 5000, "2"))))
     assert loaded.spec.labels == ("1" * 5000, "2")
+
+
+def test_columns_with_blanks_around_their_names_are_found_in_every_kind_of_file(tmp_path):
+    rows = [{" Text ": text, "label ": label} for text, label in _rows(40)]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "a.parquet")
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for name in ("a.parquet", "a.jsonl"):
+        spec = _load(tmp_path / name).spec
+        assert (spec.text_column, spec.label_column) == (" Text ", "label ")
