@@ -7,14 +7,14 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from slimcls import cli
 from slimcls.errors import UserError
 from slimcls.grids import definition
-from slimcls.runs import choices
+from slimcls.runs import choices, plans
 from slimcls.runs.folder import check_runs_folder
 from slimcls.storage.paths import PathName
 
@@ -97,6 +97,7 @@ def main(argv: list[str] | None = None) -> int:
         _notes(ledger)
         if config.dry_run:
             return 0
+        _keep_plan(ledger)
         try:
             _work_off(ledger, engine, config)
         finally:
@@ -165,6 +166,16 @@ def _work_off(ledger: Ledger, engine: Engine, config: GridConfig) -> None:
     finally:
         shown.close()
         _keep_choices(ledger)
+
+
+def _keep_plan(ledger: Ledger) -> None:
+    """Keep which seeds are to be reported, before the first of them has run."""
+    grid, planned = ledger.grid, []
+    for cell in grid.reported:
+        run, depth = cell.run, ledger.forecast(cell).depth
+        uncut = run.layers is None and run.keep == depth
+        planned.append(replace(run, keep="all") if uncut else run)
+    plans.keep_plan(Path(grid.cells[0].run.out), grid.name, plans.planned_seeds(planned))
 
 
 def _keep_choices(ledger: Ledger) -> None:

@@ -86,7 +86,7 @@ class Board:
     def _row_of(self, cell: Cell) -> int:
         """A cell's row of the table."""
         names = _names(self.ledger)
-        mine = next(name for group, name in names.items() if cell in group.cells)
+        mine = next(name for group, name in names.items() if cell in (*group.cells, *group.trials))
         return list(dict.fromkeys(names.values())).index(mine)
 
 

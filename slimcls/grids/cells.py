@@ -16,6 +16,8 @@ from slimcls.roles import Role, settings_with
 NO_AXES = frozenset(settings_with(Role.OUTSIDE, but=Role.CUT))
 #: One combination: settings by name, those that the file gives.
 Combination = dict[str, Any]
+#: Values by setting.
+Axes = dict[str, list[Any]]
 By = Literal["validation_accuracy", "validation_macro_f1"]
 
 
@@ -31,6 +33,16 @@ class Search:
     at: Combination | None = None
     """Settings of the groups that search. The others, which differ from one of these in their cut
     alone, take what it chooses. None: every group searches for itself."""
+    seeds: tuple[int, ...] = ()
+    """Seeds that serve the choice alone. None: each group's first one chooses, and is reported."""
+
+    def is_made_by(self, run: RunConfig) -> bool:
+        """Whether the run's group searches, and takes nothing from another."""
+        return self.at is None or _has(run, self.at)
+
+
+def _has(run: RunConfig, settings: Combination) -> bool:
+    return all(getattr(run, name) == value for name, value in settings.items())
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,15 +63,24 @@ class Grid:
     """In the order of the file: the first axis varies slowest."""
     search: Search | None = None
 
+    @property
+    def reported(self) -> list[Cell]:
+        """All cells but those of seeds that serve a choice alone."""
+        return [cell for cell in self.cells if cell.run.seed not in self._apart]
+
+    @property
+    def _apart(self) -> tuple[int, ...]:
+        return self.search.seeds if self.search else ()
+
     def groups(self) -> list[Group]:
         """Cells that differ in nothing but the seed and the searched settings."""
         over = self.search.over if self.search else ()
         found = _alike(self.cells, NO_AXES | {"seed", *over})
-        groups = [Group(tuple(cells), over) for cells in found.values()]
+        groups = [_group(cells, over, self._apart) for cells in found.values()]
         if self.search is None or self.search.at is None:
             return groups
         at = self.search.at
-        searching = [g for g in groups if g.matches(at)]
+        searching = [g for g in groups if _has(g.cells[0].run, at)]
         return [g if g in searching else _following(g, searching, at) for g in groups]
 
 
@@ -69,20 +90,29 @@ class Group:
 
     cells: tuple[Cell, ...]
     over: tuple[str, ...]
+    trials: tuple[Cell, ...] = ()
+    """Every candidate with the seeds that serve the choice alone, where there are such."""
     guide: Group | None = None
     """The group whose choice this one takes; None where it searches for itself."""
 
     @property
     def candidates(self) -> tuple[Cell, ...]:
-        """Every candidate at the group's first seed; none where another group searches."""
-        if self.guide:
-            return ()
+        """Every candidate with the seeds that choose; none where another group searches."""
+        if self.guide or self.trials:
+            return self.trials
         return tuple(cell for cell in self.cells if cell.run.seed == self.cells[0].run.seed)
 
     @property
     def searches(self) -> bool:
         """Whether there is anything to choose."""
         return len(self.candidates) > 1
+
+    def tried(self) -> list[tuple[Cell, ...]]:
+        """The candidates, those that differ in their seed alone together."""
+        found: dict[str, list[Cell]] = {}
+        for cell in self.candidates:
+            found.setdefault(repr(self.settings(cell)), []).append(cell)
+        return [tuple(cells) for cells in found.values()]
 
     def of(self, settings: Combination) -> tuple[Cell, ...]:
         """The cells with these searched settings, every seed."""
@@ -92,10 +122,10 @@ class Group:
         """The searched settings of a cell."""
         return {name: getattr(cell.run, name) for name in self.over}
 
-    def matches(self, settings: Combination) -> bool:
-        """Whether its runs have these settings."""
-        run = self.cells[0].run
-        return all(getattr(run, name) == value for name, value in settings.items())
+
+def _group(cells: Sequence[Cell], over: tuple[str, ...], apart: tuple[int, ...]) -> Group:
+    chosen_on = [cell for cell in cells if cell.run.seed in apart]
+    return Group(tuple(cell for cell in cells if cell not in chosen_on), over, tuple(chosen_on))
 
 
 def _alike(cells: Sequence[Cell], free: frozenset[str]) -> dict[str, list[Cell]]:

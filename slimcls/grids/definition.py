@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import random
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from slimcls import cli
-from slimcls.config import CUT_SETTINGS, RunConfig
+from slimcls.config import RunConfig
 from slimcls.errors import UserError
-from slimcls.grids.cells import (
-    NO_AXES,
-    By,
-    Cell,
-    Combination,
-    Grid,
-    Group,
-    Search,
-    label,
-)
+from slimcls.grids.cells import NO_AXES, Axes, Cell, Combination, Grid, Search, label
+from slimcls.grids.searching import candidates_of, check_candidates, check_search, read_search
 from slimcls.roles import Role, settings_with
 from slimcls.storage.yaml_files import read_yaml
 
@@ -38,9 +28,6 @@ _REASONS = {
 REFUSED = {name: _REASONS[name] for name in settings_with(Role.ALONE)}
 #: Keys of the YAML that are no settings.
 EXCLUDE, CHOOSE, CELLS = "exclude", "choose", "cells"
-
-#: Values by setting.
-Axes = dict[str, list[Any]]
 
 _DEFAULTS: Combination = {f.name: f.default for f in dataclasses.fields(RunConfig)}
 
@@ -64,24 +51,31 @@ def read_grid(path: str, **given: str | None) -> Grid:
 def _grid(name: str, content: Combination, given: Combination) -> Grid:
     shared = {k: v for k, v in content.items() if k not in (EXCLUDE, CHOOSE, CELLS)} | given
     blocks = [_axes(shared | block) for block in _mappings(content, CELLS, [{}])]
-    search = _search(content[CHOOSE]) if content.get(CHOOSE) is not None else None
+    search = read_search(content[CHOOSE]) if content.get(CHOOSE) is not None else None
     rules = [_rule(rule, search) for rule in _mappings(content, EXCLUDE, [])]
-    varying = _varying(blocks)
     if search:
-        _check_search(search, blocks)
+        check_search(search, blocks)
     combinations = [c for block in blocks for c in _combinations(block, search)]
     kept = list(_left(combinations, rules))
     if not kept:
         raise UserError(
             f"an empty grid: exclude drops each of its {len(combinations)} combinations"
         )
-    # Runs that stand in several blocks are one.
-    runs = {repr(run): run for run in (_run(c, varying) for c in kept)}
-    cells = (Cell(run, label(dataclasses.asdict(run), varying)) for run in runs.values())
-    made = Grid(name, tuple(cells), search)
+    made = Grid(name, tuple(_cells(kept, _varying(blocks), search)), search)
     if search:
-        _check_candidates(search, made.groups())
+        check_candidates(search, made.groups())
     return made
+
+
+def _cells(
+    combinations: Sequence[Combination], varying: tuple[str, ...], search: Search | None
+) -> Iterator[Cell]:
+    """A cell a run: runs that stand in several blocks are one."""
+    runs = {repr(run): run for run in (_run(c, varying) for c in combinations)}
+    for run in runs.values():
+        # Who takes what others have chosen needs no seeds to choose on.
+        if search is None or run.seed not in search.seeds or search.is_made_by(run):
+            yield Cell(run, label(dataclasses.asdict(run), varying))
 
 
 def _mappings(content: Combination, key: str, default: list[Any]) -> list[Combination]:
@@ -138,98 +132,15 @@ def _varying(blocks: list[Axes]) -> tuple[str, ...]:
     )
 
 
-def _search(content: object) -> Search:
-    known = {f.name for f in dataclasses.fields(Search)}
-    if not isinstance(content, dict) or "over" not in content:
-        raise UserError("choose: must be a mapping, as in '{over: [lr], budget: 3}'")
-    for key in content:
-        if key not in known:
-            raise UserError.unknown("key of choose", str(key), known)
-    over, budget = content["over"], content.get("budget")
-    over = [over] if isinstance(over, str) else over or []
-    if not isinstance(over, list):
-        raise UserError(f"choose: over: {over}: a list of settings, as in '[lr, epochs]'")
-    over = tuple(str(name).replace("-", "_") for name in over)
-    if len(set(over)) < len(over):
-        raise UserError(f"choose: over: {', '.join(over)}: names a setting twice")
-    by = content.get("by", "validation_accuracy")
-    if by not in get_args(By):
-        raise UserError.unknown("choose: by", str(by), get_args(By), "never by test data")
-    if budget is not None and (not isinstance(budget, int) or budget < 2):
-        raise UserError(f"choose: budget {budget}: a number of candidates, at least 2")
-    if not over:
-        raise UserError("choose: over: names no setting; as in 'over: [lr, epochs]'")
-    return Search(over=over, by=by, budget=budget, at=_at(content.get("at")))
-
-
-def _at(content: object) -> Combination | None:
-    """One value for each of some settings of the cut."""
-    if content is None:
-        return None
-    if not isinstance(content, dict) or not content or not set(content) <= CUT_SETTINGS:
-        names = ", ".join(sorted(CUT_SETTINGS))
-        raise UserError(f"choose: at: a mapping of {names}, as in '{{keep: 30}}'")
-    return {name: cli.typed(RunConfig, name, value) for name, value in content.items()}
-
-
-def _check_search(search: Search, blocks: list[Axes]) -> None:
-    """Each searched setting is an axis of every block."""
-    for name in search.over:
-        if name == "seed":
-            raise UserError("choose: over: seed: seeds are repeats, never chosen")
-        if name not in _DEFAULTS:
-            raise UserError.unknown("setting in choose", name, set.intersection(*map(set, blocks)))
-        if any(name not in block for block in blocks):
-            raise UserError(f"choose: over: {name}: needs a list of values, as in '{name}: [A, B]'")
-
-
-def _check_candidates(search: Search, groups: Sequence[Group]) -> None:
-    """Every group searches as much as the others, whatever blocks its candidates come from."""
-    counts = {count for group in groups for count in _counts(group)}
-    if len(counts) > 1:
-        raise UserError(
-            f"choose: cells search {' and '.join(map(str, sorted(counts)))} candidates: "
-            "every group must have the same number, or budget must bring it down to one"
-        )
-    (count,) = counts
-    if count == 1:
-        raise UserError(f"choose: one candidate only: give {', '.join(search.over)} more values")
-    if search.budget is not None and count > search.budget:
-        raise UserError(
-            f"choose: budget {search.budget}: several blocks of cells give one group {count} "
-            "candidates; give them in one block"
-        )
-    for group in groups:
-        guide = group.guide
-        if guide and not all(group.of(guide.settings(cell)) for cell in guide.candidates):
-            raise UserError(
-                f"choose: at: {group.cells[0].label} has other {', '.join(search.over)} than "
-                f"{guide.cells[0].label}, which chooses for it"
-            )
-
-
-def _counts(group: Group) -> list[int]:
-    """Different searched settings of a group: over all seeds, and with each."""
-    seeds = Counter(cell.run.seed for cell in group.cells)
-    return [len({repr(group.settings(cell)) for cell in group.cells}), *seeds.values()]
-
-
-def _candidates(block: Axes, search: Search) -> list[tuple[Any, ...]]:
-    """The searched combinations of a block: all, or as many as the budget has, drawn once."""
-    axes = [block[name] for name in search.over]
-    everything = list(itertools.product(*axes))
-    if search.budget is None or search.budget >= len(everything):
-        return everything
-    drawn = random.Random(0).sample(range(len(everything)), search.budget)
-    return [everything[place] for place in sorted(drawn)]
-
-
 def _combinations(block: Axes, search: Search | None) -> Iterator[Combination]:
-    wanted = set(map(repr, _candidates(block, search))) if search else set()
-    for values in itertools.product(*block.values()):
-        combination = dict(zip(block, values, strict=True))
-        if not search or repr(tuple(combination[name] for name in search.over)) in wanted:
-            yield combination
+    """Those of a block that are run, with the seeds that choose alone first."""
+    wanted = set(map(repr, candidates_of(block, search))) if search else set()
+    apart = [block | {"seed": list(search.seeds)}] if search and search.seeds else []
+    for axes in (*apart, block):
+        for values in itertools.product(*axes.values()):
+            combination = dict(zip(axes, values, strict=True))
+            if not search or repr(tuple(combination[name] for name in search.over)) in wanted:
+                yield combination
 
 
 def _rule(content: Combination, search: Search | None) -> Axes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 from slimcls.grids import attempts
 from slimcls.grids.attempts import Ended, Failure
@@ -95,14 +95,24 @@ class Ledger:
         search, group = self.grid.search, group.guide or group
         if search is None or not group.searches:
             return None
-        candidates = []
-        for cell in group.candidates:
+        candidates = [self._candidate(group, cells, search.by) for cells in group.tried()]
+        known = [candidate for candidate in candidates if candidate]
+        if len(known) < len(candidates):
+            return None
+        seeds = tuple(dict.fromkeys(cell.run.seed for cell in group.candidates))
+        return choices.choose_best(known, search.by, seeds, apart=bool(group.trials))
+
+    def _candidate(self, group: Group, cells: Sequence[Cell], by: str) -> Candidate | None:
+        """The searched settings of cells, a seed each; None until every one is done or diverged."""
+        folders, scores = [], []
+        for cell in cells:
             result, folder = self.result(cell), self._forecasts[cell].folder
             if folder is None or not (result or self.diverged(cell)):
                 return None
-            score = float(getattr(result, search.by)) if result else None
-            candidates.append(Candidate(folder.name, group.settings(cell), score))
-        return choices.choose_best(candidates, search.by)
+            folders.append(folder.name)
+            scores += [float(getattr(result, by))] if result else []
+        score = mean(scores) if len(scores) == len(cells) else None
+        return Candidate(folders[0], group.settings(cells[0]), score, tuple(folders[1:]))
 
     def choices(self) -> list[Choice]:
         """All choices made so far."""
@@ -131,9 +141,9 @@ class Ledger:
         """Groups whose choice is still to come, with how many cells will follow it."""
         for group in self.groups:
             if not self.chosen(group):
-                # The best candidate is one of its group's cells, and due already.
                 one = group.of(group.settings(group.cells[0]))
-                yield group, len(one) - group.searches
+                # The best candidate is one of them, and due already, if its seed is reported.
+                yield group, len(one) - (group.searches and not group.trials)
 
     def hopeless(self, group: Group) -> bool:
         """Whether no candidate of a group's search came to numbers, so that none is ever chosen."""

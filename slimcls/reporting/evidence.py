@@ -73,7 +73,8 @@ def gather(frame: pd.DataFrame, made: Sequence[Choice] = ()) -> Evidence:
     """
     searched = dict.fromkeys((*SEARCHED, *(name for one in made for name in one.settings)))
     over = [name for name in searched if name in frame and name not in CUT_SETTINGS]
-    frame, left_out = _as_chosen(_named(frame, over), made, over)
+    named = _named(frame, over)
+    frame, left_out = _as_chosen(named, made, over)
     tuned = frame[frame.method == "fine-tuned"]
     if tuned.empty:
         raise UserError("nothing to report: no fine-tuned run is finished there")
@@ -81,8 +82,9 @@ def gather(frame: pd.DataFrame, made: Sequence[Choice] = ()) -> Evidence:
     # The same winner of a larger search of the same settings: that alone is told.
     told = {(one.run, *one.settings): one for one in sorted(made, key=_size)}
     for one in told.values():
-        cell = runs[runs.run == one.run]
-        rows += [_choice(cell, one, set(cell.seed))] if len(cell) else []
+        cell = runs[_taken(runs, named, one)]
+        chose = set(one.seeds or named.seed[named.run == one.run])
+        rows += [_choice(cell, one, chose)] if len(cell) else []
     baselines = frame[frame.method != "fine-tuned"]
     return Evidence(runs, baselines, _in_order(rows), tuple(left_out))
 
@@ -115,6 +117,14 @@ def _alike(frame: pd.DataFrame, one: dict[Hashable, Any], names: Sequence[str]) 
         same = frame[name].isna() if pd.isna(one[name]) else frame[name] == one[name]
         alike &= same.fillna(False).astype(bool)
     return alike
+
+
+def _taken(runs: pd.DataFrame, named: pd.DataFrame, choice: Choice) -> pd.Series:
+    """Which of the reported runs have the settings of a choice: its own, where it is reported."""
+    best = named[named.run == choice.run].to_dict("records")
+    if not choice.apart or not best:
+        return runs.run == choice.run
+    return _alike(runs, best[0], [*CELL, *(name for name in choice.settings if name in runs)])
 
 
 def _size(choice: Choice) -> int:

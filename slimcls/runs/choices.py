@@ -24,7 +24,10 @@ class Candidate:
     settings: dict[str, object]
     """The searched settings, by name."""
     score: float | None
-    """On validation data; None where training led to no numbers."""
+    """On validation data, the mean over the seeds that choose; None where training led to no
+    numbers."""
+    others: tuple[str, ...] = ()
+    """Its run directories with further seeds that choose."""
 
 
 @dataclass(frozen=True)
@@ -38,23 +41,31 @@ class Choice:
     edge: tuple[str, ...]
     """Numbers chosen at an end of what was searched: the best value may lie beyond."""
     candidates: tuple[Candidate, ...]
+    seeds: tuple[int, ...] = ()
+    """Seeds that chose; of an earlier slimcls, which did not note them, none: one did."""
+    apart: bool = False
+    """Whether they served the choice alone: their runs are reported nowhere."""
 
     @property
     def rejected(self) -> frozenset[str]:
         """Run directories that served the search alone and belong in no mean over seeds."""
-        return frozenset(one.run for one in self.candidates) - {self.run}
+        tried = frozenset(run for one in self.candidates for run in (one.run, *one.others))
+        return tried if self.apart else tried - {self.run}
 
 
-def choose_best(candidates: Sequence[Candidate], by: str) -> Choice | None:
+def choose_best(
+    candidates: Sequence[Candidate], by: str, seeds: tuple[int, ...] = (), *, apart: bool = False
+) -> Choice | None:
     """The candidate of the highest score, the one of the smallest settings where several have it.
 
-    None where no candidate has a score.
+    ``seeds`` chose, for the choice alone if ``apart``. None where no candidate has a score.
     """
     scored = [one for one in candidates if one.score is not None]
     if not scored:
         return None
     best = min(scored, key=lambda one: (-(one.score or 0.0), _order(one.settings)))
-    return Choice(best.run, best.settings, by, _edge(best, candidates), tuple(candidates))
+    edge = _edge(best, candidates)
+    return Choice(best.run, best.settings, by, edge, tuple(candidates), seeds, apart)
 
 
 def _order(settings: dict[str, object]) -> list[tuple[bool, float, str]]:
@@ -103,7 +114,16 @@ def read_choices(out: Path) -> list[Choice]:
     return found
 
 
-def _choice(candidates: list[dict[str, Any]], edge: list[str], **rest: Any) -> Choice:
+def _choice(
+    candidates: list[dict[str, Any]], edge: list[str], seeds: Sequence[int] = (), **rest: Any
+) -> Choice:
     return Choice(
-        edge=tuple(edge), candidates=tuple(Candidate(**one) for one in candidates), **rest
+        edge=tuple(edge),
+        candidates=tuple(_candidate(**one) for one in candidates),
+        seeds=tuple(seeds),
+        **rest,
     )
+
+
+def _candidate(others: Sequence[str] = (), **rest: Any) -> Candidate:
+    return Candidate(others=tuple(others), **rest)

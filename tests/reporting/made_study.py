@@ -38,7 +38,8 @@ def add_run(
     name = runs.run_name(
         config, {"source": source, "data": data}, method if method != "fine-tuned" else None
     )
-    values = {key: _EMPTY[hint] for key, hint in get_type_hints(Outcome).items()}
+    hints = get_type_hints(Outcome)
+    values = {key: _EMPTY[hint] for key, hint in hints.items() if hint in _EMPTY}
     measured = {
         "run": name, "schema_version": runs.SCHEMA_VERSION, "method": method, "depth": DEPTH,
         "params_full": 1000 + 1000 * DEPTH, "params_kept": 1000 + 1000 * keep,
