@@ -61,9 +61,14 @@ class Classifier:
     ) -> list[Prediction]:
         """Classify a text, or texts (a list, a column); ``done`` is told how many each batch had.
 
-        Raises UserError for what is no string, with its place.
+        Raises UserError for what is no string, and where the model gives no finite numbers, with
+        the place of the text.
         """
         logits = self.logits(self.encoder.encode(_listed(texts)).ids, batch_size, done)
+        for place in (~logits.isfinite().all(1)).nonzero().flatten().tolist():
+            raise UserError(
+                f"the logits of texts[{place}] are not finite: {logits[place].tolist()}"
+            )
         rows = logits.softmax(1).tolist()
         names = [self.labels[place] for place in logits.argmax(1).tolist()]
         return [

@@ -20,15 +20,21 @@ def tokens_of(
 ) -> list[list[int]]:
     """Untruncated ids of each text; with the tokenizer's own beginning and end where ``whole``.
 
-    Raises UserError for a text that UTF-8 cannot hold.
+    Raises UserError for a text that UTF-8 cannot hold, or that the tokenizer fails on.
     """
     if not texts:
         return []
     if fault := no_utf8(texts):
         raise UserError(f"a text cannot be read: {fault}")
-    found = tokenizer(
-        list(texts), add_special_tokens=whole, truncation=False, padding=False, verbose=False
-    )
+    try:
+        found = tokenizer(
+            list(texts), add_special_tokens=whole, truncation=False, padding=False, verbose=False
+        )
+    except BaseException as error:
+        # What a panic of the library's becomes is no Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise UserError(f"the tokenizer cannot read a text: {error!s:.160}") from None
     return [list(ids) for ids in found["input_ids"]]
 
 

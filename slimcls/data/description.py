@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from slimcls.data.prompts import template_fault
 from slimcls.data.reader import TABLE_FILES
 from slimcls.data.spec import PART_NAMES, DatasetSpec
 from slimcls.errors import UserError
@@ -60,11 +61,8 @@ def _parts(value: object) -> dict[str, str]:
 
 def _template(value: object) -> str:
     template = _text(value)
-    for slot in ("{text}", "{label}"):
-        if template.count(slot) != 1:
-            raise _Wrong(f"must hold {slot} exactly once")
-    if template.index("{text}") > template.index("{label}"):
-        raise _Wrong("must have {text} before {label}")
+    if fault := template_fault(template):
+        raise _Wrong(fault)
     return template
 
 
