@@ -46,7 +46,7 @@ class PredictConfig:
     """Texts per forward pass; does not change a prediction."""
 
     json: bool = False
-    """Print a JSON object a line, as .jsonl files have them; for a text or standard input."""
+    """Print a JSON object a line, as a .jsonl file would have it; for a text or standard input."""
 
     strict: bool = False
     """Stop at the first row that cannot be read, instead of reporting and skipping it."""

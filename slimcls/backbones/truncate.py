@@ -17,7 +17,7 @@ from slimcls.backbones.quiet import no_bars
 from slimcls.backbones.redraw import drawn_blocks
 from slimcls.backbones.selectors import named_layers
 from slimcls.backbones.sources import Source
-from slimcls.backbones.weights import Weights
+from slimcls.backbones.weights import Weights, check_finite_weights
 from slimcls.errors import UserError
 
 Head = Literal["lm", "classification"]
@@ -116,7 +116,7 @@ def open_cut(
     full = read_config(source)
     layers = named_layers(depth_of(full), layers)
     config = _head_config(cut_config(full, layers), head, labels, dtype, pad_token_id)
-    model_class = _model_class(config, head)
+    model_class = model_class_of(config, head)
     with torch.device("meta"):
         skeleton = model_class(copy.deepcopy(config))
     with Weights(source.weights) as weights:
@@ -126,9 +126,10 @@ def open_cut(
             ours: drawn[ours] if ours in drawn else weights.read(theirs, dtype)
             for ours, theirs in wanted.items()
         }
+    check_finite_weights(tensors, source.name)
     if head == "classification":
         tensors[SCORE] = _new_head(skeleton, dtype, seed)
-    return _fill(model_class, config, tensors, dtype)
+    return filled(model_class, config, tensors, dtype)
 
 
 def _head_config(
@@ -151,7 +152,8 @@ def _head_config(
     return config
 
 
-def _model_class(config: PretrainedConfig, head: Head) -> Any:
+def model_class_of(config: PretrainedConfig, head: Head) -> Any:
+    """The class of a model with this configuration and head."""
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     auto: Any = AutoModelForCausalLM if head == "lm" else AutoModelForSequenceClassification
@@ -164,8 +166,7 @@ def _match(
     """Parameter names of the cut model -> names in the checkpoint; checks that they fit."""
     family = family_of(skeleton.config)
     prefix = f"{skeleton.base_model_prefix}."
-    stored = {name.removeprefix(prefix): name for name in weights.shapes}
-    _join_head_aliases(stored, family)
+    stored = stored_names(skeleton, weights)
     wanted: dict[str, str] = {}
     used: set[str] = set()
     missing: list[str] = []
@@ -192,21 +193,26 @@ def _own_tensors(skeleton: Any, family: Family) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _join_head_aliases(stored: dict[str, str], family: Family) -> None:
+def stored_names(skeleton: PreTrainedModel, weights: Weights) -> dict[str, str]:
+    """What the model calls its tensors, without base prefix -> what the files call them."""
+    family, prefix = family_of(skeleton.config), f"{skeleton.base_model_prefix}."
+    stored = {name.removeprefix(prefix): name for name in weights.shapes}
     for alias in family.lm_head_aliases:
         if f"{alias}.weight" in stored:
             stored[f"{family.lm_head}.weight"] = stored.pop(f"{alias}.weight")
+    return stored
 
 
 def _place_in_source(name: str, family: Family, layers: Sequence[int]) -> str:
     """Name in the full model of what the cut model calls ``name``, both without base prefix."""
-    match = _block_pattern(family).match(name)
+    match = block_pattern(family).match(name)
     if not match:
         return name
     return f"{family.blocks}.{layers[int(match[1])]}.{match[2]}"
 
 
-def _block_pattern(family: Family) -> re.Pattern[str]:
+def block_pattern(family: Family) -> re.Pattern[str]:
+    """Finds number of block and place in it in the name of a tensor."""
     return re.compile(rf"{re.escape(family.blocks)}\.(\d+)\.(.+)")
 
 
@@ -226,7 +232,7 @@ def _check_rest(
     source: Source,
 ) -> None:
     """What was not used must be exactly the cut blocks, heads, and buffers nobody needs."""
-    pattern = _block_pattern(family)
+    pattern = block_pattern(family)
     parts = {match[2] for name in used if (match := pattern.match(name))}
     cut = {f"{family.blocks}.{i}.{p}" for i in set(range(depth)) - set(layers) for p in parts}
     other_heads = {f"{family.lm_head}.weight", SCORE}
@@ -259,7 +265,7 @@ def _new_head(skeleton: Any, dtype: torch.dtype, seed: int) -> torch.Tensor:
     return (torch.randn(shape, generator=generator) * spread).to(dtype)
 
 
-def _fill(
+def filled(
     model_class: Any,
     config: PretrainedConfig,
     tensors: dict[str, torch.Tensor],

@@ -70,6 +70,17 @@ class Weights:
         self._open.close()
 
 
+def check_finite_weights(tensors: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raise UserError for weights that are NaN or infinite; ``where`` says whose they are."""
+    for name, tensor in tensors.items():
+        # A sum takes no memory; where it is too large for its type, the numbers are looked at.
+        if not tensor.sum().isfinite() and not tensor.isfinite().all():
+            raise UserError(
+                f"{where}: {name} holds numbers that are not finite (NaN or infinite); "
+                "its weights are damaged"
+            )
+
+
 #: How safetensors calls the types that weights come in; others are read by the library.
 _DTYPES = {
     "F64": torch.float64,

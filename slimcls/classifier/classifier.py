@@ -61,12 +61,14 @@ class Classifier:
     ) -> list[Prediction]:
         """Classify a text, or texts (a list, a column); ``done`` is told how many each batch had.
 
-        Raises UserError for what is no string, with its place, and where what the model computes
-        is no number.
+        Raises UserError for what is no string, and where the model gives no finite numbers, with
+        the place of the text.
         """
         logits = self.logits(self.encoder.encode(_listed(texts)).ids, batch_size, done)
-        if not logits.isfinite().all():
-            raise UserError("what the model computes is NaN or infinite: its weights are damaged")
+        for place in (~logits.isfinite().all(1)).nonzero().flatten().tolist():
+            raise UserError(
+                f"the logits of texts[{place}] are not finite: {logits[place].tolist()}"
+            )
         rows = logits.softmax(1).tolist()
         names = [self.labels[place] for place in logits.argmax(1).tolist()]
         return [

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 from slimcls.classifier.task import Task
 from slimcls.data.lines import no_utf8
-from slimcls.data.spec import template_fault
+from slimcls.data.prompts import template_fault
 from slimcls.errors import UserError
 from slimcls.kinds import LM_LOSSES, ModeName
 from slimcls.storage.json_files import parse_json
@@ -61,10 +62,10 @@ def read_task(run: Path) -> tuple[Path, Task]:
         raise UserError(f"{run}: {_why_no_artefact(run)}")
     try:
         description = parse_json(path.read_text(encoding="utf-8"))
-        version = int(description["format"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        version = description["format"]
+    except (OSError, ValueError, KeyError, TypeError):
         raise UserError(f"{path}: not a description that slimcls wrote") from None
-    if version > FORMAT:
+    if _is(version, int) and version > FORMAT:
         raise UserError(
             f"{path}: format {version} is newer than this slimcls reads ({FORMAT}); upgrade slimcls"
         )
@@ -96,8 +97,11 @@ def _fault(description: dict[str, Any]) -> str:
 
     The checks stand in an order in which each may rely on those before it.
     """
-    if description["format"] not in range(1, FORMAT + 1):
-        return f"there is no format {description['format']}"
+    version = description["format"]
+    if not _is(version, int) or not 1 <= version <= FORMAT:
+        return f"there is no format {version!r:.40}"
+    if fault := no_utf8([json.dumps(description, ensure_ascii=False)]):
+        return fault
     if description.get("mode") not in tuple(KEYS):
         return f"'mode' must be one of {', '.join(KEYS)}"
     for key, what in (KEYS[description["mode"]]).items():
@@ -107,15 +111,17 @@ def _fault(description: dict[str, Any]) -> str:
             return f"{key!r} has a value of the wrong kind"
     if description["mode"] == "lm" and description["lm_loss"] not in LM_LOSSES:
         return f"'lm_loss' must be one of {', '.join(LM_LOSSES)}"
-    if "template" in description and (fault := template_fault(description["template"])):
-        return f"'template' {fault}"
+    if min(description["context"], description["max_text_tokens"]) < 1:
+        return "'context' and 'max_text_tokens' must be at least 1"
     labels, words = description["labels"], description.get("label_words")
-    if no_utf8([*labels, *(words or ())]):
-        return "a label or a label word is no text"
     if len(set(labels)) < max(2, len(labels)):
         return "'labels' must name two classes or more, each once"
-    if words is not None and len(words) != len(labels):
+    if words is None:
+        return ""
+    if len(words) != len(labels):
         return f"there are {len(words)} label words for {len(labels)} labels"
+    if fault := template_fault(description["template"]):
+        return f"'template' {fault}"
     for shown in description.get("demonstrations", []):
         if not _is(shown.get("text"), str) or shown.get("label") not in labels:
             return "a demonstration lacks its text or has an unknown label"

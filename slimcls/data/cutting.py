@@ -21,7 +21,7 @@ def tokens_of(
 ) -> list[list[int]]:
     """Untruncated ids of each text; with the tokenizer's own beginning and end where ``whole``.
 
-    Raises UserError for a text that UTF-8 cannot hold.
+    Raises UserError for a text that UTF-8 cannot hold, or that the tokenizer fails on.
     """
     if not texts:
         return []

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from slimcls.data.prompts import template_fault
 from slimcls.data.reader import TABLE_FILES
-from slimcls.data.spec import PART_NAMES, DatasetSpec, template_fault
+from slimcls.data.spec import PART_NAMES, DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.yaml_files import read_yaml
 

@@ -24,6 +24,16 @@ LEAST_TOKENS = 16
 _PROBES = ("a", "The", "s", "'s", "1", ".", "...", ":", "-", "é", "中", "😀", "\n", "")
 
 
+def template_fault(template: str) -> str:
+    """Why nothing can be put into a template; empty where it can."""
+    for slot in ("{text}", "{label}"):
+        if template.count(slot) != 1:
+            return f"must hold {slot} exactly once"
+    if template.index("{text}") > template.index("{label}"):
+        return "must have {text} before {label}"
+    return ""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """Token ids of some texts, in their order, and how many of the texts were cut."""

@@ -41,13 +41,3 @@ class DatasetSpec:
     #: Local data files by part; a lone file is under "all".
     files: dict[str, Path] = field(default_factory=dict)
     note: str = ""
-
-
-def template_fault(template: str) -> str:
-    """What is wrong with a template; empty if nothing."""
-    for slot in ("{text}", "{label}"):
-        if template.count(slot) != 1:
-            return f"must hold {slot} exactly once"
-    if template.index("{text}") > template.index("{label}"):
-        return "must have {text} before {label}"
-    return ""
