@@ -50,14 +50,14 @@ def with_nan(folder: Path) -> None:
 
 FAULTS: dict[str, tuple[Callable[[Path], None], str]] = {
     "code": (with_code, "'evil' is not supported"),
-    "NaN": (with_nan, "weights that are NaN or infinite"),
-    "depth": (lambda f: put(f, "config.json", n_layer=10_000_000), r"2 layers, not 10000000"),
+    "NaN": (with_nan, "NaN|finite"),
+    "depth": (lambda f: put(f, "config.json", n_layer=10_000_000), "n_layer 10000000"),
     "context": (lambda f: put(f, "slimcls.json", context=10**9), "a context of 1000000000 tokens"),
     "template": (lambda f: put(f, "slimcls.json", template="{text}"), "must hold {label}"),
-    "words": (lambda f: put(f, "slimcls.json", label_words=["\ud800", "b", "c"]), "is no text"),
+    "words": (lambda f: put(f, "slimcls.json", label_words=["\ud800", "b", "c"]), "half a surrogate pair"),
     "limit": (
         lambda f: put(f, "tokenizer_config.json", model_max_length="x"),
-        "model_max_length is no number",
+        "model_max_length .*is no number",
     ),
     "quantised": (
         lambda f: put(f, "config.json", quantization_config={"quant_method": "bitsandbytes"}),
@@ -83,5 +83,5 @@ def test_answers_that_are_no_numbers(folder: Path) -> None:
     classifier = slimcls.load(folder)
     with torch.no_grad():
         classifier.model.score.weight.fill_(torch.inf)
-    with pytest.raises(UserError, match="NaN or infinite"):
+    with pytest.raises(UserError, match="not finite"):
         classifier.predict(["a text"])
