@@ -83,9 +83,23 @@ def test_evidence_on_layers_is_shown_or_said_to_be_missing(
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_beside_a_figure_of_depth_stands_that_cuts_had_not_converged(path: Path) -> None:
+    """Of the stored runs, whose cuts were best in their last epoch: in the cell of the figure."""
+    notebook = nbformat.read(path, as_version=4)
+    drawn = re.compile(r"accuracy_against|confusions\(|right_by_class|selection_differences")
+    cells = [cell for cell in notebook.cells if drawn.search(cell.source)]
+    assert cells
+    for cell in cells:
+        said = "".join(out.get("text", "") for out in cell.outputs)
+        assert "depth is confounded with convergence" in said
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_is_kept_with_its_outputs(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert not re.search("Traceback|Error", outputs(notebook))
+    assert not re.search(r" at 0x[0-9a-f]+>", outputs(notebook))
+    assert "execution" not in set().union(*(cell.metadata for cell in code)), "no times"
     assert "image/png" in outputs(notebook)

@@ -9,6 +9,9 @@ import pandas as pd
 
 from slimcls.reporting.study import Study
 
+#: Runs whose warnings are told in full.
+_TOLD = 3
+
 #: Share of the cuts' runs whose best epoch was the last, from which on it has to be said.
 _MANY = 0.5
 
@@ -44,6 +47,14 @@ def on_convergence(runs: pd.DataFrame) -> list[str]:
     said = f"the best epoch of {last} of {len(cuts)} runs of cuts was their last"
     beside = f" (in {_last(full).sum()} of {len(full)} at full depth)" if len(full) else ""
     return [f"{said}{beside}: depth is confounded with convergence, longer runs may lose less"]
+
+
+def on_warnings(runs: pd.DataFrame) -> list[str]:
+    """What speaks against taking a run for a result, as the run said it itself; a few in full."""
+    warned = runs[runs.warnings != ""]
+    said = [f"{run}: {text}" for run, text in zip(warned.run, warned.warnings, strict=True)]
+    more = len(said) - _TOLD
+    return [*said[:_TOLD], *([f"{more} more runs have warnings"] if more > 0 else [])]
 
 
 def _last(runs: pd.DataFrame) -> pd.Series:

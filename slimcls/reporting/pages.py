@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from slimcls.escaping import in_markdown
 from slimcls.reporting import figure_style, figures, tables
-from slimcls.reporting.convergence import on_convergence
+from slimcls.reporting.convergence import on_convergence, on_warnings
 from slimcls.reporting.study import Study, classes, confusion_counts
 from slimcls.storage.files import write_text
 
@@ -155,6 +155,7 @@ def _notes(study: Study) -> list[str]:
         *sorted(notes),
         *study.on_seeds,
         *on_convergence(runs),
+        *on_warnings(runs),
         f"computed on {', '.join(devices)}, threads: {', '.join(map(str, threads))}",
     ]
 

@@ -110,7 +110,8 @@ def judge(
     """A verdict for each cut of each family, from deep to shallow.
 
     "Good enough" says that less than the margin is lost, and that full depth and the cut each beat
-    every baseline, with those of ``CHEAP`` among them, on ``ENOUGH_SEEDS`` seeds.
+    every baseline, with those of ``CHEAP`` among them, on ``ENOUGH_SEEDS`` seeds. "Worse" says that
+    more is lost, at half of ``level`` for each cut, whatever the baselines do.
 
     Args:
         families: by any key, such as (task, mode). What counts as one set of claims, over which
@@ -182,7 +183,8 @@ def _word(
         entered = _p_value(family, cut, margin)
         return "good enough", f"{shown} (p = {entered:.2g}, {step.adjusted:.2g} adjusted)"
     unmet = _unmet(family, cut, step.level, level, stop)
-    if loss.fewest_seeds >= ENOUGH_SEEDS and (p := loss.p_below(-margin)) <= level:
+    # Half of the level, so that the interval beside it has no loss that is smaller.
+    if loss.fewest_seeds >= ENOUGH_SEEDS and (p := loss.p_below(-margin)) <= level / 2:
         shown = f"a loss of more than {points} is shown (p = {p:.2g})"
         other = next((f"; {reason}" for word, reason in unmet if word != "cannot tell"), "")
         return "worse", shown + other

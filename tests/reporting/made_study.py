@@ -26,7 +26,7 @@ def add_run(
     layers = settings.pop("layers", list(range(keep)))
     cut = {"keep": "all", "layers": None} if method in CHEAP else {"keep": keep, "layers": layers}
     data, source = settings.pop("data", "sha256:b"), settings.pop("source", "sha256:a")
-    best = settings.pop("best_epoch", 1)
+    best, warnings = settings.pop("best_epoch", 1), settings.pop("warnings", "")
     validation, note = settings.pop("validation", right), settings.pop("note", "")
     known = {"dataset": "sst2", "model": "made", "lr": 1e-3, "precision": "32"}
     config = RunConfig(**(known | cut | {"seed": seed} | settings))
@@ -47,7 +47,7 @@ def add_run(
         "validation_accuracy": validation, "latency_ms": 1.0 + keep, "train_seconds": 10.0 * keep,
         "peak_memory_mb": 100.0 + keep, "data_fingerprint": data, "source_fingerprint": source,
         "device": "cpu", "threads": 1, "source_note": "made up", "data_note": note,
-        "per_class": "[]", "best_epoch": best, "epochs_run": 3,
+        "per_class": "[]", "best_epoch": best, "epochs_run": 3, "warnings": warnings,
     }  # fmt: skip
     folder = out / name
     folder.mkdir(parents=True)

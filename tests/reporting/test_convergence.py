@@ -43,6 +43,15 @@ def test_one_epoch_says_nothing_of_convergence(tmp_path: Path) -> None:
     assert on_convergence(runs.assign(epochs_run=1, best_epoch=1)) == []
 
 
+def test_what_a_run_says_against_itself_is_in_the_notes(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    for seed in range(5):
+        add_run(runs, right=0.8, keep=6, seed=seed, warnings=f"the loss never fell ({seed})")
+    text = report(ReportConfig(folder=str(runs), out=str(tmp_path / "r"))).read_text()
+    assert text.count(": the loss never fell (") == 3
+    assert "> 2 more runs have warnings\n" in text
+
+
 def test_each_cell_has_its_last_loss_where_there_are_curves(tmp_path: Path) -> None:
     table = convergence(study.read_study(make(tmp_path, late=3))).set_index("kept")
     assert table["last epoch was the best"].to_dict() == {1: "1 of 2", 2: "2 of 2", 6: "1 of 2"}

@@ -187,6 +187,14 @@ def test_a_cut_that_is_surely_worse_is_called_so_whatever_it_beats(name: str, sa
     assert one(ComparedCut(2, estimate(-0.02), weak)).word == f"not shown to beat {said}"
 
 
+def test_a_loss_is_shown_where_the_interval_beside_it_shows_it() -> None:
+    """A line that says worse and has the margin inside its interval contradicts itself."""
+    for loss in (-0.031, -0.032, -0.033, -0.034):
+        cut = ComparedCut(2, estimate(loss), BEATS)
+        assert (one(cut).word == "worse") == (cut.loss.high < -0.02)
+    assert estimate(-0.031).p_below(-0.02) < 0.05
+
+
 def test_no_word_says_what_was_not_shown() -> None:
     """What is not beaten at the level may be far below the cut all the same."""
     wide = BEATS | {"tfidf": estimate(0.047, sd=0.04)}
@@ -195,7 +203,7 @@ def test_no_word_says_what_was_not_shown() -> None:
     assert "keep 2 against TF-IDF: +4.7 (-3.7 to +13.1) points" in verdict.reason
 
 
-def test_worse_is_said_wrongly_once_in_twenty_at_most() -> None:
+def test_worse_is_said_wrongly_once_in_forty_at_most() -> None:
     """Of cuts that lose the margin, whether or not the baselines are beaten."""
     rng = np.random.default_rng(0)
     plain = estimate(0.0)
@@ -203,7 +211,7 @@ def test_worse_is_said_wrongly_once_in_twenty_at_most() -> None:
     for off, near in plain.se * rng.standard_t(plain.df, (1500, 2)):
         over = BEATS | {"tfidf": estimate(near)}
         words.append(one(ComparedCut(2, estimate(-0.02 + off), over)).word)
-    assert 0.03 < words.count("worse") / 1500 < 0.065
+    assert 0.012 < words.count("worse") / 1500 < 0.04
 
 
 def test_a_baseline_that_is_absent_or_has_few_seeds_is_no_reference() -> None:
