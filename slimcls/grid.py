@@ -87,12 +87,14 @@ def main(argv: list[str] | None = None) -> int:
     grid = definition.read_grid(config.config, out=config.out, data_dir=config.data_dir)
     _check_folder(Path(grid.cells[0].run.out), will_write=not config.dry_run)
     print(f"planning {len(grid.cells)} combinations", file=sys.stderr)
+    from slimcls.grids import telling
+
     with contextlib.ExitStack() as held:
         engine = held.enter_context(_opened(config))
         ledger = _planned(grid, engine)
         if config.dry_run:
             held.close()
-            cli.say("\n".join(plan(ledger)))
+            cli.say("\n".join(telling.plan_lines(ledger)))
         _check(ledger)
         _notes(ledger)
         if config.dry_run:
@@ -102,7 +104,7 @@ def main(argv: list[str] | None = None) -> int:
             _work_off(ledger, engine, config)
         finally:
             held.close()
-            cli.say("\n".join(ending(ledger)))
+            cli.say("\n".join(telling.ending_lines(ledger)))
     count = ledger.count()
     return 1 if count.failed or count.left else 0
 
@@ -235,71 +237,6 @@ def _notes(ledger: Ledger) -> None:
     for note in dict.fromkeys(ledger.forecast(c).note for c in ledger.grid.cells):
         if note:
             print(f"not known before it starts: {note}", file=sys.stderr)
-
-
-def plan(ledger: Ledger) -> list[str]:
-    """The table of ``--dry-run``: a row a cell, then what is left."""
-    from slimcls.grids import board
-
-    seconds = ledger.seconds()
-    rows = []
-    for cell in ledger.due():
-        known, took = ledger.forecast(cell), seconds[cell]
-        state = "done" if ledger.result(cell) else "failed" if ledger.failure(cell) else "left"
-        state = "diverged" if ledger.diverged(cell) else state
-        state = "cannot run" if known.problem and state != "done" else state
-        least = "" if known.whole else "at least "
-        rows.append(
-            [
-                cell.label,
-                state,
-                f"{known.params_kept / 1e6:.1f} M" if known.params_kept else "unknown",
-                f"{least}{known.memory / 1e9:.2f} GB" if known.memory else "unknown",
-                board.duration(took) if took else "unknown",
-            ]
-        )
-    lines = board.aligned(["cell", "state", "parameters", "memory", "time"], rows)
-    waiting = [(g, later) for g, later in ledger.waiting() if later and not ledger.hopeless(g)]
-    if waiting:
-        over, later = ", ".join(waiting[0][0].over), sum(later for _, later in waiting)
-        lines.append(
-            f"then {later} cells: {len(waiting)} groups at more seeds, with their best {over}"
-        )
-    return [*lines, board.left(ledger)]
-
-
-def ending(ledger: Ledger) -> list[str]:
-    """What a grid says last: results, choices, failures, counts."""
-    from slimcls.grids import attempts, board
-
-    lines = board.table(ledger)
-    made = ledger.choices()
-    if edges := [choice for choice in made if choice.edge]:
-        names = " and ".join(dict.fromkeys(name for choice in edges for name in choice.edge))
-        lines.append(
-            f"* in {len(edges)} of {len(made)} choices the best {names} stands at an end of what "
-            "was searched: a better one may lie beyond"
-        )
-    for cell in ledger.due():
-        if failure := ledger.failure(cell):
-            folder = ledger.forecast(cell).folder
-            where = f" ({folder / attempts.FAILED})" if folder else ""
-            lines.append(f"failed: {cell.label}: {failure.error}{where}")
-    return [*lines, *_without_choice(ledger), board.counted(ledger.count())]
-
-
-def _without_choice(ledger: Ledger) -> list[str]:
-    """Why some settings are not chosen, where no more work leads to it."""
-    searches = dict.fromkeys(group.guide or group for group, _ in ledger.waiting())
-    hopeless = [group for group in searches if ledger.hopeless(group)]
-    lines = []
-    if count := len(hopeless):
-        of = f"{count} choice{'s' if count > 1 else ''}"
-        lines.append(f"no candidate of {of} came to numbers; search other settings")
-    if (count := len(searches) - len(hopeless)) and not ledger.to_do():
-        wait = "choices wait" if count > 1 else "choice waits"
-        lines.append(f"{count} {wait} for candidates that failed; --retry-failed")
-    return lines
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from typing import TextIO
 
 from slimcls.grids.attempts import Ended
 from slimcls.grids.cells import Cell, Group
-from slimcls.grids.ledger import Count, Ledger
+from slimcls.grids.ledger import Count, Ledger, TimeLeft
+from slimcls.grids.timing import Took
 
 #: Tells a terminal to go up to the table's first line and to clear from there. No mode is set that
 #: has to be set back: Ctrl-C drops what is on its way to the terminal.
@@ -126,8 +127,7 @@ def _outcome(ledger: Ledger, cell: Cell, ended: Ended) -> str:
 def left(ledger: Ledger) -> str:
     """What is left, and for how long."""
     count = ledger.count()
-    known, unknown = ledger.seconds_left()
-    return f"{counted(count)}; {time_left(known, unknown, count.left)}"
+    return f"{counted(count)}; {time_left(ledger.time_left(), count.left)}"
 
 
 def counted(count: Count) -> str:
@@ -135,14 +135,23 @@ def counted(count: Count) -> str:
     return f"{count.total} cells: {count.done} done, {count.failed} failed, {count.left} left"
 
 
-def time_left(seconds: float, unknown: int, cells: int) -> str:
-    """In words; cells without an estimate are named."""
+def time_left(left: TimeLeft, cells: int) -> str:
+    """In words; what is estimated from other depths, and cells without an estimate, are named."""
     if not cells:
         return "nothing left"
-    if not seconds:
+    if not left.seconds:
         return "time left: unknown"
-    more = f" and {unknown} cells of unknown time" if unknown else ""
-    return f"time left: about {duration(seconds)}{more}"
+    how = " (estimated from cells of other depths)" if left.estimated else ""
+    cells_of = "cell" if left.unknown == 1 else "cells"
+    more = f" and {left.unknown} {cells_of} of unknown time" if left.unknown else ""
+    return f"time left: about {duration(left.seconds)}{how}{more}"
+
+
+def taking(took: Took | None) -> str:
+    """The time of one cell in a table."""
+    if took is None:
+        return "unknown"
+    return f"{'about ' if took.estimated else ''}{duration(took.seconds)}"
 
 
 def duration(seconds: float) -> str:

@@ -75,7 +75,7 @@ class Grid:
     def groups(self) -> list[Group]:
         """Cells that differ in nothing but the seed and the searched settings."""
         over = self.search.over if self.search else ()
-        found = _alike(self.cells, NO_AXES | {"seed", *over})
+        found = alike(self.cells, NO_AXES | {"seed", *over})
         groups = [_group(cells, over, self._apart) for cells in found.values()]
         if self.search is None or self.search.at is None:
             return groups
@@ -128,7 +128,7 @@ def _group(cells: Sequence[Cell], over: tuple[str, ...], apart: tuple[int, ...])
     return Group(tuple(cell for cell in cells if cell not in chosen_on), over, tuple(chosen_on))
 
 
-def _alike(cells: Sequence[Cell], free: frozenset[str]) -> dict[str, list[Cell]]:
+def alike(cells: Sequence[Cell], free: frozenset[str]) -> dict[str, list[Cell]]:
     """Cells by all their settings but the free ones."""
     found: dict[str, list[Cell]] = {}
     for cell in cells:
@@ -142,7 +142,7 @@ def _following(group: Group, searching: Sequence[Group], at: Combination) -> Gro
     """The group with the one whose choice it takes. Raises UserError where there is none."""
     free = NO_AXES | CUT_SETTINGS | {"seed", *group.over}
     for guide in searching:
-        if len(_alike([guide.cells[0], group.cells[0]], free)) == 1:
+        if len(alike([guide.cells[0], group.cells[0]], free)) == 1:
             return dataclasses.replace(group, guide=guide)
     wanted = ", ".join(f"{name} {value}" for name, value in at.items())
     raise UserError(

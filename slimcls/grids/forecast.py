@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
-from slimcls.config import RunConfig, hashed
+from slimcls.config import RunConfig
 from slimcls.errors import UserError
-from slimcls.roles import Role, settings_with
+from slimcls.grids.timing import Cost, cost_key, cost_of
 
 if TYPE_CHECKING:
-    from slimcls.runs.schema import RunResult
     from slimcls.session.place import Place
     from slimcls.session.shared import Shared
-
-#: Settings that change neither a run's memory nor, by much, its time.
-FREE = frozenset(settings_with(Role.FREE))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +23,8 @@ class Forecast:
 
     run: RunConfig
     """With the accelerator and the arithmetic that this machine gives it."""
-    cost: str = ""
-    """See :func:`cost_key`."""
+    cost: Cost | None = None
+    """What decides how long it takes; None where that is not known."""
     folder: Path | None = None
     """The run directory; None where it cannot be known yet, as ``note`` says."""
     depth: int = 0
@@ -43,6 +38,8 @@ class Forecast:
     """Why it cannot run, if so."""
     note: str = ""
     """What is not known, and why."""
+    test_items: int = 0
+    """At most, where the model is not here whole; 0 where nothing is known."""
 
 
 def forecast(runs: Sequence[RunConfig], shared: Shared) -> list[Forecast]:
@@ -139,7 +136,7 @@ def _planned(place: Place, run: RunConfig, shared: Shared) -> Forecast:
     from slimcls.session import plan
 
     whole = bool(place.source.weights)
-    tokens, rows = _read(place, shared) if whole else (0, None)
+    tokens, rows, items = _read(place, shared) if whole else (0, None, _most_items(place))
     labels = len(place.data.spec.labels)
     planned = plan.make_plan(place.config, place.source, tokens, labels, rows)
     problem = ""
@@ -149,35 +146,26 @@ def _planned(place: Place, run: RunConfig, shared: Shared) -> Forecast:
         problem = str(error)
     return Forecast(
         run=run,
-        cost=cost_key(place.config),
+        cost=cost_of(place.config),
         depth=planned.depth,
         params_full=planned.sizes.params_full,
         params_kept=planned.sizes.params_kept,
         memory=planned.memory.total,
         whole=whole,
         problem=problem,
+        test_items=items,
     )
 
 
-def _read(place: Place, shared: Shared) -> tuple[int, int]:
-    """Tokens of the run's longest item, and how many different ones training reads."""
+def _most_items(place: Place) -> int:
+    return min(place.config.test_size, len(place.data.test))
+
+
+def _read(place: Place, shared: Shared) -> tuple[int, int, int]:
+    """Tokens of the longest item, how many different ones training reads, and test items."""
     from slimcls.backbones.tokenizers import open_tokenizer
     from slimcls.log import Log
 
     tokenizer = open_tokenizer(place.source, never_empty=not place.config.uses_prompt)
     inputs = shared.inputs(place.config, place.data, tokenizer, Log(quiet=True))
-    return inputs.longest, inputs.rows(tokenizer.pad_token_id)
-
-
-def cost_key(settled: RunConfig) -> str:
-    """Equal for runs that take about the same memory and time; of a run without open ends."""
-    settings = hashed(settled).items()
-    return repr(sorted((name, value) for name, value in settings if name not in FREE))
-
-
-def seconds(finished: Iterable[RunResult]) -> dict[str, float]:
-    """Median seconds of finished runs by :func:`cost_key`."""
-    found: dict[str, list[float]] = {}
-    for result in finished:
-        found.setdefault(cost_key(result.config), []).append(result.outcome.total_seconds)
-    return {key: median(values) for key, values in found.items()}
+    return inputs.longest, inputs.rows(tokenizer.pad_token_id), len(inputs.splits.test)

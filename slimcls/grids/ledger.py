@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, median
@@ -10,7 +10,8 @@ from statistics import mean, median
 from slimcls.grids import attempts
 from slimcls.grids.attempts import Ended, Failure
 from slimcls.grids.cells import Cell, Grid, Group
-from slimcls.grids.forecast import Forecast, seconds
+from slimcls.grids.forecast import Forecast
+from slimcls.grids.timing import Times, Took
 from slimcls.runs import choices
 from slimcls.runs.choices import Candidate, Choice
 from slimcls.runs.results import read_result
@@ -29,6 +30,17 @@ class Count:
     def total(self) -> int:
         """All cells of the grid: candidates at one seed, chosen settings at every seed."""
         return self.done + self.failed + self.left
+
+
+@dataclass(frozen=True)
+class TimeLeft:
+    """How long it will take to do what is left."""
+
+    seconds: float
+    unknown: int
+    """Cells of which nothing finished tells."""
+    estimated: bool
+    """Whether some of it follows from cells of other depths."""
 
 
 class Ledger:
@@ -167,21 +179,32 @@ class Ledger:
         later = sum(cells for _, cells in self.waiting())
         return Count(done, failed, len(due) - done - failed + later)
 
-    def seconds(self) -> dict[Cell, float | None]:
-        """Seconds that cells take, as those took that are done and like them; None: unknown."""
+    def times(self) -> dict[Cell, Took | None]:
+        """What cells take, by those that are done; None: nothing tells."""
         for cell in self.grid.cells:
             self.result(cell)
-        known = seconds(self._results.values())
-        return {cell: known.get(forecast.cost) for cell, forecast in self._forecasts.items()}
+        times = Times(self._results.values())
+        return {cell: times.of(forecast.cost) for cell, forecast in self._forecasts.items()}
 
-    def seconds_left(self) -> tuple[float, int]:
-        """Estimated seconds of what is left, and the number of cells without an estimate."""
-        known = self.seconds()
+    def time_left(self) -> TimeLeft:
+        """The time of what is left, as far as finished cells tell."""
+        known = self.times()
         each = [known[cell] for cell in self.to_do(retry_failed=True)]
         for group, cells in self.waiting():
-            if self.hopeless(group):
-                continue
-            like = group.candidates or group.cells
-            some = [value for cell in like if (value := known[cell])]
-            each += [median(some) if some else None] * cells
-        return sum(value for value in each if value), sum(value is None for value in each)
+            if not self.hopeless(group):
+                each += [_typical(known[cell] for cell in group.candidates or group.cells)] * cells
+        told = [took for took in each if took]
+        return TimeLeft(
+            sum(took.seconds for took in told),
+            unknown=len(each) - len(told),
+            estimated=any(took.estimated for took in told),
+        )
+
+
+def _typical(some: Iterable[Took | None]) -> Took | None:
+    """What one of several cells takes that differ in what is searched."""
+    told = [took for took in some if took]
+    if not told:
+        return None
+    seconds = median(took.seconds for took in told)
+    return Took(seconds, any(took.estimated for took in told))
