@@ -55,6 +55,11 @@ def loss(mode: str, keep: int) -> Any:
     return row
 
 
+def detectable(mode: str) -> str:
+    """The smallest loss that eight layers could have shown, in points."""
+    return f"{100 * loss(mode, 8).smallest_detectable:.1f}"
+
+
 def last_loss(folder: Path) -> float:
     """Training loss of the last epoch."""
     with (folder / "curves.csv").open(encoding="utf-8") as file:
@@ -156,8 +161,8 @@ def depth_study() -> list[str]:
         failed(),
         f"lose {five_epochs()} points against the same full depth",
         f"In {edges()} of 12 choices",
-        f"a loss of {100 * loss('cls', 8).smallest_detectable:.1f} points (`cls`) and "
-        f"{100 * loss('lm', 8).smallest_detectable:.1f} (`lm`) with 80 % power",
+        f"a loss of {detectable('cls')} points (`cls`), {detectable('p-cls')} (`p-cls`) and "
+        f"{detectable('lm')} (`lm`) with 80 % power",
         f"TF-IDF has {tfidf}, the mean of the token embeddings {embeddings}, the majority class "
         f"{majority}",
         f"`cls` has {one} with one layer, {two} with two and {thirty} with thirty, where "
