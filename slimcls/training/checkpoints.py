@@ -17,16 +17,15 @@ import numpy as np
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from slimcls.data.batches import Batch, TrainingBatches
 from slimcls.errors import Interrupted
 from slimcls.log import Log
 from slimcls.storage.files import replacing, write_text
-from slimcls.training.learner import Learner, trained_state
+from slimcls.training.learner import Learner
+from slimcls.training.left import BEST, LAST, save_trained
 
-LAST, BEST = "last.ckpt", "best.safetensors"
 #: Columns of curves.csv.
 CURVES = (
     "epoch",
@@ -260,18 +259,3 @@ def as_csv(rows: list[dict[str, float]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def save_trained(model: nn.Module, path: Path) -> None:
-    """Write what is trained, by name, as safetensors."""
-    tensors = {name: p.contiguous() for name, p in trained_state(model).items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary)
-
-
-def load_trained(model: nn.Module, path: Path) -> None:
-    """Read what :func:`save_trained` wrote back into the model."""
-    with torch.no_grad():
-        parameters = dict(model.named_parameters())
-        for name, tensor in load_file(path).items():
-            parameters[name].copy_(tensor)

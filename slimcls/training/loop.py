@@ -21,29 +21,19 @@ from transformers import PreTrainedModel
 
 from slimcls.backbones import vocabulary
 from slimcls.backbones.vocabulary import Compact
+from slimcls.backbones.weights import not_finite
 from slimcls.classifier import trunk
 from slimcls.classifier.modes import Mode
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items, TrainingBatches, batches_by_length, collate
 from slimcls.devices import torch_device
-from slimcls.errors import Interrupted, UserError
+from slimcls.errors import Diverged, Interrupted, UserError
 from slimcls.log import Log
 from slimcls.storage.files import write_text
-from slimcls.training.checkpoints import (
-    BEST,
-    CURVES,
-    LAST,
-    AtomicIO,
-    Progress,
-    Resume,
-    Seeds,
-    load_trained,
-)
-from slimcls.training.learner import Learner, rates
+from slimcls.training.checkpoints import CURVES, AtomicIO, Progress, Resume, Seeds
+from slimcls.training.learner import Learner, rates, trained_state
+from slimcls.training.left import BEST, LAST, TRAINED, drop_damaged, load_trained
 from slimcls.training.steps import rows_trained
-
-#: Says that training is over, so that a run killed while testing does not train again.
-TRAINED = "trained.json"
 
 
 @dataclass
@@ -99,12 +89,18 @@ def fit(work: Work) -> Fitted:
     if config.epochs == 0:
         write_text(work.folder / "curves.csv", ",".join(CURVES) + "\n")
         return Fitted(params_trained=count)
+    drop_damaged(work.checkpoints, work.log)
     compact = _compact(work)
     fitted = _trained_before(work) or _train(work, count)
     load_trained(model, work.checkpoints / BEST)
     if compact:
         decayed = rates(config, fitted.steps, fitted.best_step)
         compact.restore(decayed, config.weight_decay, torch_device(config.accelerator))
+    if name := not_finite(trained_state(model)):
+        raise Diverged(
+            f"{name} is not finite after training: try a lower --lr, more --warmup, --clip 1 or "
+            "--precision 32"
+        )
     return fitted
 
 

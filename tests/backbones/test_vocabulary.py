@@ -18,9 +18,9 @@ from slimcls.config import RunConfig
 from slimcls.data.batches import Items
 from slimcls.log import Log
 from slimcls.training import learner
-from slimcls.training.checkpoints import BEST
 from slimcls.training.learner import Learner, clip_gradients
-from slimcls.training.loop import TRAINED, Work, fit
+from slimcls.training.left import BEST, TRAINED
+from slimcls.training.loop import Work, fit
 
 FAMILIES = ["tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox"]
 WORDS = [[700], [701, 44], [702, 9]]
