@@ -70,15 +70,22 @@ class Weights:
         self._open.close()
 
 
-def check_finite_weights(tensors: Mapping[str, torch.Tensor], where: str) -> None:
-    """Raise UserError for weights that are NaN or infinite; ``where`` says whose they are."""
+def not_finite(tensors: Mapping[str, torch.Tensor]) -> str:
+    """The name of the first tensor that holds NaN or an infinite number; empty where none does."""
     for name, tensor in tensors.items():
         # A sum takes no memory; where it is too large for its type, the numbers are looked at.
         if not tensor.sum().isfinite() and not tensor.isfinite().all():
-            raise UserError(
-                f"{where}: {name} holds numbers that are not finite (NaN or infinite); "
-                "its weights are damaged"
-            )
+            return name
+    return ""
+
+
+def check_finite_weights(tensors: Mapping[str, torch.Tensor], where: str) -> None:
+    """Raise UserError for weights that are NaN or infinite; ``where`` says whose they are."""
+    if name := not_finite(tensors):
+        raise UserError(
+            f"{where}: {name} holds numbers that are not finite (NaN or infinite); its weights are "
+            "damaged"
+        )
 
 
 #: How safetensors calls the types that weights come in; others are read by the library.

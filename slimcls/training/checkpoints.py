@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import pickle
 import signal
 import threading
 import time
@@ -19,19 +17,15 @@ import numpy as np
 import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities.types import STEP_OUTPUT
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from slimcls.data.batches import Batch, TrainingBatches
 from slimcls.errors import Interrupted
 from slimcls.log import Log
 from slimcls.storage.files import replacing, write_text
-from slimcls.training.learner import Learner, trained_state
+from slimcls.training.learner import Learner
+from slimcls.training.left import BEST, LAST, save_trained
 
-LAST, BEST = "last.ckpt", "best.safetensors"
-#: Says that training is over, so that a run killed while testing does not train again.
-TRAINED = "trained.json"
 #: Columns of curves.csv.
 CURVES = (
     "epoch",
@@ -258,46 +252,6 @@ class Resume(L.Callback):
         return bool(trainer.strategy.broadcast(due))
 
 
-def discard_damaged(folder: Path, log: Log) -> None:
-    """Take away a state of training that cannot be gone on from, and say which file is to blame.
-
-    Files are replaced whole, so it takes a fault of the disk or a person to damage one. Training
-    then starts from its beginning.
-    """
-    for name, opens in ((LAST, _opens_checkpoint), (BEST, _opens_tensors), (TRAINED, _opens_json)):
-        path = folder / name
-        if path.exists() and not opens(path):
-            log.say(f"note: {path} is damaged; training starts from its beginning")
-            for gone in (LAST, BEST, TRAINED):
-                (folder / gone).unlink(missing_ok=True)
-            return
-
-
-def _opens_checkpoint(path: Path) -> bool:
-    """Whether a checkpoint can be read; its tensors are mapped, not read."""
-    try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, pickle.UnpicklingError):
-        return False
-    return True
-
-
-def _opens_tensors(path: Path) -> bool:
-    """Whether a safetensors file has its header and all bytes that it names."""
-    try:
-        with safe_open(path, "pt"):
-            return True
-    except (SafetensorError, OSError):
-        return False
-
-
-def _opens_json(path: Path) -> bool:
-    try:
-        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
-    except (OSError, ValueError):
-        return False
-
-
 def as_csv(rows: list[dict[str, float]]) -> str:
     """Rows as CSV under a header."""
     text = io.StringIO()
@@ -305,18 +259,3 @@ def as_csv(rows: list[dict[str, float]]) -> str:
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
-
-
-def save_trained(model: nn.Module, path: Path) -> None:
-    """Write what is trained, by name, as safetensors."""
-    tensors = {name: p.contiguous() for name, p in trained_state(model).items()}
-    with replacing(path) as temporary:
-        save_file(tensors, temporary)
-
-
-def load_trained(model: nn.Module, path: Path) -> None:
-    """Read what :func:`save_trained` wrote back into the model."""
-    with torch.no_grad():
-        parameters = dict(model.named_parameters())
-        for name, tensor in load_file(path).items():
-            parameters[name].copy_(tensor)

@@ -14,35 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L  # noqa: N812 - the library's own abbreviation
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from slimcls.backbones import vocabulary
 from slimcls.backbones.vocabulary import Compact
+from slimcls.backbones.weights import not_finite
 from slimcls.classifier import trunk
 from slimcls.classifier.modes import Mode
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items, TrainingBatches, batches_by_length, collate
 from slimcls.devices import torch_device
-from slimcls.errors import Interrupted, UserError
+from slimcls.errors import Diverged, Interrupted, UserError
 from slimcls.log import Log
 from slimcls.storage.files import write_text
-from slimcls.training.ahead import Ahead
-from slimcls.training.checkpoints import (
-    BEST,
-    CURVES,
-    LAST,
-    TRAINED,
-    AtomicIO,
-    Progress,
-    Resume,
-    Seeds,
-    discard_damaged,
-    load_trained,
-)
-from slimcls.training.learner import Learner, rates
+from slimcls.training.checkpoints import CURVES, AtomicIO, Progress, Resume, Seeds
+from slimcls.training.learner import Learner, rates, trained_state
+from slimcls.training.left import BEST, LAST, TRAINED, drop_damaged, load_trained
 from slimcls.training.steps import rows_trained
 
 
@@ -99,13 +89,18 @@ def fit(work: Work) -> Fitted:
     if config.epochs == 0:
         write_text(work.folder / "curves.csv", ",".join(CURVES) + "\n")
         return Fitted(params_trained=count)
-    discard_damaged(work.checkpoints, work.log)
+    drop_damaged(work.checkpoints, work.log)
     compact = _compact(work)
     fitted = _trained_before(work) or _train(work, count)
     load_trained(model, work.checkpoints / BEST)
     if compact:
         decayed = rates(config, fitted.steps, fitted.best_step)
         compact.restore(decayed, config.weight_decay, torch_device(config.accelerator))
+    if name := not_finite(trained_state(model)):
+        raise Diverged(
+            f"{name} is not finite after training: try a lower --lr, more --warmup, --clip 1 or "
+            "--precision 32"
+        )
     return fitted
 
 
@@ -163,10 +158,9 @@ def _run_trainer(work: Work) -> tuple[Progress, int, int]:
             world_size=trainer.world_size,
         )
         resume = Resume(work.checkpoints, batches, config.checkpoint_seconds)
-        steps = config.epochs * len(batches)
-        ahead = Ahead(steps, work.log, bar=sys.stderr.isatty())
         # Resume saves what the callbacks before it have noted.
-        trainer.callbacks += [Seeds(config.seed), progress, ahead, *_stopping(config), resume]
+        trainer.callbacks += [Seeds(config.seed), progress, *_stopping(config), resume]
+        steps = config.epochs * len(batches)
         learner = Learner(work.model, work.mode, config, steps=steps, prefix_ids=work.prefix)
         learner.train()
         last = work.checkpoints / LAST
@@ -212,6 +206,7 @@ def _loaders(
 
 def _trainer(config: RunConfig, folder: Path) -> L.Trainer:
     precision = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[config.precision]
+    bar = sys.stderr.isatty()
     return L.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
@@ -220,10 +215,11 @@ def _trainer(config: RunConfig, folder: Path) -> L.Trainer:
         precision=precision,  # type: ignore[arg-type]
         max_epochs=config.epochs,
         logger=_logger(config, folder),
+        callbacks=[TQDMProgressBar(leave=False)] if bar else [],
         plugins=[AtomicIO()],
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=False,
+        enable_progress_bar=bar,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         log_every_n_steps=10,

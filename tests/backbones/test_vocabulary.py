@@ -18,8 +18,8 @@ from slimcls.config import RunConfig
 from slimcls.data.batches import Items
 from slimcls.log import Log
 from slimcls.training import learner
-from slimcls.training.checkpoints import BEST, TRAINED
 from slimcls.training.learner import Learner, clip_gradients
+from slimcls.training.left import BEST, TRAINED
 from slimcls.training.loop import Work, fit
 
 FAMILIES = ["tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox"]

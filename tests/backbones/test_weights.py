@@ -158,7 +158,7 @@ def test_damaged_files_are_refused_before_anything_is_built(
     tmp_path: Path, fault: str, monkeypatch: pytest.MonkeyPatch
 ):
     source = FAULTS[fault](tmp_path)
-    monkeypatch.setattr(truncate, "_fill", lambda *a: pytest.fail("a model was built"))
+    monkeypatch.setattr(truncate, "filled", lambda *a: pytest.fail("a model was built"))
     with pytest.raises(UserError) as refusal:
         open_cut(source, (0,), head="lm")
     assert str(tmp_path) in str(refusal.value)

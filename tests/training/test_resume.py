@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -18,9 +21,11 @@ from safetensors.torch import load_file
 
 from slimcls.config import RunConfig
 from slimcls.data.batches import Batch
+from slimcls.errors import Diverged, UserError
 from slimcls.storage.files import write_text
 from slimcls.train import train
 from slimcls.training.learner import Learner
+from slimcls.training.left import save_trained
 
 SETTINGS = "--model tiny-gpt2 --mode p-cls --keep 2 --shots 60 --epochs 8 --batch-size 8 --lr 1e-3"
 TIMES = {
@@ -184,3 +189,109 @@ def test_a_finished_run_answers_at_once(toy: Path, undisturbed: Path) -> None:
     assert (undisturbed / "result.parquet").stat().st_mtime_ns == before
     finish(start(toy, undisturbed.parent, "--overwrite"))
     assert (undisturbed / "result.parquet").stat().st_mtime_ns != before
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed_run(toy: Path, out: Path, at: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a run is made of that was killed in its second epoch, or behind training."""
+    settings: dict[str, Any] = {
+        "dataset": str(toy), "model": "tiny-gpt2", "mode": "cls", "keep": 1, "shots": 20,
+        "epochs": 3, "lr": 1e-3, "checkpoint_seconds": 0.0, "accelerator": "cpu",
+    }  # fmt: skip
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    def stepped(self: Learner, batch: Batch, batch_idx: int) -> torch.Tensor:
+        if self.global_step == 5:
+            raise Killed
+        return step(self, batch, batch_idx)
+
+    step = Learner.training_step
+    with monkeypatch.context() as patch:
+        if at == "training":
+            patch.setattr(Learner, "training_step", stepped)
+        else:
+            patch.setattr("slimcls.session.work.metrics", killed)
+            patch.setattr("slimcls.session.outcome.metrics", killed)
+        with pytest.raises(Killed):
+            train(RunConfig(out=str(out), **settings))
+    return settings
+
+
+def cut_short(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("at", "name", "damage"),
+    [
+        ("training", "last.ckpt", cut_short),
+        ("training", "last.ckpt", lambda path: path.write_bytes(b"")),
+        ("training", "last.ckpt", lambda path: path.write_bytes(b"junk" * 99)),
+        ("training", "last.ckpt", lambda path: torch.save({}, path)),
+        ("training", "last.ckpt", lambda path: path.write_bytes(pickle.dumps({"a": 1}))),
+        ("training", "best.safetensors", cut_short),
+        ("training", "best.safetensors", Path.unlink),
+        ("testing", "trained.json", cut_short),
+        ("testing", "best.safetensors", cut_short),
+        ("testing", "best.safetensors", Path.unlink),
+    ],
+)
+def test_what_a_power_failure_damaged_is_named_and_training_begins_anew(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    at: str, name: str, damage: Callable[[Path], object],
+) -> None:  # fmt: skip
+    settings = killed_run(toy, tmp_path / "killed", at, monkeypatch)
+    damage(only_run(tmp_path / "killed") / "checkpoints" / name)
+    capsys.readouterr()
+    again = train(RunConfig(out=str(tmp_path / "killed"), **settings))
+    (note,) = [line for line in capsys.readouterr().err.splitlines() if "damaged" in line]
+    assert note.endswith("training begins anew")
+    assert name in note
+    assert "weights_only" not in note
+    assert_same(again.folder, train(RunConfig(out=str(tmp_path / "whole"), **settings)).folder)
+
+
+def test_best_weights_that_break_while_training_are_one_line(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def written(model: torch.nn.Module, path: Path) -> None:
+        save_trained(model, path)
+        cut_short(path)
+
+    monkeypatch.setattr("slimcls.training.checkpoints.save_trained", written)
+    with pytest.raises(UserError, match=r"best.safetensors: cannot be read .* trains anew"):
+        train(RunConfig(dataset=str(toy), model="tiny-gpt2", shots=8, epochs=1, out=str(tmp_path)))
+
+
+def test_weights_that_are_no_numbers_after_training_are_one_line(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing that was tested reads them."""
+
+    def written(model: torch.nn.Module, path: Path) -> None:
+        with torch.no_grad():
+            model.transformer.wpe.weight[-1] = float("nan")
+        save_trained(model, path)
+
+    monkeypatch.setattr("slimcls.training.checkpoints.save_trained", written)
+    with pytest.raises(Diverged, match=r"wpe.weight is not finite after training: try a lower"):
+        train(RunConfig(dataset=str(toy), model="tiny-gpt2", shots=8, epochs=1, out=str(tmp_path)))
+
+
+@pytest.mark.parametrize("at", ["training", "testing"])
+def test_what_is_whole_is_gone_on_from(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    at: str,
+) -> None:  # fmt: skip
+    settings = killed_run(toy, tmp_path, at, monkeypatch)
+    capsys.readouterr()
+    train(RunConfig(out=str(tmp_path), **settings))
+    said = capsys.readouterr().err
+    assert "damaged" not in said
+    assert ("epoch 1 of 3" in said) is False
+    assert ("epoch 2 of 3" in said) is (at == "training")

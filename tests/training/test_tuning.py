@@ -17,8 +17,8 @@ from slimcls.config import RunConfig
 from slimcls.data.batches import Batch, Items
 from slimcls.log import Log
 from slimcls.training import tuning
-from slimcls.training.checkpoints import BEST, LAST
 from slimcls.training.learner import Learner
+from slimcls.training.left import BEST, LAST
 from slimcls.training.loop import Work, fit
 
 FAMILIES = ["tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox"]
