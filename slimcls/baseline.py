@@ -82,6 +82,9 @@ class GridRivalsConfig:
     overwrite: bool = False
     """Measure again what is finished or begun."""
 
+    def __post_init__(self) -> None:
+        cli.keep_plain(self)
+
 
 def baseline(config: BaselineConfig) -> list[RunResult]:
     """Measure the rivals that ``config`` names, each in a run directory of its own.

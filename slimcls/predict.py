@@ -55,6 +55,7 @@ class PredictConfig:
     """Write over an output file that is there."""
 
     def __post_init__(self) -> None:
+        cli.keep_plain(self)
         if self.batch_size < 1:
             raise UserError(f"--batch-size {self.batch_size}: must be at least 1")
 

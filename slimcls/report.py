@@ -29,6 +29,7 @@ class ReportConfig:
     """Heading of the report; by default the folder's name."""
 
     def __post_init__(self) -> None:
+        cli.keep_plain(self)
         if not 0 < self.margin < 100:
             raise UserError(f"--margin {self.margin:g}: percentage points, above 0 and below 100")
 

@@ -76,6 +76,7 @@ class ScoreConfig:
     """Write over an output file that is there."""
 
     def __post_init__(self) -> None:
+        cli.keep_plain(self)
         criterion = find_criterion(self.criterion, "--criterion")
         least = {"samples": 1, "keep": 1, "max_text_tokens": 2, "batch_size": 1, "seed": 0}
         for name, bound in least.items():

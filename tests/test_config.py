@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 import yaml
 
-from slimcls.baseline import BaselineConfig
+from slimcls.baseline import BaselineConfig, GridRivalsConfig
 from slimcls.cli import parse
 from slimcls.config import RunConfig, hashed
 from slimcls.errors import UserError
 from slimcls.grid import GridConfig
+from slimcls.predict import PredictConfig
+from slimcls.pruning.settings import PruneConfig
+from slimcls.report import ReportConfig
+from slimcls.score import ScoreConfig
 
 
 def made(**settings: Any) -> RunConfig:
@@ -71,6 +75,16 @@ def test_other_settings_are_held_to_it_too() -> None:
         BaselineConfig(dataset="sst2", method="tfifd")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="--engine 'rai': must be one of local, ray; did"):
         GridConfig(config="g.yaml", engine="rai")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="--samples '8': must be a whole number"):
+        ScoreConfig(model="tiny-gpt2", samples="8")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="--margin '2': must be a number"):
+        ReportConfig(folder="runs", margin="2")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="--seed None: must be a whole number"):
+        PruneConfig(model="tiny-gpt2", keep=2, out="x", seed=None)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"--batch-size 2\.5: must be a whole number"):
+        PredictConfig(run="runs/a", input="a.txt", batch_size=2.5)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="--overwrite 'no': must be true or false"):
+        GridRivalsConfig(grid="g.yaml", overwrite="no")  # type: ignore[arg-type]
 
 
 def test_what_means_the_same_is_the_same() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from slimcls import cli
 from slimcls.devices import Accelerator
 from slimcls.errors import UserError
 from slimcls.layers import criteria
@@ -110,6 +111,7 @@ class PruneConfig:
     """Replace a pruned model that is there already."""
 
     def __post_init__(self) -> None:
+        cli.keep_plain(self)
         checks = (_check_model, _check_ranges, _check_cut, _check_evaluate, _check_read, check_out)
         for check in checks:
             check(self)
