@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import get_args, get_type_hints
 
-from slimcls.classifier.artefact import KEYS
+from slimcls.classifier.description import KEYS
 from slimcls.classifier.modes import BY_LOSS, Classification, make_mode
 from slimcls.config import RunConfig
 from slimcls.kinds import LM_LOSSES, LossName, ModeName

@@ -542,7 +542,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_heavy_imports(tmp_path:
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, env=environment
     )
-    assert done.stdout == "--out file/runs: file is no folder; name another\n\n", done.stderr
+    assert done.stdout == "--out file/runs: cannot be written (Not a directory)\n\n", done.stderr
 
 
 def test_finished_before_looks_for_the_artefact(

@@ -282,7 +282,7 @@ def test_a_text_that_the_tokenizer_fails_on_is_one_line(
     split = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated"}
     content["pre_tokenizer"] = split | {"invert": False}
     path.write_text(json.dumps(content))
-    with pytest.raises(UserError, match="the tokenizer cannot read a text"):
+    with pytest.raises(UserError, match="the tokenizer fails on a text"):
         slimcls.load(folder).predict(["a" * 60 + "!"])
 
 
