@@ -20,13 +20,13 @@ from slimcls.data.delimited import DELIMITERS
 from slimcls.data.reader import READERS, read_rows, stream_rows, stream_texts
 from slimcls.errors import UserError
 
-#: Raise it to look longer: thousands take minutes.
-EXAMPLES = int(os.environ.get("SLIMCLS_FUZZ_EXAMPLES", "150"))
 SETTINGS = settings(
-    max_examples=EXAMPLES,
+    max_examples=75 * int(os.environ.get("SLIMCLS_FAULTS", "2")),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
+pytestmark = pytest.mark.fault("readers of spoiled files")
+
 #: What breaks readers more often than chance finds it.
 PIECES = [
     b"text", b"label", b",", b";", b"\t", b"|", b"\n", b"\r", b"\r\n", b'"', b'""', b"'", b" ",
