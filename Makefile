@@ -42,8 +42,8 @@ test: $(DEV) ## run the tests and report the lines they reach
 quick: $(DEV) ## run the tests that take seconds
 	$(TEST) -m "not slow" $(QUICK)
 
-faults: $(DEV) ## kill grids twenty times, on Ray too; some ten minutes
-	SLIMCLS_FAULTS=20 OMP_NUM_THREADS=1 $(PY) -m pytest tests/grids/test_grid_faults.py tests/grids/test_grid_ray.py
+faults: $(DEV) ## kills, races, hostile input and spoiled files, each many times; some twenty minutes
+	SLIMCLS_FAULTS=20 OMP_NUM_THREADS=1 $(PY) -m pytest -m fault
 
 check: $(DEV) ## everything that has to hold before a change goes in
 	$(PY) -m ruff check .

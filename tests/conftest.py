@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +37,27 @@ WORDS = {
     "travel": ["train", "road", "ticket", "map", "port", "bridge", "hotel", "border", "ferry"],
 }
 FILLER = ["the", "a", "of", "in", "on", "was", "seen", "again", "today", "near", "old", "some"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a test of the marker ``fault`` withstands goes into its report."""
+    for item in items:
+        if mark := item.get_closest_marker("fault"):
+            item.user_properties.append(("fault", mark.args[0]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Counts by kind, where tests of the marker ``fault`` were run."""
+    for outcome in ("passed", "failed"):
+        found = Counter(
+            kind
+            for report in terminalreporter.getreports(outcome)
+            for name, kind in report.user_properties
+            if name == "fault" and report.when == "call"
+        )
+        if found:
+            counts = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
+            terminalreporter.write_line(f"faults {outcome}: {counts}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -333,6 +333,7 @@ def test_disk_full_while_saving(
     assert not (run / "model").exists()
 
 
+@pytest.mark.fault("races")
 def test_two_processes_one_run(toy: Path, tmp_path: Path) -> None:
     from slimcls.runs.folder import locked
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def weight_files(names: Iterable[str], where: str, fetch: Callable[[str], Path])
 def _shards(index: Path) -> list[str]:
     """File names in an index. Only plain names: an index must not reach outside its folder."""
     try:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        shards = sorted(set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
         if not shards or any(Path(shard).name != shard for shard in shards):
             raise ValueError("it must name files beside it")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -18,6 +18,8 @@ from slimcls.errors import Interrupted, UserError
 Handler = Callable[[int, FrameType | None], object] | int | None
 #: Exit code where standard output took nothing: what the command does is done.
 UNSAID = os.EX_IOERR
+#: Letters of the line that an error is.
+LONGEST = 900
 #: File number of standard error.
 LAST_STREAM = 2
 
@@ -110,9 +112,13 @@ def _refused(error: UserError) -> int:
 
 
 def _in_a_line(message: str) -> str:
-    """A message that a library or a file had a part in: one line, and nothing a terminal obeys."""
+    """A message that a library or a file had a part in: one line, and nothing a terminal obeys.
+
+    Names in it may have thousands of letters: what is longer than a screen loses its middle.
+    """
     letters = " ".join(message.splitlines())
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in letters)
+    line = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in letters)
+    return line if len(line) <= LONGEST else f"{line[: LONGEST // 2]} ... {line[-LONGEST // 3 :]}"
 
 
 def _stop_at_sigterm() -> Handler:

@@ -130,7 +130,7 @@ def read_result(folder: Path) -> RunResult | None:
         return None
     try:
         row = pq.ParquetFile(path).read().to_pylist()[0]
-    except (pa.ArrowException, OSError, IndexError) as error:
+    except (pa.ArrowException, OSError, IndexError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({error}); delete it to run again") from None
     if row.get("schema_version") != SCHEMA_VERSION:
         found = row.get("schema_version")
@@ -153,7 +153,7 @@ def version_of(path: Path) -> int | None:
 
     try:
         found = pq.ParquetFile(path).read(["schema_version"]).to_pylist()
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError):
         return None
     version = found[0].get("schema_version") if found else None
     return version if isinstance(version, int) else None

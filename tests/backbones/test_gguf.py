@@ -104,6 +104,7 @@ def test_a_damaged_package_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert not list((tmp_path / "cache" / "models").glob("smollm2*"))
 
 
+@pytest.mark.fault("races")
 def test_two_at_once_convert_it_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     file = packaged(monkeypatch, tmp_path)
     monkeypatch.setattr(gguf, "SHA256", hashlib.sha256(file.read_bytes()).hexdigest())
@@ -125,6 +126,7 @@ def test_two_at_once_convert_it_once(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert len(calls) == 1
 
 
+@pytest.mark.fault("kills")
 def test_a_killed_conversion_leaves_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setenv("SLIMCLS_CACHE", str(tmp_path))
 

@@ -13,6 +13,7 @@ from backbones.made_models import MODELS, ids, make, saved, source_of
 from safetensors.torch import save_file
 
 from slimcls.backbones import truncate, weights
+from slimcls.backbones.layout import weight_files
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import open_cut
 from slimcls.backbones.weights import Weights
@@ -234,3 +235,9 @@ def test_a_file_cut_short_while_it_is_open_is_one_line(tmp_path: Path):
         assert opened.read("a", torch.float32).sum() == 1000
         with pytest.raises(UserError, match=r"cannot read b \(the file ends too early\)"):
             opened.read("b", torch.float32)
+
+
+def test_a_deep_index_is_one_line(tmp_path: Path):
+    (tmp_path / "model.safetensors.index.json").write_text("[" * 50_000)
+    with pytest.raises(UserError, match="not a readable index of weight files"):
+        weight_files(["model.safetensors.index.json"], "M", lambda name: tmp_path / name)

@@ -48,6 +48,7 @@ def wait_for_a_run(process: Any, out: Path) -> bool:
     return False
 
 
+@pytest.mark.fault("kills")
 @pytest.mark.slow
 def test_kill_9_at_random_moments(toy: Path, tmp_path: Path, undisturbed: tuple[Path, float]):
     whole, seconds = undisturbed
@@ -72,6 +73,7 @@ def test_kill_9_at_random_moments(toy: Path, tmp_path: Path, undisturbed: tuple[
     assert not list(out.glob("*/checkpoints"))
 
 
+@pytest.mark.fault("races")
 @pytest.mark.slow
 def test_two_grids_at_once_run_no_cell_twice(
     toy: Path, tmp_path: Path, undisturbed: tuple[Path, float]

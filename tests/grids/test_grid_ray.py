@@ -79,6 +79,7 @@ def begun(out: Path) -> list[Path]:
     return list(out.glob("*/checkpoints/last.ckpt"))
 
 
+@pytest.mark.fault("kills")
 @pytest.mark.slow
 def test_a_killed_worker_and_a_lost_machine_lose_nothing(toy: Path, tmp_path: Path):
     from ray.cluster_utils import Cluster
@@ -131,6 +132,7 @@ def engine(get: Callable[[Any], Any]) -> Any:
     return made
 
 
+@pytest.mark.fault("kills")
 def test_a_lost_cell_is_started_again_at_once_until_its_retries_are_used_up(
     toy: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,12 @@ def _merged(folder: Path) -> None:
     assert names >= {"us", "US", "uk"}
 
 
+def _two_columns(folder: Path) -> None:
+    """The label was no part of the text."""
+    header = (folder / "f.predicted.csv").read_text(encoding="utf-8").splitlines()[0]
+    assert re.split(r"[,;|\t]", header)[:2] == ["text", "label"]
+
+
 def case_labels() -> str:
     """Three labels, two of which differ in case only."""
     words, labels = ("rain", "sun", "wind"), ("us", "US", "uk")
@@ -186,19 +193,16 @@ CASES = [
         "40 of 40",
         text("f.csv", " text , label \n" + GOOD),
     ),
-    Case(
-        "predict: columns between tabs in a .csv",
-        "predict {cls} f.csv",
-        2,
-        "tab",
-        text("f.csv", ("text,label\n" + GOOD).replace(",", "\t")),
-    ),
-    Case(
-        "predict: columns between bars in a .csv",
-        "predict {cls} f.csv",
-        2,
-        r"\|",
-        text("f.csv", ("text,label\n" + GOOD).replace(",", "|")),
+    *(
+        Case(
+            f"predict: columns between {what} in a .csv",
+            "predict {cls} f.csv",
+            0,
+            "40 of 40",
+            text("f.csv", ("text,label\n" + GOOD).replace(",", mark)),
+            check=_two_columns,
+        )
+        for what, mark in (("tabs", "\t"), ("bars", "|"), ("semicolons", ";"))
     ),
     Case(
         "predict: half a surrogate is one bad row",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, made_up_rows, write_csv
+from conftest import PATIENCE
 from hostile import rows_data, rows_models, rows_runs, rows_words
 from hostile.pending import PENDING
 from hostile.table import QUICK, Case
@@ -19,20 +19,6 @@ from hostile.table import QUICK, Case
 from slimcls.__main__ import main
 
 CASES = [*rows_data.CASES, *rows_words.CASES, *rows_models.CASES, *rows_runs.CASES]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """rev.csv and a finished run of it in each mode."""
-    folder = tmp_path_factory.mktemp("world")
-    data = write_csv(folder / "rev.csv", made_up_rows(90, 3))
-    for mode in ("cls", "p-cls"):
-        words = shlex.split(QUICK.replace("--mode cls", f"--mode {mode}"))
-        words[-1] = str(folder / f"runs-{mode}")
-        assert main(["train", "--dataset", str(data), *words]) == 0
-        (run,) = (folder / f"runs-{mode}").iterdir()
-        (folder / mode).symlink_to(run)
-    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +51,7 @@ def words_of(case: Case, world: Path) -> list[list[str]]:
     return commands
 
 
+@pytest.mark.fault("hostile inputs")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_case(
     case: Case,

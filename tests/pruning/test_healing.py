@@ -54,6 +54,7 @@ def test_healing_lowers_perplexity(name: str, texts: Path, tmp_path: Path) -> No
     assert "healed with 30 steps of LoRA" in (tmp_path / "a" / "README.md").read_text()
 
 
+@pytest.mark.fault("kills")
 def test_a_stopped_healing_goes_on_to_the_same_weights(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_damaged_checkpoint_is_said_and_left_aside(
     assert f"note: {checkpoint} is damaged; healing starts again\n" in capsys.readouterr().err
 
 
+@pytest.mark.fault("kills")
 @pytest.mark.slow
 def test_kill_minus_nine_costs_nothing_but_time(texts: Path, tmp_path: Path) -> None:
     command = [

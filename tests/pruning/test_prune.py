@@ -330,6 +330,7 @@ def test_a_model_that_is_there_is_not_replaced_unasked(texts: Path, tmp_path: Pa
         settings(texts, tmp_path / "a", model=str(tmp_path / "a"), layers=[0], overwrite=True)
 
 
+@pytest.mark.fault("races")
 def test_two_at_once_are_one_model_and_one_line(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

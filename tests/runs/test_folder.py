@@ -129,6 +129,7 @@ def test_a_result_gives_settings_and_figures_by_name(tmp_path: Path) -> None:
         _ = result.test_acuracy
 
 
+@pytest.mark.fault("kills")
 def test_what_a_killed_process_left_goes(tmp_path: Path) -> None:
     """Files and folders: the artefact is written as one."""
     (tmp_path / ".model.1.tmp").mkdir()
@@ -139,6 +140,7 @@ def test_what_a_killed_process_left_goes(tmp_path: Path) -> None:
         assert sorted(path.name for path in tmp_path.rglob("*")) == [".lock", "checkpoints"]
 
 
+@pytest.mark.fault("kills")
 def test_the_lock_goes_with_its_holder(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     program = (

@@ -50,6 +50,7 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".lock"] == []
 
 
+@pytest.mark.fault("kills")
 def test_what_a_killed_build_left_is_removed(tmp_path: Path):
     left = tmp_path / ".thing.123.tmp"
     left.mkdir()
@@ -125,6 +126,7 @@ assert (folder / "a").read_text() == "whole"
 """
 
 
+@pytest.mark.fault("races")
 def test_processes_at_once_build_it_once(tmp_path: Path):
     racers = [subprocess.Popen([sys.executable, "-c", RACE, str(tmp_path)]) for _ in range(3)]
     assert [racer.wait(PATIENCE) for racer in racers] == [0, 0, 0]

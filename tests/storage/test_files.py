@@ -86,6 +86,7 @@ def temporaries(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.suffix == ".tmp")
 
 
+@pytest.mark.fault("kills")
 def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     target, other = tmp_path / "a.csv", tmp_path / "a"
     dead, living = writer(target), writer(target)
@@ -107,6 +108,7 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     assert temporaries(tmp_path) == []
 
 
+@pytest.mark.fault("races")
 def test_a_living_writer_ends_well_beside_others(tmp_path: Path) -> None:
     """Threads of one process are told apart, too."""
     path = tmp_path / "f"
@@ -145,6 +147,7 @@ def test_odd_names_are_no_patterns(tmp_path: Path) -> None:
     assert temporaries(tmp_path) == [".f1.1.00000000.tmp"]
 
 
+@pytest.mark.fault("kills")
 def test_a_folder_is_filled_by_one_at_a_time(tmp_path: Path) -> None:
     target = tmp_path / "model"
     process = writer(target, "folder")

@@ -102,6 +102,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         store.add(some(0, 2))
 
 
+@pytest.mark.fault("races")
 def test_whoever_lacks_the_same_waits_for_the_first(tmp_path: Path) -> None:
     """Who holds the folder is seen across objects, as across processes; its death lets it go."""
     waits, release = threading.Event(), threading.Event()

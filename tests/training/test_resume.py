@@ -97,6 +97,7 @@ def assert_same(one: Path, other: Path) -> None:
     )
 
 
+@pytest.mark.fault("kills")
 @pytest.mark.parametrize("kills", [1, 3])
 def test_kill_9_in_training(toy: Path, tmp_path: Path, undisturbed: Path, kills: int) -> None:
     chance = random.Random(kills)
@@ -115,6 +116,7 @@ def test_kill_9_in_training(toy: Path, tmp_path: Path, undisturbed: Path, kills:
     assert not (only_run(tmp_path) / "checkpoints").exists()
 
 
+@pytest.mark.fault("kills")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_asked_to_stop(
     toy: Path, tmp_path: Path, undisturbed: Path, number: int, code: int
@@ -129,6 +131,7 @@ def test_asked_to_stop(
     assert_same(only_run(tmp_path), undisturbed)
 
 
+@pytest.mark.fault("kills")
 def test_killed_after_early_stopping_decided(
     toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
