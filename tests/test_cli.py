@@ -357,7 +357,7 @@ def in_shell(body: str, redirect: str = "", **environment: str) -> subprocess.Co
     [
         ("raise ValueError('a bug')", 1, "ValueError: a bug"),
         ("raise UserError('a fault')", 2, "slimcls: error: a fault"),
-        ("raise UserError('begin' + 'x' * 9000 + 'end')", 2, "x" * 300 + "end"),
+        ("raise UserError('begin' + 'x' * 9000 + 'end')", 2, "x" * 290 + "end"),
         ("cli.say('done')", 0, ""),
     ],
 )
