@@ -11,7 +11,6 @@ from slimcls.config import RunConfig
 from slimcls.runs.folder import check_runs_folder
 from slimcls.session.place import find_place
 from slimcls.session.shared import Shared
-from slimcls.storage.paths import check_writable
 
 if TYPE_CHECKING:
     from slimcls.runs.schema import RunResult
@@ -25,7 +24,6 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
     and model files in common by ``shared``. Raises :class:`slimcls.errors.UserError` for what the
     caller got wrong and :class:`slimcls.errors.Interrupted` after Ctrl-C or SIGTERM.
     """
-    check_writable(config.out, "--out")
     shared = shared or Shared()
     place = find_place(config, shared)
     from slimcls import runs

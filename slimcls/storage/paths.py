@@ -43,17 +43,3 @@ def user_path(name: str, what: str) -> Path:
         if error.errno == errno.ENAMETOOLONG:
             raise UserError(f"{what} {in_short(name)}: is too long a name for a file") from None
     return path
-
-
-def check_writable(name: str, what: str) -> None:
-    """Whether a folder of that name can be made, or written if it is there; nothing is made.
-
-    ``what`` is the flag that errors name. Raises UserError where it cannot, and as
-    :func:`user_path` does.
-    """
-    folder = user_path(name, what)
-    above = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if not above.is_dir():
-        raise UserError(f"{what} {in_short(name)}: {above} is no folder; name another")
-    if not os.access(above, os.W_OK | os.X_OK):
-        raise UserError(f"{what} {in_short(name)}: {above} cannot be written; name another")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimcls.errors import UserError
-from slimcls.storage.paths import check_writable, user_path
+from slimcls.storage.paths import user_path
 
 
 def test_paths_are_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -40,22 +40,3 @@ def test_what_no_file_system_takes_is_one_short_line(name: str, words: str) -> N
     assert words in said
     assert len(said) < 200
     assert said.isprintable()
-
-
-def test_a_folder_that_can_be_made_is_not_made(tmp_path: Path) -> None:
-    check_writable(str(tmp_path), "--out")
-    check_writable(str(tmp_path / "a" / "b"), "--out")
-    assert not list(tmp_path.iterdir())
-
-
-def test_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").touch()
-    for name in ("file", "file/below"):
-        with pytest.raises(UserError, match=r"^--out .*: .*file is no folder; name another"):
-            check_writable(str(tmp_path / name), "--out")
-    (tmp_path / "link").symlink_to(tmp_path / "gone")
-    with pytest.raises(UserError, match="link is no folder"):
-        check_writable(str(tmp_path / "link" / "runs"), "--out")
-    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)
-    with pytest.raises(UserError, match=f"{tmp_path} cannot be written"):
-        check_writable(str(tmp_path / "runs"), "--out")
