@@ -104,19 +104,16 @@ def prepare(data_dir: str | None = None, **settings: Any) -> Workload:
     By default the packaged model cut to 2 layers, and trec in mode cls. Raises UserError where the
     data set cannot be had.
     """
-    from slimcls.backbones.tokenizers import open_tokenizer
     from slimcls.config import RunConfig
     from slimcls.log import Log
-    from slimcls.session.inputs import make_inputs
     from slimcls.session.place import find_place
     from slimcls.session.shared import Shared
 
     plain: dict[str, Any] = {"dataset": "trec", "model": "smollm2-135m", "mode": "cls"}
-    place = find_place(RunConfig(**(plain | settings), data_dir=data_dir), Shared())
-    config = place.config
-    tokenizer = open_tokenizer(place.source, never_empty=not config.uses_prompt)
-    inputs = make_inputs(config, place.data, tokenizer, Log(quiet=True))
-    return Workload(config, place.source, place.data, tokenizer, inputs)
+    shared = Shared()
+    place = find_place(RunConfig(**(plain | settings), data_dir=data_dir), shared)
+    inputs = shared.inputs(place.config, place.source, place.data, Log(quiet=True))
+    return Workload(place.config, place.source, place.data, inputs.encoder.tokenizer, inputs)
 
 
 def without_dropout(model: Any) -> Any:

@@ -18,6 +18,7 @@ from slimcls.errors import UserError
 from slimcls.roles import Role, settings_with, settings_without
 from slimcls.runs.folder import check_runs_folder
 from slimcls.runs.schema import WITHOUT_MODEL
+from slimcls.session.place import fingerprints_of
 from slimcls.session.shared import Shared
 from slimcls.storage.paths import PathName
 from slimcls.train import train
@@ -176,7 +177,7 @@ def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     from slimcls import runs
     from slimcls.baselines import rival_runs
 
-    fingerprints = {"data": data.fingerprint} | ({"source": source.fingerprint} if source else {})
+    fingerprints = fingerprints_of(settled, shared, data, source)
     folder = Path(config.out) / runs.run_name(settled, fingerprints, name)
     if finished := (None if config.overwrite else runs.read_result(folder)):
         print(f"finished before; --overwrite starts again: {folder}", file=sys.stderr)
@@ -185,7 +186,7 @@ def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
         if config.overwrite:
             runs.clear(folder)
         finished = runs.read_result(folder)
-        return finished or rival_runs.measure_rival(settled, name, data, source, folder)
+        return finished or rival_runs.measure_rival(settled, name, shared, source, folder)
 
 
 #: By the name that ``--method`` takes, the cheap ones first.

@@ -91,7 +91,8 @@ class RunConfig:
     """Most test items."""
 
     max_text_tokens: int | None = None
-    """Longest text in tokens; longer ones are cut. Default: 256, less where the context needs."""
+    """Longest text in tokens; longer ones are cut. Default: 256, or up to 512 where that cuts more
+    than one training text in twenty; less where the context needs it (docs/options.md)."""
 
     lm_loss: LossName | None = None
     """Loss of mode lm: over the label words' first tokens (label-words, the default), over the

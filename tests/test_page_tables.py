@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import ROOT, load_script
 
+from slimcls.data.prompts import DEFAULT_TOKENS
 from slimcls.runs.folder import run_name
 from slimcls.runs.results import read_result
 from slimcls.session.settle import LEARNING_RATES
@@ -48,5 +49,7 @@ def test_stored_runs_are_read_by_the_one_loader() -> None:
         if result is None:  # a run that is under way in this working tree
             continue
         prints = {"source": result.source_fingerprint, "data": result.data_fingerprint}
+        if result.max_text_tokens is None and result.usual_tokens != DEFAULT_TOKENS:
+            prints["usual_tokens"] = str(result.usual_tokens)
         assert run_name(result.config, prints) == folder.name, "its settings answer to its name"
     assert len(folders) > 10

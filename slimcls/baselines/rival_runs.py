@@ -15,13 +15,13 @@ from slimcls.classifier.accuracy import metrics
 from slimcls.config import RunConfig
 from slimcls.data.prompts import TextEncoder
 from slimcls.data.splits import Splits
-from slimcls.data.tables import Tables
 from slimcls.log import Log
 from slimcls.rivals.methods import RIVALS, Embeddings, Rival, Vectoriser
 from slimcls.runs.folder import write_config
 from slimcls.runs.schema import RunResult
 from slimcls.session.inputs import draw_items
 from slimcls.session.outcome import Footprint, Measured, complete, labels_of
+from slimcls.session.shared import Shared
 from slimcls.training.loop import Fitted
 
 
@@ -32,6 +32,7 @@ class Base:
     vectors: Embeddings
     depth: int
     params_full: int
+    usual_tokens: int
 
     @property
     def params_kept(self) -> int:
@@ -45,7 +46,7 @@ class Base:
 
 
 def measure_rival(
-    config: RunConfig, method: str, data: Tables, source: Source | None, folder: Path
+    config: RunConfig, method: str, shared: Shared, source: Source | None, folder: Path
 ) -> RunResult:
     """Measure one of :data:`~slimcls.rivals.methods.RIVALS` in the locked run ``folder``.
 
@@ -54,10 +55,11 @@ def measure_rival(
     """
     started = time.perf_counter()
     log = _log(config, method, folder)
+    data = shared.tables(config)
     splits = draw_items(config, data)
     for note in dict.fromkeys((*data.notes, *splits.notes)):
         log.say(f"note: {note}")
-    base = _open(config, source) if source else None
+    base = _open(config, source, shared.usual_tokens(source, data)) if source else None
     rival, fitted = _fit(method, base, splits, data.spec.labels, log)
     texts = [example.text for example in splits.test]
     found = Measured(
@@ -88,6 +90,7 @@ def _footprint(rival: Rival, base: Base | None, splits: Splits) -> Footprint:
         params_trained=rival.coefficients,
         embedding_share=1.0,
         text_tokens=base.vectors.encoder.max_text_tokens,
+        usual_tokens=base.usual_tokens,
         texts_cut=base.texts_cut(splits),
     )
 
@@ -100,16 +103,19 @@ def _log(config: RunConfig, method: str, folder: Path) -> Log:
     return log
 
 
-def _open(config: RunConfig, source: Source) -> Base:
+def _open(config: RunConfig, source: Source, usual_tokens: int) -> Base:
     """The model's input embeddings; of its layers the first is read and left."""
     tokenizer = open_tokenizer(source)
     encoder = TextEncoder(
-        tokenizer, context=tokenizer.model_max_length, max_text_tokens=config.max_text_tokens
+        tokenizer,
+        context=tokenizer.model_max_length,
+        max_text_tokens=config.max_text_tokens,
+        usual_tokens=usual_tokens,
     )
     full = read_config(source)
     model: Any = open_cut(source, (0,), head="lm")
     vectors = Embeddings(encoder, model.get_input_embeddings().weight)
-    return Base(vectors, depth_of(full), sizes.count(full, (0,)).params_full)
+    return Base(vectors, depth_of(full), sizes.count(full, (0,)).params_full, usual_tokens)
 
 
 def _fit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimcls.data.prompts import PromptBuilder, TextEncoder
+from slimcls.data.prompts import DEFAULT_TOKENS, PromptBuilder, TextEncoder
 from slimcls.kinds import LossName, ModeName
 
 if TYPE_CHECKING:
@@ -30,7 +30,9 @@ class Task:
     context: int
     """Most tokens that the model takes."""
     max_text_tokens: int | None = None
-    """Tokens of a text that are kept; None: the encoder's default."""
+    """Tokens of a text that are kept; None: the usual ones, or less where the context needs it."""
+    usual_tokens: int = DEFAULT_TOKENS
+    """Tokens of a text that are kept where nobody says."""
     lm_loss: LossName | None = None
     """The loss, in mode lm."""
     template: str = ""
@@ -47,7 +49,10 @@ class Task:
         """
         if self.mode == "cls":
             return TextEncoder(
-                tokenizer, context=self.context, max_text_tokens=self.max_text_tokens
+                tokenizer,
+                context=self.context,
+                max_text_tokens=self.max_text_tokens,
+                usual_tokens=self.usual_tokens,
             )
         return PromptBuilder(
             tokenizer,
@@ -56,6 +61,7 @@ class Task:
             demonstrations=self.demonstrations,
             context=self.context,
             max_text_tokens=self.max_text_tokens,
+            usual_tokens=self.usual_tokens,
         )
 
     def strategy(self, encoder: Encoder) -> Mode:

@@ -60,7 +60,7 @@ def cut_texts(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[str], tokens: int
 ) -> list[tuple[str, bool]]:
     """What :func:`cut_text` gives for each; those that may be too long are counted together."""
-    long = [place for place, text in enumerate(texts) if _may_exceed(text, tokens)]
+    long = [place for place, text in enumerate(texts) if may_exceed(text, tokens)]
     begun = [shortened(tokenizer, texts[place], tokens) for place in long]
     ids = tokens_of(tokenizer, begun, whole=False)
     cuts = [(text, False) for text in texts]
@@ -70,14 +70,14 @@ def cut_texts(
     return cuts
 
 
-def _may_exceed(text: str, tokens: int) -> bool:
+def may_exceed(text: str, tokens: int) -> bool:
     """Whether a text may have more tokens: one of these tokenizers' holds a byte at least."""
     return len(text.encode(errors="surrogatepass")) > tokens
 
 
 def cut_text(tokenizer: PreTrainedTokenizerFast, text: str, tokens: int) -> tuple[str, bool]:
     """The text up to where token number ``tokens`` begins, without blanks at its end."""
-    if not _may_exceed(text, tokens):
+    if not may_exceed(text, tokens):
         return text, False
     shorter = shortened(tokenizer, text, tokens)
     while True:

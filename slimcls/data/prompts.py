@@ -14,7 +14,7 @@ from slimcls.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-#: Tokens of a text that are kept where the context allows.
+#: Tokens of a text that are kept where the context allows and nobody says otherwise.
 DEFAULT_TOKENS = 256
 
 #: With less room than this for a text, demonstrations count as not fitting the context.
@@ -55,7 +55,9 @@ class PromptBuilder:
         label_words: one a class; each gets one blank in front.
         demonstrations: (text, class number) in the order they are shown.
         context: most tokens that the model takes.
-        max_text_tokens: tokens of a text that are kept; default 256, less where the context needs.
+        max_text_tokens: tokens of a text that are kept; None for ``usual_tokens``, or less where
+            the context needs it.
+        usual_tokens: see there.
 
     Raises:
         UserError: the demonstrations do not fit the context, with the numbers.
@@ -72,6 +74,7 @@ class PromptBuilder:
         demonstrations: Sequence[tuple[str, int]],
         context: int,
         max_text_tokens: int | None = None,
+        usual_tokens: int = DEFAULT_TOKENS,
     ) -> None:
         self.tokenizer, self.context = tokenizer, context
         self.label_words = tuple(label_words)
@@ -80,7 +83,7 @@ class PromptBuilder:
         self._after = between.rstrip()
         self._demonstrations = [(text.strip(), label) for text, label in demonstrations]
         self.label_ids = self._label_ids()
-        self.max_text_tokens = self._fitting(max_text_tokens)
+        self.max_text_tokens = self._fitting(max_text_tokens, usual_tokens)
         #: Text of all demonstrations; empty without any.
         self.prefix = self._prefix(self.max_text_tokens)
         #: How many demonstrations were cut.
@@ -196,8 +199,8 @@ class PromptBuilder:
         prompt = tokens_of(self.tokenizer, [f"{frame}{self._after}"])[0]
         return len(prompt) + self._longest_word
 
-    def _fitting(self, wanted: int | None) -> int:
-        """The tokens of a text: as wanted, or the most up to the default that fits."""
+    def _fitting(self, wanted: int | None, usual: int) -> int:
+        """The tokens of a text: as wanted, or the most up to the usual ones that fit."""
         least = min(wanted or LEAST_TOKENS, self.context)
         need = self._overhead(least)
         if need + least > self.context:
@@ -209,7 +212,7 @@ class PromptBuilder:
             )
         if wanted is not None:
             return wanted
-        low, high = least, DEFAULT_TOKENS
+        low, high = least, usual
         while low < high:
             middle = (low + high + 1) // 2
             if self._overhead(middle) + middle <= self.context:
@@ -266,7 +269,8 @@ class TextEncoder:
         tokenizer: a fast transformers tokenizer.
         context: most tokens that the model takes.
         max_text_tokens: tokens of a text that are kept, the tokenizer's own beginning or end not
-            counted; default 256, less where the context needs it.
+            counted; None for ``usual_tokens``, or less where the context needs it.
+        usual_tokens: see there.
 
     Raises:
         UserError: ``max_text_tokens`` is over the context.
@@ -278,6 +282,7 @@ class TextEncoder:
         *,
         context: int,
         max_text_tokens: int | None = None,
+        usual_tokens: int = DEFAULT_TOKENS,
     ) -> None:
         self.tokenizer, self.context = tokenizer, context
         added = tokenizer.num_special_tokens_to_add()
@@ -286,7 +291,7 @@ class TextEncoder:
             raise UserError(
                 f"--max-text-tokens {max_text_tokens}: the model's context leaves {most} for text"
             )
-        self.max_text_tokens = max_text_tokens or min(DEFAULT_TOKENS, most)
+        self.max_text_tokens = max_text_tokens or min(usual_tokens, most)
         #: Most tokens of an encoded text, the tokenizer's own included.
         self.max_length = self.max_text_tokens + added
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcls.config import RunConfig
+from slimcls.data.prompts import DEFAULT_TOKENS
 from slimcls.errors import UserError
 from slimcls.grids.timing import Cost, cost_key, cost_of
 
@@ -61,16 +62,21 @@ class _Planner:
         self._missing: dict[object, str] = {}
 
     def forecast(self, run: RunConfig) -> Forecast:
-        from slimcls.session.place import chooses_later, find_place
+        from slimcls.session.place import chooses_later, find_place, measures_later
         from slimcls.session.selection import selection_of
 
         try:
             missing = self._what_is_missing(run)
             if missing:
                 return Forecast(run=run, note=missing)
-            later = chooses_later(run, self.shared)
-            # As many of the first layers take as much.
-            known = dataclasses.replace(run, select="first") if later else run
+            later, known = [], run
+            if chooses_later(run, self.shared):
+                later.append(f"layers, which --select {run.select} chooses then")
+                # As many of the first layers take as much.
+                known = dataclasses.replace(known, select="first")
+            if measures_later(run, self.shared):
+                later.append("text length, by its tokenizer")
+                known = dataclasses.replace(known, max_text_tokens=DEFAULT_TOKENS)
             place = find_place(known, self.shared, fetch=False)
             selection_of(run).check_model(place.source.folder)
             plan = self._plan(place, known)
@@ -80,8 +86,7 @@ class _Planner:
             run, accelerator=place.config.accelerator, precision=place.config.precision
         )
         if later:
-            note = f"layers, which --select {run.select} chooses then"
-            return dataclasses.replace(plan, run=settled, note=note)
+            return dataclasses.replace(plan, run=settled, note="; ".join(later))
         return dataclasses.replace(plan, run=settled, folder=place.folder)
 
     def _plan(self, place: Place, run: RunConfig) -> Forecast:
@@ -163,9 +168,7 @@ def _most_items(place: Place) -> int:
 
 def _read(place: Place, shared: Shared) -> tuple[int, int, int]:
     """Tokens of the longest item, how many different ones training reads, and test items."""
-    from slimcls.backbones.tokenizers import open_tokenizer
     from slimcls.log import Log
 
-    tokenizer = open_tokenizer(place.source, never_empty=not place.config.uses_prompt)
-    inputs = shared.inputs(place.config, place.data, tokenizer, Log(quiet=True))
-    return inputs.longest, inputs.rows(tokenizer.pad_token_id), len(inputs.splits.test)
+    inputs = shared.inputs(place.config, place.source, place.data, Log(quiet=True))
+    return inputs.longest, inputs.rows, len(inputs.splits.test)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from slimcls.config import RunConfig
+from slimcls.data.prompts import DEFAULT_TOKENS
 
 #: Raised whenever a column changes its name, type or meaning, or a run its outcome.
 SCHEMA_VERSION = 1
@@ -85,6 +86,9 @@ class Outcome:
     """Of the rule that drew the items (``split``); items of another version are not the same."""
     text_tokens: int
     """Longest text in tokens that is not cut; 0 where none is."""
+    usual_tokens: int = DEFAULT_TOKENS
+    """What text_tokens is where max_text_tokens does not say and the context allows it: by the
+    lengths of the training texts."""
     validation_accuracy: float
     validation_low: float
     """Lower end of the 95 % Wilson interval over items."""

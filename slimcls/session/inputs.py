@@ -9,6 +9,7 @@ from slimcls.backbones.vocabulary import in_use
 from slimcls.classifier.modes import Mode
 from slimcls.classifier.task import Encoder, Task
 from slimcls.config import RunConfig
+from slimcls.data.prompts import DEFAULT_TOKENS
 from slimcls.data.splits import Splits, draw
 from slimcls.data.tables import Tables
 from slimcls.log import Log
@@ -35,9 +36,17 @@ class Inputs:
         """Tokens of the longest item."""
         return max(len(ids) for ids in [*self.train, *self.validation, *self.test])
 
-    def rows(self, pad_id: int) -> int:
+    @property
+    def pad_id(self) -> int:
+        """The token that fills a batch up; an opened tokenizer always has one."""
+        found = self.encoder.tokenizer.pad_token_id
+        assert isinstance(found, int)
+        return found
+
+    @property
+    def rows(self) -> int:
         """How many different tokens training and validation read."""
-        return len(in_use(self.train, self.validation, [[pad_id]], self.mode.word_ids))
+        return len(in_use(self.train, self.validation, [[self.pad_id]], self.mode.word_ids))
 
 
 def draw_items(config: RunConfig, data: Tables) -> Splits:
@@ -57,13 +66,20 @@ def draw_items(config: RunConfig, data: Tables) -> Splits:
 
 
 def make_inputs(
-    config: RunConfig, data: Tables, tokenizer: PreTrainedTokenizerFast, log: Log
+    config: RunConfig,
+    data: Tables,
+    tokenizer: PreTrainedTokenizerFast,
+    log: Log,
+    usual_tokens: int = DEFAULT_TOKENS,
 ) -> Inputs:
-    """Draw the items of a run and encode them; what was left out or cut is said in the log."""
+    """Draw the items of a run and encode them; what was left out or cut is said in the log.
+
+    ``usual_tokens`` are those of a text that are kept where the settings do not say.
+    """
     splits = draw_items(config, data)
     for note in dict.fromkeys((*data.notes, *splits.notes)):
         log.say(f"note: {note}")
-    task = _task(config, data, splits, tokenizer.model_max_length)
+    task = _task(config, data, splits, tokenizer.model_max_length, usual_tokens)
     encoder = task.encoder(tokenizer)
     mode = task.strategy(encoder)
     train, validation, test = (
@@ -73,19 +89,24 @@ def make_inputs(
     texts_cut = train.n_cut + validation.n_cut + test.n_cut
     most = encoder.max_text_tokens
     if texts_cut:
-        log.say(f"note: {texts_cut} texts have more than {most} tokens and were cut")
+        items = len(train.ids) + len(validation.ids) + len(test.ids)
+        log.say(
+            f"note: {texts_cut} of {items} texts ({texts_cut / items:.0%}) have more than {most} "
+            "tokens and were cut; --max-text-tokens says where"
+        )
     if demonstrations_cut := getattr(encoder, "demonstrations_cut", 0):
         log.say(f"note: {demonstrations_cut} demonstrations have more than {most} too")
     return Inputs(splits, task, encoder, mode, train.ids, validation.ids, test.ids, texts_cut)
 
 
-def _task(config: RunConfig, data: Tables, splits: Splits, context: int) -> Task:
+def _task(config: RunConfig, data: Tables, splits: Splits, context: int, usual_tokens: int) -> Task:
     """What the classifier of a run will have to know of it."""
     return Task(
         mode=config.mode,
         labels=tuple(data.spec.labels),
         context=context,
         max_text_tokens=config.max_text_tokens,
+        usual_tokens=usual_tokens,
         lm_loss=config.lm_loss,
         template=data.spec.template,
         label_words=tuple(data.spec.label_words),

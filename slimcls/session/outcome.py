@@ -20,6 +20,7 @@ from torch import Tensor
 from slimcls.backbones.sources import Source
 from slimcls.classifier.accuracy import Metrics, metrics
 from slimcls.config import RunConfig
+from slimcls.data.prompts import DEFAULT_TOKENS
 from slimcls.data.splits import Example, Splits
 from slimcls.data.tables import Tables
 from slimcls.runs.findings import Course, judge_course
@@ -47,6 +48,7 @@ class Footprint:
     params_trained: int = 0
     embedding_share: float = math.nan
     text_tokens: int = 0
+    usual_tokens: int = DEFAULT_TOKENS
     texts_cut: int = 0
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 from slimcls.backbones import sources
 from slimcls.backbones.sources import Source
 from slimcls.config import RunConfig
+from slimcls.data.lengths import are_long
+from slimcls.data.prompts import DEFAULT_TOKENS
 from slimcls.data.tables import Tables
 from slimcls.layers.layer_scores import Scores
 from slimcls.session.selection import selection_of
@@ -49,11 +51,39 @@ def find_place(
 
     scores = selection.scores(source, lambda: shared.sample(config, source, data), wait=wait)
     settled = settle(config, selection.layers(source, scores))
-    fingerprints = {"source": source.fingerprint, "data": data.fingerprint}
+    fingerprints = fingerprints_of(config, shared, data, source)
     if scores:
         fingerprints["scores"] = scores.fingerprint
     name = runs.run_name(settled, fingerprints)
     return Place(settled, source, data, Path(settled.out) / name, scores)
+
+
+def fingerprints_of(
+    config: RunConfig, shared: Shared, data: Tables, source: Source | None = None
+) -> dict[str, str]:
+    """What the names in a run's settings stand for, to be hashed with them.
+
+    How much of a text goes in where nobody says is told where it is more than it always was, so
+    that runs keep their names.
+    """
+    found = {"data": data.fingerprint}
+    if source is None:
+        return found
+    found["source"] = source.fingerprint
+    if config.max_text_tokens is None:
+        usual = shared.usual_tokens(source, data)
+        found |= {"usual_tokens": str(usual)} if usual != DEFAULT_TOKENS else {}
+    return found
+
+
+def measures_later(config: RunConfig, shared: Shared) -> bool:
+    """Whether it takes a tokenizer that is not here yet to say how much of a text goes in.
+
+    Raises UserError as :func:`find_place` does.
+    """
+    if config.max_text_tokens is not None or shared.source(config, fetch=False).weights:
+        return False
+    return are_long(shared.tables(config).train.texts)
 
 
 def chooses_later(config: RunConfig, shared: Shared) -> bool:

@@ -11,6 +11,7 @@ from slimcls.backbones import sources
 from slimcls.backbones.sources import Source
 from slimcls.config import RunConfig, hashed
 from slimcls.data.dataset import read_dataset
+from slimcls.data.lengths import usual_tokens
 from slimcls.data.tables import Tables
 from slimcls.layers.samples import Sample
 from slimcls.log import Log
@@ -40,6 +41,7 @@ class Shared:
         self._sources: dict[object, Source] = {}
         self._inputs: OrderedDict[str, tuple[Inputs, list[str]]] = OrderedDict()
         self._samples: dict[str, Sample] = {}
+        self._usual: dict[object, int] = {}
 
     def tables(self, config: RunConfig) -> Tables:
         """The rows of a run's dataset. Raises UserError where they cannot be had."""
@@ -81,16 +83,26 @@ class Shared:
             self._samples[key] = selection.sample(training_texts(config, data), source)
         return self._samples[key]
 
-    def inputs(
-        self, config: RunConfig, data: Tables, tokenizer: PreTrainedTokenizerFast, log: Log
-    ) -> Inputs:
-        """As :func:`~slimcls.session.inputs.make_inputs`; the last few draws are remembered."""
-        key = repr((data.fingerprint, _what_goes_in(config), config.model, config.revision))
+    def usual_tokens(self, source: Source, data: Tables) -> int:
+        """Tokens of a text that runs keep whose settings do not say: see data/lengths.py.
+
+        The tokenizer is opened where there are long texts.
+        """
+        key = (data.fingerprint, source.fingerprint)
+        if key not in self._usual:
+            self._usual[key] = usual_tokens(data.train.texts, lambda: _tokenizer_of(source))
+        return self._usual[key]
+
+    def inputs(self, config: RunConfig, source: Source, data: Tables, log: Log) -> Inputs:
+        """Drawn items as token ids; the last few draws are remembered."""
+        key = repr((data.fingerprint, source.fingerprint, _what_goes_in(config)))
         if key not in self._inputs:
             from slimcls.session.inputs import make_inputs
 
-            notes = _Notes()
-            self._inputs[key] = make_inputs(config, data, tokenizer, notes), notes.said
+            # Only a bare text can be empty, and prompts go in as the authors' did.
+            tokenizer = _tokenizer_of(source, never_empty=not config.uses_prompt)
+            notes, usual = _Notes(), self.usual_tokens(source, data)
+            self._inputs[key] = make_inputs(config, data, tokenizer, notes, usual), notes.said
             while len(self._inputs) > REMEMBERED:
                 self._inputs.popitem(last=False)
         self._inputs.move_to_end(key)
@@ -99,6 +111,12 @@ class Shared:
             log.say(line)
         # A run sets its class weights on its mode.
         return replace(found, mode=copy.copy(found.mode))
+
+
+def _tokenizer_of(source: Source, *, never_empty: bool = True) -> PreTrainedTokenizerFast:
+    from slimcls.backbones.tokenizers import open_tokenizer
+
+    return open_tokenizer(source, never_empty=never_empty)
 
 
 class _Notes(Log):

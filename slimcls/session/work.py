@@ -13,7 +13,6 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from slimcls import runs
-from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
 from slimcls.classifier.accuracy import metrics
 from slimcls.classifier.classifier import Classifier, shared_prefix
@@ -55,10 +54,9 @@ class Session:
             check_compiler()
         self.log = Log(quiet=runs.is_helper_process(config))
         self.log.say(f"run directory: {place.folder}")
-        # Only a bare text can be empty, and prompts go in as the authors' did.
-        self.tokenizer = open_tokenizer(source, never_empty=not config.uses_prompt)
-        self.inputs = shared.inputs(config, data, self.tokenizer, self.log)
-        tokens, rows = self.inputs.longest, self.inputs.rows(self.tokenizer.pad_token_id)
+        self.inputs = shared.inputs(config, source, data, self.log)
+        self.usual_tokens = shared.usual_tokens(source, data)
+        tokens, rows = self.inputs.longest, self.inputs.rows
         self.plan = plan.make_plan(config, source, tokens, len(data.spec.labels), rows)
         self.log.say(self.plan.describe())
         self.plan.check(force=config.force)
@@ -87,7 +85,7 @@ class Session:
             labels=self.data.spec.labels,
             dtype=torch.float32,
             seed=config.seed,
-            pad_token_id=self.tokenizer.pad_token_id,
+            pad_token_id=self.inputs.pad_id,
             random_blocks=config.random_blocks,
         )
         adapted = tuning.choose_trained(model, config)
@@ -173,6 +171,7 @@ class Session:
             params_trained=self.plan.params_trained,
             embedding_share=sizes.embedding_share,
             text_tokens=self.inputs.encoder.max_text_tokens,
+            usual_tokens=self.usual_tokens,
             texts_cut=self.inputs.texts_cut,
         )
 
