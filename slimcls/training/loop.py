@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L  # noqa: N812 - the library's own abbreviation
-from lightning.pytorch.callbacks import Callback, EarlyStopping, TQDMProgressBar
+from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import Logger
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
@@ -30,6 +30,7 @@ from slimcls.devices import torch_device
 from slimcls.errors import Diverged, Interrupted, UserError
 from slimcls.log import Log
 from slimcls.storage.files import write_text
+from slimcls.training.ahead import Ahead
 from slimcls.training.checkpoints import CURVES, AtomicIO, Progress, Resume, Seeds
 from slimcls.training.learner import Learner, rates, trained_state
 from slimcls.training.left import BEST, LAST, TRAINED, drop_damaged, load_trained
@@ -158,9 +159,10 @@ def _run_trainer(work: Work) -> tuple[Progress, int, int]:
             world_size=trainer.world_size,
         )
         resume = Resume(work.checkpoints, batches, config.checkpoint_seconds)
-        # Resume saves what the callbacks before it have noted.
-        trainer.callbacks += [Seeds(config.seed), progress, *_stopping(config), resume]
         steps = config.epochs * len(batches)
+        ahead = Ahead(steps, work.log, bar=sys.stderr.isatty())
+        # Resume saves what the callbacks before it have noted.
+        trainer.callbacks += [Seeds(config.seed), progress, ahead, *_stopping(config), resume]
         learner = Learner(work.model, work.mode, config, steps=steps, prefix_ids=work.prefix)
         learner.train()
         last = work.checkpoints / LAST
@@ -206,7 +208,6 @@ def _loaders(
 
 def _trainer(config: RunConfig, folder: Path) -> L.Trainer:
     precision = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}[config.precision]
-    bar = sys.stderr.isatty()
     return L.Trainer(
         accelerator=config.accelerator,
         devices=config.devices,
@@ -215,11 +216,10 @@ def _trainer(config: RunConfig, folder: Path) -> L.Trainer:
         precision=precision,  # type: ignore[arg-type]
         max_epochs=config.epochs,
         logger=_logger(config, folder),
-        callbacks=[TQDMProgressBar(leave=False)] if bar else [],
         plugins=[AtomicIO()],
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=bar,
+        enable_progress_bar=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         log_every_n_steps=10,
