@@ -107,8 +107,11 @@ class RunConfig:
     lora_alpha: int = 16
     """Scale of the LoRA update is lora_alpha / lora_rank."""
 
-    epochs: int = 5
-    """Most passes over the training items."""
+    epochs: int = 30
+    """Most passes over the training items; --patience ends training earlier."""
+
+    steps: int | None = None
+    """Most optimiser steps, rounded up to whole epochs; no more than --epochs allows."""
 
     batch_size: int = 16
     """Training items per optimiser step and process."""
@@ -122,17 +125,20 @@ class RunConfig:
     weight_decay: float = 0.01
     """AdamW's decoupled weight decay (PyTorch's default)."""
 
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """Course of the learning rate after the warm-up."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Course of the learning rate after the warm-up; linear and cosine reach 0 at the last of
+    --epochs, and go with --patience 0."""
 
-    warmup: float = 0.1
-    """Share of all steps in which the learning rate rises from zero."""
+    warmup: float | None = None
+    """Steps in which the learning rate rises from zero; below 1 a share of all steps. Default: 50,
+    or a tenth of all where that is less."""
 
     clip: float = 1.0
     """Largest norm of the gradient; 0 does not clip."""
 
-    patience: int = 0
-    """Epochs without a better validation score before training stops; 0 never stops early."""
+    patience: int | None = None
+    """Epochs without a better validation score before training stops; 0 never stops early. Default:
+    4, or as many as take 100 steps."""
 
     monitor: Literal["accuracy", "macro-f1"] = "accuracy"
     """Validation score that picks the best epoch and stops early."""
@@ -205,9 +211,9 @@ class RunConfig:
 
 _AT_LEAST = {
     "shots": 1, "seed": 0, "validation_size": 1, "test_size": 1, "max_text_tokens": 1,
-    "batch_tokens": 1, "demos": 0, "lora_rank": 1, "lora_alpha": 1, "epochs": 0, "batch_size": 1,
-    "devices": 1, "num_nodes": 1, "eval_batch_size": 1, "patience": 0, "weight_decay": 0.0,
-    "clip": 0.0, "checkpoint_seconds": 0.0,
+    "batch_tokens": 1, "demos": 0, "lora_rank": 1, "lora_alpha": 1, "epochs": 0, "steps": 1,
+    "batch_size": 1, "devices": 1, "num_nodes": 1, "eval_batch_size": 1, "patience": 0, "weight_decay": 0.0,
+    "clip": 0.0, "warmup": 0.0, "checkpoint_seconds": 0.0,
 }  # fmt: skip
 
 
@@ -220,8 +226,8 @@ def _check_ranges(config: RunConfig) -> None:
         raise UserError(f"--seed {config.seed}: must be below 2^63")
     if config.lr is not None and not 0 < config.lr < 1:
         raise UserError(f"--lr {config.lr}: must be above 0 and below 1")
-    if not 0 <= config.warmup < 1:
-        raise UserError(f"--warmup {config.warmup}: a share of the steps, from 0 to below 1")
+    if config.warmup and config.warmup > 1 and config.warmup % 1:
+        raise UserError(f"--warmup {config.warmup}: whole steps, or a share of all below 1")
 
 
 def _check_cut(config: RunConfig) -> None:

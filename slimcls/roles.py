@@ -75,6 +75,7 @@ ROLES: dict[str, Role] = {
     "lora_rank": Role.TRAINING,
     "lora_alpha": Role.TRAINING | Role.FREE,
     "epochs": Role.TRAINING | Role.SEARCHED,
+    "steps": Role.TRAINING | Role.SEARCHED,
     "batch_size": Role.TRAINING | Role.SEARCHED,
     "batch_tokens": Role.TRAINING | Role.SEARCHED,
     "lr": Role.TRAINING | Role.SEARCHED | Role.FREE,

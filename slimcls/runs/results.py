@@ -324,7 +324,9 @@ def _dtype(name: str, hint: object) -> type | str:
     plain, is_list = column_type(hint)
     if is_list or plain is str or isinstance(NULLS.get(name), str):
         return object
-    return "Int64" if plain is int and may_be_null(hint) and name not in NULLS else plain
+    if not may_be_null(hint) or name in NULLS:
+        return plain
+    return {int: "Int64", bool: "boolean"}.get(plain, plain)
 
 
 def _predicted(files: Sequence[Path]) -> tuple[pd.DataFrame, list[Fault]]:

@@ -113,6 +113,9 @@ class Outcome:
     over_tfidf_high: float | None = None
     best_epoch: int
     epochs_run: int
+    converged: bool | None = None
+    """Whether validation had stopped improving before training ended; null where nothing was
+    trained, and of runs of an earlier slimcls."""
     train_seconds: float
     total_seconds: float
     """Wall time of the process that finished the run."""

@@ -185,7 +185,7 @@ def _judged(found: Measured, test: Metrics) -> Columns:
         macro_f1=test.macro_f1,
         losses=found.fitted.losses,
         guessing=found.guessing,
-        best_epoch=found.fitted.best_epoch,
+        converged=found.fitted.converged,
         lr=found.config.lr or 0.0,
     )
     columns: Columns = {"warnings": judge_course(course) if course.losses else ""}
@@ -203,6 +203,7 @@ def _cost(fitted: Fitted, seconds: float, device: str) -> Columns:
     return {
         "best_epoch": fitted.best_epoch,
         "epochs_run": fitted.epochs_run,
+        "converged": fitted.converged if fitted.epochs_run else None,
         "train_seconds": fitted.train_seconds,
         "total_seconds": seconds,
         "examples_per_second": fitted.examples / train_seconds,
