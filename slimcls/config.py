@@ -212,8 +212,8 @@ class RunConfig:
 _AT_LEAST = {
     "shots": 1, "seed": 0, "validation_size": 1, "test_size": 1, "max_text_tokens": 1,
     "batch_tokens": 1, "demos": 0, "lora_rank": 1, "lora_alpha": 1, "epochs": 0, "steps": 1,
-    "batch_size": 1, "devices": 1, "num_nodes": 1, "eval_batch_size": 1, "patience": 0, "weight_decay": 0.0,
-    "clip": 0.0, "warmup": 0.0, "checkpoint_seconds": 0.0,
+    "batch_size": 1, "devices": 1, "num_nodes": 1, "eval_batch_size": 1, "patience": 0,
+    "weight_decay": 0.0, "clip": 0.0, "warmup": 0.0, "checkpoint_seconds": 0.0,
 }  # fmt: skip
 
 

@@ -47,10 +47,12 @@ def find_place(
     data, source = shared.tables(config), shared.source(config, fetch=fetch)
     # From here on torch and transformers are needed.
     from slimcls import runs
+    from slimcls.backbones.truncate import depth_of, read_config
     from slimcls.session.settle import settle
 
     scores = selection.scores(source, lambda: shared.sample(config, source, data), wait=wait)
-    settled = settle(config, selection.layers(source, scores))
+    layers = selection.layers(source, scores)
+    settled = settle(config, layers, depth_of(read_config(source)))
     fingerprints = fingerprints_of(config, shared, data, source)
     if scores:
         fingerprints["scores"] = scores.fingerprint

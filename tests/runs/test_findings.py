@@ -60,7 +60,7 @@ def test_the_macro_f1_of_one_answer_is_scikit_learns() -> None:
     ],
 )
 def test_a_loss_that_never_fell(losses: list[float], guessing: float) -> None:
-    found = judged(losses=losses, guessing=guessing, converged=False)
+    found = judged(losses=losses, guessing=guessing)
     assert found == (
         f"the training loss never fell ({losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in "
         "the last): try another --lr, such as 0.0001"

@@ -296,5 +296,5 @@ def test_what_is_whole_is_gone_on_from(
     train(RunConfig(out=str(tmp_path), **settings))
     said = capsys.readouterr().err
     assert "damaged" not in said
-    assert ("epoch 1 of 3" in said) is False
-    assert ("epoch 2 of 3" in said) is (at == "training")
+    assert ("epoch 1 of " in said) is False
+    assert ("epoch 2 of " in said) is (at == "training")
