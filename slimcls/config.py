@@ -107,6 +107,19 @@ class RunConfig:
     lora_alpha: int = 16
     """Scale of the LoRA update is lora_alpha / lora_rank."""
 
+    teacher: PathName | None = None
+    """A finished run, such as full depth, whose scores the cut learns in place of the labels."""
+
+    unlabelled: PathName | None = None
+    """Texts without labels to learn from the teacher: a data file, or rest, the training texts that
+    the run does not use."""
+
+    unlabelled_size: int | None = None
+    """Most texts of --unlabelled; all if not given."""
+
+    temperature: float | None = None
+    """Divides the scores of --teacher and of what learns them; 1 if not given."""
+
     epochs: int = 30
     """Most passes over the training items; --patience ends training earlier."""
 
@@ -200,7 +213,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         cli.keep_plain(self)
-        for check in (_check_ranges, _check_cut, _check_mode, _check_tune, _check_devices):
+        for check in (
+            _check_ranges, _check_cut, _check_mode, _check_tune, _check_teacher, _check_devices
+        ):  # fmt: skip
             check(self)
 
     @property
@@ -211,9 +226,10 @@ class RunConfig:
 
 _AT_LEAST = {
     "shots": 1, "seed": 0, "validation_size": 1, "test_size": 1, "max_text_tokens": 1,
-    "batch_tokens": 1, "demos": 0, "lora_rank": 1, "lora_alpha": 1, "epochs": 0, "steps": 1,
-    "batch_size": 1, "devices": 1, "num_nodes": 1, "eval_batch_size": 1, "patience": 0,
-    "weight_decay": 0.0, "clip": 0.0, "warmup": 0.0, "checkpoint_seconds": 0.0,
+    "batch_tokens": 1, "demos": 0, "lora_rank": 1, "lora_alpha": 1, "unlabelled_size": 1,
+    "epochs": 0, "steps": 1, "batch_size": 1, "devices": 1, "num_nodes": 1,
+    "eval_batch_size": 1, "patience": 0, "weight_decay": 0.0, "clip": 0.0, "warmup": 0.0,
+    "checkpoint_seconds": 0.0,
 }  # fmt: skip
 
 
@@ -280,6 +296,24 @@ def _check_tune(config: RunConfig) -> None:
         raise UserError(f"--tune {config.tune}: trains nothing; at least last-1")
     if isinstance(depth, int) and int(match[1]) > depth:
         raise UserError(f"--tune {config.tune}: from last-1 to last-{depth} with {depth} layers")
+
+
+def _check_teacher(config: RunConfig) -> None:
+    for name in ("unlabelled", "temperature"):
+        if getattr(config, name) is not None and config.teacher is None:
+            raise UserError(f"{flag(name)}: needs a --teacher, a finished run to learn from")
+    if config.unlabelled_size is not None and config.unlabelled is None:
+        raise UserError("--unlabelled-size: needs --unlabelled, the texts to take them from")
+    if config.teacher is None:
+        return
+    if config.temperature is not None and not 0 < config.temperature < float("inf"):
+        raise UserError(f"--temperature {config.temperature}: must be above 0")
+    if config.lm_loss not in (None, "label-words"):
+        raise UserError(f"--teacher: not with --lm-loss {config.lm_loss}, only label-words")
+    if config.class_weights:
+        raise UserError("--teacher: not with --class-weights, since no label is learnt")
+    if config.epochs == 0:
+        raise UserError("--teacher: not with --epochs 0, which learns nothing")
 
 
 def _check_devices(config: RunConfig) -> None:

@@ -39,7 +39,7 @@ SHARED = (*settings_without(_OTHERWISE | Role.NEUTRAL | Role.OUTSIDE), _DRAW)
 CUT = ("select", "keep", "cut")
 
 #: Runs alike in these differ in their seed, and in settings that change nothing that matters.
-CELL = ("method", "task", "family", *CUT)
+CELL = ("method", "task", "family", *CUT, "taught")
 
 #: A row of a table, by column.
 ChoiceRow = dict[str, Any]
@@ -165,8 +165,8 @@ def families(runs: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame
 
 
 def full_depth(runs: pd.DataFrame) -> pd.DataFrame:
-    """The uncut runs among these."""
-    return runs[runs.keep == runs.depth]
+    """The uncut runs among these, taught by labels alone."""
+    return runs[(runs.keep == runs.depth) & (runs.taught == "")]
 
 
 def _named(frame: pd.DataFrame, searched: Sequence[str]) -> pd.DataFrame:
@@ -192,6 +192,8 @@ def _named(frame: pd.DataFrame, searched: Sequence[str]) -> pd.DataFrame:
         frame["line"] = (
             frame["family"] + ", " + (frame["rule"] if (named > 1).any() else frame["select"])
         )
+    # A taught cut is held against the full depth that the labels alone have taught.
+    frame["line"] += (", " + frame.taught).where(frame.taught != "", "")
     return frame
 
 

@@ -58,6 +58,13 @@ class Outcome:
     source_note: str
     scores_fingerprint: str = ""
     """Content hash of the layer scores that chose the kept layers; empty where none did."""
+    taught: str = ""
+    """How the run was taught, as ``taught by 30 layers, cls, all of rest``; empty where labels are
+    what it has learnt."""
+    taught_by: str = ""
+    """The run that was the teacher; it has seen the same labels."""
+    unlabelled_texts: int = 0
+    """Texts that were learnt from the teacher without their labels."""
     data_fingerprint: str
     data_version: int
     data_note: str

@@ -26,6 +26,7 @@ from slimcls.data.tables import Tables
 from slimcls.runs.findings import Course, judge_course
 from slimcls.runs.folder import write_result, write_rows
 from slimcls.runs.schema import PREDICTED, PREDICTIONS, SCHEMA_VERSION, Outcome, RunResult
+from slimcls.session.teaching import Lesson
 from slimcls.statistics import wilson
 from slimcls.training.loop import Fitted
 from slimcls.version import __version__, checkout_commit
@@ -75,6 +76,8 @@ class Measured:
     seconds: float
     """Wall time so far."""
     scores_fingerprint: str = ""
+    lesson: Lesson = Lesson()  # noqa: RUF009 - it is frozen
+    """What a teacher has taught."""
     guessing: float = 0.0
     """What the training loss is where all classes are equally probable; 0 where that says nothing,
     and where nothing was trained."""
@@ -108,6 +111,7 @@ def _outcome(found: Measured, run: str) -> Outcome:
         **_about(run, found.device),
         **_origin(found.data, found.source),
         scores_fingerprint=found.scores_fingerprint,
+        **found.lesson.columns,
         **asdict(found.footprint),
         **_items(found.splits, found.config.uses_prompt),
         **_accuracy(found.splits, found.fitted, test),

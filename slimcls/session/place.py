@@ -12,6 +12,7 @@ from slimcls.data.lengths import are_long
 from slimcls.data.prompts import DEFAULT_TOKENS
 from slimcls.data.tables import Tables
 from slimcls.layers.layer_scores import Scores
+from slimcls.session import teaching
 from slimcls.session.selection import selection_of
 from slimcls.session.shared import Shared
 
@@ -71,6 +72,7 @@ def fingerprints_of(
     found = {"data": data.fingerprint}
     if source is None:
         return found
+    found |= teaching.fingerprints(config, data)
     found["source"] = source.fingerprint
     if config.max_text_tokens is None:
         usual = shared.usual_tokens(source, data)
