@@ -18,7 +18,6 @@ from slimcls.classifier.task import Encoder
 from slimcls.classifier.trunk import decoder_of, read_prefix
 from slimcls.data.batches import batches_by_length, collate
 from slimcls.data.encoding import FramedEncoder
-from slimcls.data.prompts import PromptBuilder
 from slimcls.errors import UserError
 
 
@@ -136,5 +135,4 @@ def _listed(given: str | Iterable[str]) -> list[str]:
 
 def shared_prefix(encoder: Encoder) -> list[int]:
     """Token ids that every text encoded here begins with."""
-    has_prompt = isinstance(encoder, PromptBuilder | FramedEncoder)
-    return encoder.shared_prefix_ids() if has_prompt else []
+    return encoder.shared_prefix_ids()
