@@ -102,7 +102,7 @@ def test_the_paper_preset_takes_the_cells_of_the_paper(name, model, depths):
 def test_the_demo_needs_no_network():
     config = planned("demo.yaml")
     assert (config.model, config.dataset) == ("smollm2-135m", "bbcnews")
-    assert (config.mode, config.keep) == ("p-cls", 2)
+    assert (config.mode, config.keep) == ("cls", 8)
 
 
 @pytest.fixture
