@@ -180,6 +180,7 @@ def _named(frame: pd.DataFrame, searched: Sequence[str]) -> pd.DataFrame:
     names = [Path(name).name for name in frame.model]
     frame["backbone"] = _told_apart(names, frame.source_fingerprint)
     frame["select"] = frame["select"].where(frame.keep < frame.depth, "first")
+    frame["max_text_tokens"] = _lengths(frame)
     frame["cut"] = _cuts(frame)
     frame["family"] = _families(frame, searched)
     tuned = frame[frame.method == "fine-tuned"]
@@ -201,6 +202,13 @@ def _told_apart(names: list[str], fingerprints: pd.Series) -> pd.Series:
     several = fingerprints.groupby(named).transform("nunique") > 1
     digits = fingerprints.str.rpartition(":")[2].str[:7]
     return named.mask(several, named + " (" + digits + ")")
+
+
+def _lengths(frame: pd.DataFrame) -> pd.Series:
+    """How much of a text went in at most, asked for or not; null where a task knows one length."""
+    lengths = frame.max_text_tokens.fillna(frame.usual_tokens)
+    alike = [frame.task, frame.backbone, frame.method.isin(CHEAP)]
+    return lengths.where(lengths.groupby(alike).transform("nunique") > 1)
 
 
 def _families(frame: pd.DataFrame, searched: Sequence[str]) -> list[str]:
