@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from slimcls.backbones.selectors import named_by_hand
 from slimcls.config import CUT_SETTINGS
 from slimcls.errors import UserError
 from slimcls.reporting.verdicts import CHEAP
@@ -180,9 +181,8 @@ def _named(frame: pd.DataFrame, searched: Sequence[str]) -> pd.DataFrame:
     names = [Path(name).name for name in frame.model]
     frame["backbone"] = _told_apart(names, frame.source_fingerprint)
     frame["select"] = frame["select"].where(frame.keep < frame.depth, "first")
-    frame["max_text_tokens"] = _lengths(frame)
     frame["cut"] = _cuts(frame)
-    frame["family"] = _families(frame, searched)
+    frame["family"] = _families(frame.assign(max_text_tokens=_lengths(frame)), searched)
     tuned = frame[frame.method == "fine-tuned"]
     frame["rule"] = _rules(frame)
     frame["line"] = frame["family"]
@@ -239,13 +239,9 @@ def _differs(frame: pd.DataFrame, name: str) -> bool:
 def _rules(frame: pd.DataFrame) -> list[str]:
     """What chose the kept layers: the selector's name, or the layers that were named by hand."""
     return [
-        f"layers {cut}" if _by_hand(select, layers) else select
+        f"layers {cut}" if named_by_hand(select, layers) else select
         for select, layers, cut in zip(frame["select"], frame.layers, frame["cut"], strict=True)
     ]
-
-
-def _by_hand(select: str, layers: Sequence[int] | None) -> bool:
-    return select == "first" and layers is not None and list(layers) != list(range(len(layers)))
 
 
 def _cuts(frame: pd.DataFrame) -> pd.Series:

@@ -57,7 +57,7 @@ def test_what_changes_no_prediction_makes_none(tmp_path: Path, settings: dict[st
 def test_another_length_of_texts_makes_a_line_though_no_setting_says_it(
     tmp_path: Path, settings: dict[str, Any]
 ) -> None:
-    """How much of a text goes in unasked has changed once; 256 said outright are the 256 unasked."""
+    """What goes in unasked was changed once; 256 said outright are the 256 unasked."""
     for keep in (6, 1):
         add_run(tmp_path, right=0.8, keep=keep, seed=0, **settings)
         add_run(tmp_path, right=0.8, keep=keep, seed=1)
