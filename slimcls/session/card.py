@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from slimcls.escaping import in_markdown
 from slimcls.runs.schema import RunResult
 from slimcls.runs.summary import rival_words
 
@@ -25,7 +26,7 @@ from transformers import AutoTokenizer, {factory}
 folder = pathlib.Path(".")  # where this README.md lies
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = {factory}.from_pretrained(folder, dtype=torch.float32).eval()
-slimcls = json.loads((folder / "slimcls.json").read_text())
+slimcls = json.loads((folder / "slimcls.json").read_text("utf-8"))
 """
 
 _CUT = """\
@@ -110,8 +111,8 @@ def code(description: dict[str, object]) -> str:
 
 def _what(result: RunResult, description: dict[str, object]) -> str:
     c, o = result.config, result.outcome
-    model, data = description["model"], description["dataset"]
-    note = f" ({o.source_note})" if o.source_note else ""
+    model, data = (in_markdown(str(description[name])) for name in ("model", "dataset"))
+    note = f" ({in_markdown(o.source_note)})" if o.source_note else ""
     drawn = (
         " The weights of these layers are not the original's: they were drawn at random before "
         "training, as a baseline that shows what pretraining is worth."
@@ -120,7 +121,7 @@ def _what(result: RunResult, description: dict[str, object]) -> str:
     )
     return (
         f"# {model} cut to {c.keep} of {o.depth} layers, classifying {data}\n\n"
-        f"Made by slimcls {o.slimcls_version} from `{model}`{note}, weights "
+        f"Made by slimcls {o.slimcls_version} from {model}{note}, weights "
         f"`{o.source_fingerprint}`. Kept layers: {c.layers}, numbered from 0; embeddings, "
         f"positions and the final norm were kept too.{drawn} {o.params_kept:,} of "
         f"{o.params_full:,} backbone parameters are left ({o.params_saved:.1%} saved).\n\n"
@@ -133,9 +134,10 @@ def _figures(result: RunResult, description: dict[str, object]) -> str:
     o = result.outcome
     rows = [
         "## Figures\n",
-        f"Test: {o.test_items} texts of `{description['dataset']}` (version {o.data_version}), "
-        "read once. Intervals are 95 % Wilson intervals over test items; another seed may differ "
-        "by more." + (f" {o.data_note}" if o.data_note else "") + "\n",
+        f"Test: {o.test_items} texts of {in_markdown(str(description['dataset']))} (version "
+        f"{o.data_version}), read once. Intervals are 95 % Wilson intervals over test items; "
+        f"another seed may differ by more. {in_markdown(o.data_note)}".rstrip()
+        + "\n",
         "| | accuracy | interval | macro-F1 |",
         "| --- | --- | --- | --- |",
         f"| test | {o.test_accuracy:.3f} | {o.test_low:.3f} to {o.test_high:.3f} | "
@@ -148,10 +150,10 @@ def _figures(result: RunResult, description: dict[str, object]) -> str:
     ]
     for figures in json.loads(o.per_class):
         rows.append(
-            f"| {figures['label']} | {figures['items']} | {figures['precision']:.3f} | "
-            f"{figures['recall']:.3f} | {figures['f1']:.3f} |"
+            f"| {in_markdown(figures['label'])} | {figures['items']} | "
+            f"{figures['precision']:.3f} | {figures['recall']:.3f} | {figures['f1']:.3f} |"
         )
-    said = [f"Warning: {o.warnings}."] if o.warnings else []
+    said = [f"Warning: {in_markdown(o.warnings)}."] if o.warnings else []
     for words in (*said, *rival_words(result)):
         rows += ["", words]
     return "\n".join(rows)
