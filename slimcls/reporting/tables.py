@@ -207,7 +207,9 @@ EXTRA_CSV: dict[str, Callable[[Study], pd.DataFrame]] = {
 
 def csv_table(table: pd.DataFrame) -> str:
     """A table as CSV with all its digits; no text in it is a formula to a spreadsheet."""
-    return str(table.map(in_csv).to_csv(index=False))
+    # Of line ends inside a cell, pandas puts quotes around this one alone.
+    plain = table.replace(r"\r\n?", "\n", regex=True)
+    return str(plain.map(in_csv).to_csv(index=False))
 
 
 def markdown_table(table: pd.DataFrame) -> str:
