@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from slimcls.escaping import in_csv, in_markdown
 from slimcls.reporting.comparisons import Comparisons
 from slimcls.reporting.study import Study
+from slimcls.storage.yaml_files import read_yaml
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
 TableRows = list[dict[str, object]]
@@ -182,7 +182,7 @@ def sizes_and_costs(compared: Comparisons) -> pd.DataFrame:
 
 def published(study: Study) -> tuple[pd.DataFrame, str]:
     """Figures of the paper and their source; none where no task here is one of the paper's."""
-    content = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+    content = read_yaml(PUBLISHED)
     if not set(study.compared.cells.task) & set(content["tasks"]):
         return pd.DataFrame(), ""
     rows = pd.DataFrame(content["rows"])
