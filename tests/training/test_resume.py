@@ -28,7 +28,9 @@ from slimcls.training.learner import Learner
 from slimcls.training.left import save_trained
 
 SETTINGS = "--model tiny-gpt2 --mode p-cls --keep 2 --shots 60 --epochs 8 --batch-size 8 --lr 1e-3"
+#: What no two runs have in common: times, places, and whether the checkout was changed meanwhile.
 TIMES = {
+    "commit",
     "train_seconds",
     "total_seconds",
     "examples_per_second",
