@@ -57,7 +57,7 @@ class Ahead(L.Callback):
             self._said = time.monotonic()
             done = trainer.global_step
             each = (self._said - self._started) / max(1, done - self._first)
-            left = in_words(each * (self.steps - done))
+            left = duration(each * (self.steps - done))
             self.report.say(f"{epoch}, step {done:,} of {self.steps:,}: about {left} left")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -75,7 +75,7 @@ class Ahead(L.Callback):
             self._bar.close()
 
 
-def in_words(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A length of time as people say it."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
