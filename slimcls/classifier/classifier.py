@@ -17,7 +17,7 @@ from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.task import Encoder
 from slimcls.classifier.trunk import decoder_of, read_prefix
 from slimcls.data.batches import batches_by_length, collate
-from slimcls.data.prompts import PromptBuilder
+from slimcls.data.encoding import FramedEncoder
 from slimcls.errors import UserError
 
 
@@ -107,7 +107,9 @@ class Classifier:
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The encoder's."""
+        """The model's, with no prompt in it."""
+        if isinstance(self.encoder, FramedEncoder):
+            return self.encoder.without_prompt()
         return self.encoder.tokenizer
 
     def _read_prefix(self) -> Prefix | None:
@@ -133,4 +135,4 @@ def _listed(given: str | Iterable[str]) -> list[str]:
 
 def shared_prefix(encoder: Encoder) -> list[int]:
     """Token ids that every text encoded here begins with."""
-    return encoder.shared_prefix_ids() if isinstance(encoder, PromptBuilder) else []
+    return encoder.shared_prefix_ids()
