@@ -58,7 +58,7 @@ class Ahead(L.Callback):
             self._said = time.monotonic()
             done = trainer.global_step
             each = (self._said - self._started) / max(1, done - self._first)
-            left = in_words(each * (self.steps - done))
+            left = duration(each * (self.steps - done))
             sure = "at most" if trainer.early_stopping_callback else "about"
             self.report.say(f"{epoch}, step {done:,} of {self.steps:,}: {sure} {left} left")
 
@@ -77,7 +77,7 @@ class Ahead(L.Callback):
             self._bar.close()
 
 
-def in_words(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A length of time as people say it."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"

@@ -13,7 +13,7 @@ from slimcls.config import RunConfig
 from slimcls.errors import Interrupted
 from slimcls.train import train
 from slimcls.training import ahead
-from slimcls.training.ahead import in_words
+from slimcls.training.ahead import duration
 
 LINE = re.compile(r"^epoch (\d+) of (\d+), step (\d+) of (\d+): about .+ left$", re.MULTILINE)
 
@@ -99,4 +99,4 @@ def test_who_goes_on_counts_on(toy: Path, tmp_path: Path, monkeypatch: pytest.Mo
     [(0.4, "0 seconds"), (89, "89 seconds"), (150, "2 minutes"), (5 * 3600, "5.0 hours")],
 )
 def test_lengths_of_time(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert duration(seconds) == words
