@@ -7,6 +7,7 @@ import functools
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -42,8 +43,10 @@ def silence() -> Iterator[None]:
 @contextmanager
 def bars_on_terminals() -> Iterator[None]:
     """Bars of GGUF's reader and of transformers where a person watches, and nowhere else."""
-    from transformers import modeling_gguf_pytorch_utils as reader
+    from transformers import modeling_gguf_pytorch_utils
 
+    # The module does not offer its bar to others.
+    reader: Any = modeling_gguf_pytorch_utils
     bar = reader.tqdm
     reader.tqdm = functools.partial(bar, disable=None)  # none where stderr is no terminal
     try:

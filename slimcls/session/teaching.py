@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from slimcls.config import RunConfig, flag
 from slimcls.data.tables import Tables
@@ -148,7 +148,7 @@ class Lesson:
         return SoftTargets(found, self.temperature)
 
     @property
-    def columns(self) -> dict[str, str | int]:
+    def columns(self) -> dict[str, Any]:
         """What the result says of it."""
         by = self.teacher.result.outcome.run if self.teacher else ""
         return {"taught": self.taught, "taught_by": by, "unlabelled_texts": len(self.ids)}
