@@ -76,3 +76,8 @@ class Task:
         if self.mode == "lm" and self.lm_loss != "sequence":
             encoder.first_token_ids()
         return make_mode(self.mode, self.lm_loss, encoder.label_ids)
+
+
+def shared_prefix(encoder: Encoder) -> list[int]:
+    """Token ids that every text encoded here begins with."""
+    return encoder.shared_prefix_ids() if isinstance(encoder, PromptBuilder) else []

@@ -15,8 +15,9 @@ from transformers import PreTrainedModel
 from slimcls import runs
 from slimcls.backbones.truncate import open_cut
 from slimcls.classifier.accuracy import metrics
-from slimcls.classifier.classifier import Classifier, shared_prefix
+from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.modes import class_weights
+from slimcls.classifier.task import shared_prefix
 from slimcls.classifier.trunk import check_compiler
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items

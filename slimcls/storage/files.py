@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 import secrets
@@ -132,14 +133,21 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def sha256_of(file: Path) -> str:
+    """SHA-256 of a file's contents, in hexadecimal. Raises OSError where it cannot be read."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
 @contextlib.contextmanager
 def _said(path: Path) -> Iterator[None]:
     """What the disk refuses, as the user's error."""
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except Exception as error:
+        # The one of safetensors, which need not be installed, is no OSError.
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+            raise
         raise UserError(f"{path}: cannot be written ({error}); see --out") from None
 
 
