@@ -1,10 +1,10 @@
 """Classifying with a finished run: slimcls against the pipeline of transformers.
 
-Both open the same artefact: the packaged model cut to 2 layers, trained in passing on trec. slimcls
-gets the bare texts, and builds and tokenises prompts in the time that is measured; the pipeline
-gets the finished prompts (in cls the texts). The pipeline runs at its best batch size, which is
-looked for beforehand, and gets its texts sorted by length, which slimcls does by itself. Every
-probability must be the same within 1e-5. Latency is the median over texts that go in one by one.
+Both open the same artefact: the packaged model cut to 2 layers, trained in passing on trec. Both
+get the bare texts; in p-cls the tokenizer puts the prompt around them in the time that is measured.
+The pipeline runs at its best batch size, which is looked for beforehand, and gets its texts sorted
+by length, which slimcls does by itself. Every probability must be the same within 1e-5. Latency
+is the median over texts that go in one by one.
 """
 
 from __future__ import annotations
@@ -47,21 +47,14 @@ class Opened:
         names: list[str] = self.classifier.labels
         return names
 
-    def prompts(self, texts: Sequence[str]) -> list[str]:
-        """What the pipeline gets for these texts."""
-        encoder = self.classifier.encoder
-        if not hasattr(encoder, "prompt"):
-            return list(texts)
-        return [encoder.prompt(encoder.cut(text)[0]) for text in texts]
-
     def by_slimcls(self, texts: Sequence[str]) -> list[list[float]]:
         """Probabilities (texts, classes)."""
         found = self.classifier.predict(texts)
         return [list(prediction.probabilities.values()) for prediction in found]
 
-    def by_pipeline(self, prompts: Sequence[str], batch_size: int) -> list[list[float]]:
-        """Probabilities (prompts, classes)."""
-        found = self.pipeline(list(prompts), batch_size=batch_size, top_k=None, truncation=True)
+    def by_pipeline(self, texts: Sequence[str], batch_size: int) -> list[list[float]]:
+        """Probabilities (texts, classes)."""
+        found = self.pipeline(list(texts), batch_size=batch_size, top_k=None, truncation=True)
         named = [{entry["label"]: entry["score"] for entry in row} for row in found]
         return [[row[label] for label in self.labels] for row in named]
 
@@ -95,11 +88,10 @@ def many_texts(mode: str, opened: Opened, texts: list[str], options: Any) -> Row
     """All texts in one call."""
     count, _, tried = SIZES[options.size]
     texts = sorted(texts[:count], key=len)
-    prompts = opened.prompts(texts)
-    best, note = best_size(opened, prompts, tried)
+    best, note = best_size(opened, texts, tried)
     sides = {
         SLIMCLS: lambda: opened.by_slimcls(texts),
-        PIPELINE: lambda: opened.by_pipeline(prompts, best),
+        PIPELINE: lambda: opened.by_pipeline(texts, best),
     }
     turns = harness.alternate(
         sides, repetitions=options.repetitions or REPETITIONS[options.size], check=agree
@@ -110,10 +102,9 @@ def many_texts(mode: str, opened: Opened, texts: list[str], options: Any) -> Row
 def one_text(mode: str, opened: Opened, texts: list[str], options: Any) -> Row:
     """Texts that come one by one."""
     texts = texts[: SIZES[options.size][1]]
-    prompts = opened.prompts(texts)
     sides = {
         SLIMCLS: lambda: each(texts, opened.by_slimcls),
-        PIPELINE: lambda: each(prompts, lambda prompt: opened.by_pipeline(prompt, 1)),
+        PIPELINE: lambda: each(texts, lambda text: opened.by_pipeline(text, 1)),
     }
     turns = harness.alternate(
         sides, repetitions=options.repetitions or REPETITIONS[options.size], check=agree
@@ -125,12 +116,12 @@ def one_text(mode: str, opened: Opened, texts: list[str], options: Any) -> Row:
 KINDS = {"many texts": many_texts, "one text": one_text}
 
 
-def best_size(opened: Opened, prompts: list[str], tried: Sequence[int]) -> tuple[int, str]:
+def best_size(opened: Opened, texts: list[str], tried: Sequence[int]) -> tuple[int, str]:
     """The pipeline's best batch size, the better of two runs each, and all of them in words."""
     seconds = {}
     for size in tried:
         turns = harness.alternate(
-            {PIPELINE: lambda size=size: opened.by_pipeline(prompts, size)}, repetitions=2
+            {PIPELINE: lambda size=size: opened.by_pipeline(texts, size)}, repetitions=2
         )
         seconds[size] = min(turns.seconds[PIPELINE])
     words = ", ".join(f"{harness.number(seconds[size])} s at {size}" for size in tried)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from conftest import ROOT, load_script
 
-from slimcls.data.prompts import DEFAULT_TOKENS
+from slimcls.data.encoding import DEFAULT_TOKENS
 from slimcls.runs.folder import run_name
 from slimcls.runs.results import read_result
 from slimcls.session.settle import LEARNING_RATES

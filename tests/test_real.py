@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from classifier.odd_texts import compare_with_pipeline
 from data.shared_data import data_dir
 
 import slimcls
@@ -43,6 +44,7 @@ def test_bbc_news(tmp_path: Path, mode: str) -> None:
     (prediction,) = classifier.predict([text])
     assert set(prediction.probabilities) == set(classifier.labels)
     assert sum(prediction.probabilities.values()) == pytest.approx(1)
+    compare_with_pipeline(result.folder / "model")
 
 
 def test_the_cut_computes_what_the_full_model_does() -> None:

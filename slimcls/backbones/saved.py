@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +14,54 @@ from transformers import PretrainedConfig, PreTrainedModel
 from slimcls.backbones.families import family_of
 from slimcls.backbones.layout import weight_files
 from slimcls.backbones.truncate import (
+    SCORE,
     Head,
     block_pattern,
     config_in,
     depth_of,
     filled,
+    head_config,
     model_class_of,
     stored_names,
 )
 from slimcls.backbones.weights import Weights, check_finite_weights
 from slimcls.errors import UserError
 
+#: What transformers calls another form of the weights: without its name nothing opens them.
+NEEDS_PROMPT = "needs-prompt"
 
-def save(model: Any, tokenizer: Any, folder: Path) -> None:
-    """Write weights, configuration and tokenizer into ``folder``, which is there already."""
+
+def save(model: Any, tokenizer: Any, folder: Path, *, needs_prompt: bool = False) -> None:
+    """Write weights, configuration and tokenizer into ``folder``, which is there already.
+
+    What ``needs_prompt`` to be right is written so that nothing opens it unless it is asked for by
+    ``from_pretrained(folder, variant=NEEDS_PROMPT)``.
+    """
     from slimcls.backbones.quiet import no_bars
 
     with no_bars():
-        model.save_pretrained(folder)
+        if needs_prompt:
+            model.save_pretrained(folder, variant=NEEDS_PROMPT, max_shard_size=sys.maxsize)
+        else:
+            model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def as_classifier(model: Any, token_ids: Sequence[int], labels: Sequence[str]) -> PreTrainedModel:
+    """A language model as an ordinary classifier, whose head is its rows of these tokens.
+
+    Its logits are the language model's own for the tokens, a head's bias left out; weights but
+    those of the head are shared.
+    """
+    config = head_config(copy.deepcopy(model.config), "classification", labels)
+    rows = model.get_output_embeddings().weight.detach()[list(token_ids)].clone()
+    head = f"{family_of(config).lm_head}."
+    tensors = {
+        name: value for name, value in model.state_dict().items() if not name.startswith(head)
+    }
+    return filled(
+        model_class_of(config, "classification"), config, tensors | {SCORE: rows}, rows.dtype
+    )
 
 
 def open_saved(folder: Path, head: Head) -> PreTrainedModel:
@@ -49,7 +80,10 @@ def open_saved(folder: Path, head: Head) -> PreTrainedModel:
     names = [path.name for path in folder.iterdir() if path.suffix != ".bin"]
     if not any(".safetensors" in name for name in names):
         raise UserError(f"{folder}: no weights there (model.safetensors)")
-    files = weight_files(names, str(folder), lambda name: folder / name)
+    if (single := f"model.{NEEDS_PROMPT}.safetensors") in names:
+        files = [single]
+    else:
+        files = weight_files(names, str(folder), lambda name: folder / name)
     model_class = model_class_of(config, head)
     with Weights(folder / name for name in files) as weights:
         _check_depth(folder, config, weights)

@@ -115,7 +115,13 @@ def open_cut(
     """
     full = read_config(source)
     layers = named_layers(depth_of(full), layers)
-    config = _head_config(cut_config(full, layers), head, labels, dtype, pad_token_id)
+    config = cut_config(full, layers)
+    # A local path says nothing to whoever gets the saved model.
+    config._name_or_path = ""
+    config.dtype = dtype
+    if pad_token_id is not None:
+        config.pad_token_id = pad_token_id
+    config = head_config(config, head, labels)
     model_class = model_class_of(config, head)
     with torch.device("meta"):
         skeleton = model_class(copy.deepcopy(config))
@@ -132,18 +138,8 @@ def open_cut(
     return filled(model_class, config, tensors, dtype)
 
 
-def _head_config(
-    config: PretrainedConfig,
-    head: Head,
-    labels: Sequence[str],
-    dtype: torch.dtype,
-    pad_token_id: int | None,
-) -> PretrainedConfig:
-    # A local path says nothing to whoever gets the saved model.
-    config._name_or_path = ""
-    config.dtype = dtype
-    if pad_token_id is not None:
-        config.pad_token_id = pad_token_id
+def head_config(config: PretrainedConfig, head: Head, labels: Sequence[str]) -> PretrainedConfig:
+    """``config`` itself, with what a head of this kind needs. Raises UserError for one label."""
     if head == "classification":
         if len(labels) < 2:
             raise UserError(f"a classifier needs at least two labels, not {len(labels)}")

@@ -13,7 +13,7 @@ from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
 from slimcls.classifier.accuracy import metrics
 from slimcls.config import RunConfig
-from slimcls.data.prompts import TextEncoder
+from slimcls.data.encoding import TextEncoder
 from slimcls.data.splits import Splits
 from slimcls.log import Log
 from slimcls.rivals.methods import RIVALS, Embeddings, Rival, Vectoriser

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from slimcls.classifier.description import DESCRIPTION, ONNX, read_description, task_of
 from slimcls.classifier.task import Task
 from slimcls.cli.extras import TORCH, check_extra
+from slimcls.data.cutting import tokens_of
 from slimcls.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,11 +45,12 @@ def _open(folder: Path, task: Task) -> Classifier:
     from slimcls.backbones.saved import open_saved
     from slimcls.classifier.classifier import Classifier
 
-    model = open_saved(folder, "lm" if task.mode == "lm" else "classification")
+    own_head = task.mode == "lm" and not task.answers_alone
+    model = open_saved(folder, "lm" if own_head else "classification")
     _check_fit(folder, model.config, task)
     tokenizer = _open_tokenizer(folder, model.config)
     try:
-        encoder = task.encoder(tokenizer)
+        encoder = task.saved_encoder(tokenizer)
         return Classifier(model, task.strategy(encoder), encoder, task.labels)
     except UserError as error:
         raise UserError(f"{folder / DESCRIPTION}: {error}") from error
@@ -56,7 +58,7 @@ def _open(folder: Path, task: Task) -> Classifier:
 
 def _check_fit(folder: Path, config: PretrainedConfig, task: Task) -> None:
     """UserError where config.json and slimcls.json are not of one model."""
-    if task.mode != "lm" and config.num_labels != len(task.labels):
+    if (task.mode != "lm" or task.answers_alone) and config.num_labels != len(task.labels):
         fault = f"names {len(task.labels)} labels, config.json {config.num_labels}"
     elif task.context > config.max_position_embeddings:
         most = config.max_position_embeddings
@@ -80,12 +82,13 @@ def _open_tokenizer(folder: Path, config: PretrainedConfig) -> PreTrainedTokeniz
     except Exception as error:  # transformers and tokenizers raise many kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise UserError(f"{folder}: its tokenizer cannot be read ({reason})") from error
-    most = max(tokenizer.get_vocab().values(), default=-1)
+    if not isinstance(tokenizer.model_max_length, int | float):
+        raise UserError(f"{folder}: model_max_length of its tokenizer_config.json is no number")
+    known = [*tokenizer.get_vocab().values(), *tokens_of(tokenizer, [""])[0]]
+    most = max(known, default=-1)
     if not tokenizer.is_fast or not 0 <= most < config.vocab_size:
         raise UserError(
             f"{folder}: its tokenizer has token ids up to {most}, config.json "
             f"{config.vocab_size} tokens; both must be of the same run"
         )
-    if not isinstance(tokenizer.model_max_length, int | float):
-        raise UserError(f"{folder}: model_max_length of its tokenizer_config.json is no number")
     return cast("PreTrainedTokenizerFast", tokenizer)

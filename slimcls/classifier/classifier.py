@@ -18,6 +18,7 @@ from slimcls.classifier.task import Encoder, shared_prefix
 from slimcls.classifier.trunk import decoder_of, read_prefix
 from slimcls.data.batches import collate
 from slimcls.data.by_length import batches_by_length
+from slimcls.data.encoding import FramedEncoder
 
 
 class Classifier(Predictor):
@@ -68,7 +69,9 @@ class Classifier(Predictor):
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The encoder's."""
+        """The model's, with no prompt in it."""
+        if isinstance(self.encoder, FramedEncoder):
+            return self.encoder.without_prompt()
         return self.encoder.tokenizer
 
     def read_prefix(self) -> Prefix | None:

@@ -15,7 +15,7 @@ from slimcls.kinds import LM_LOSSES, ModeName
 from slimcls.storage.json_files import parse_json
 
 #: Raised when ``slimcls.json`` changes so that older readers would misread it.
-FORMAT = 1
+FORMAT = 2
 DESCRIPTION = "slimcls.json"
 #: The key that an exported folder alone has: what else its files say of themselves.
 ONNX = "onnx"
@@ -30,6 +30,8 @@ KEYS: dict[ModeName, dict[str, Any]] = {
 }
 #: What the description of an exported folder holds under ``onnx``.
 EXPORT_KEYS: dict[str, Any] = {"bits": int, "prefix_tokens": int, "sha256": dict}
+#: What else, from a format on.
+SINCE: dict[int, dict[str, Any]] = {1: {}, 2: {"answers_alone": bool}}
 
 
 def as_json(task: Task) -> dict[str, object]:
@@ -40,6 +42,7 @@ def as_json(task: Task) -> dict[str, object]:
         "labels": list(task.labels),
         "max_text_tokens": task.max_text_tokens,
         "context": task.context,
+        "answers_alone": task.answers_alone,
     }
     if task.mode == "cls":
         return held
@@ -95,6 +98,8 @@ def task_of(description: dict[str, Any]) -> Task:
             (shown["text"], labels.index(shown["label"]))
             for shown in description.get("demonstrations", ())
         ),
+        # In format 1 the prompt was always slimcls's own affair.
+        answers_alone=description.get("answers_alone", description["mode"] == "cls"),
     )
 
 
@@ -110,7 +115,7 @@ def _fault(description: dict[str, Any]) -> str:
         return fault
     if description.get("mode") not in tuple(KEYS):
         return f"'mode' must be one of {', '.join(KEYS)}"
-    if fault := _lacks(description, KEYS[description["mode"]]):
+    if fault := _lacks(description, KEYS[description["mode"]] | SINCE[version]):
         return fault
     if ONNX in description and (fault := _lacks(description[ONNX], EXPORT_KEYS)):
         return f"{ONNX!r}: {fault}"
@@ -149,7 +154,7 @@ def _is(value: object, what: type | tuple[type, type]) -> bool:
     """Whether a JSON value is of a type, or a list of such; true is not a number."""
     if isinstance(what, tuple):
         return isinstance(value, list) and all(isinstance(item, what[1]) for item in value)
-    return isinstance(value, what) and not isinstance(value, bool)
+    return isinstance(value, what) and isinstance(value, bool) is (what is bool)
 
 
 def _why_no_artefact(run: Path) -> str:

@@ -73,7 +73,7 @@ def open_exported(folder: Path, description: dict[str, Any]) -> OnnxClassifier:
     task = task_of(description)
     tokenizer = FastTokenizer(folder / TOKENIZER)
     try:
-        encoder = task.encoder(cast("PreTrainedTokenizerFast", tokenizer))
+        encoder = task.saved_encoder(cast("PreTrainedTokenizerFast", tokenizer))
     except UserError as error:
         raise UserError(f"{folder / DESCRIPTION}: {error}") from error
     classifier = OnnxClassifier(_session(folder / MODEL), encoder, task.labels)
@@ -105,9 +105,7 @@ def _session(path: Path) -> InferenceSession:
     # Threads that wait for work by spinning take a processor from others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library raises many kinds
         reason = str(error).strip().partition("\n")[0][:160]
         raise UserError(f"{path}: onnxruntime cannot open it ({reason})") from None

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimcls.data.prompts import DEFAULT_TOKENS, PromptBuilder, TextEncoder
+from slimcls.data.encoding import DEFAULT_TOKENS, FramedEncoder, TextEncoder
+from slimcls.data.prompts import PromptBuilder
 from slimcls.kinds import LossName, ModeName
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Task:
     """A word a class, in prompts."""
     demonstrations: tuple[tuple[str, int], ...] = ()
     """Texts with their class numbers, in the order that prompts show them."""
+    answers_alone: bool = True
+    """Whether an artefact classifies bare texts in whatever program opens it: its tokenizer has
+    the prompt in it, its head a row a class. In a run: where that can be done."""
 
     def encoder(self, tokenizer: PreTrainedTokenizerFast) -> Encoder:
         """What makes token ids of texts: whole prompts, or bare texts in mode cls.
@@ -62,22 +66,44 @@ class Task:
             context=self.context,
             max_text_tokens=self.max_text_tokens,
             usual_tokens=self.usual_tokens,
+            apart=self.answers_alone and not self._by_whole_words,
+        )
+
+    def saved_encoder(self, tokenizer: PreTrainedTokenizerFast) -> Encoder:
+        """The same for the tokenizer of an artefact, which may have the prompt in it.
+
+        Raises UserError where it should and has not.
+        """
+        if self.mode == "cls" or not self.answers_alone:
+            return self.encoder(tokenizer)
+        return FramedEncoder(
+            tokenizer,
+            context=self.context,
+            max_text_tokens=self.max_text_tokens or self.usual_tokens,
+            shares=bool(self.demonstrations),
         )
 
     def strategy(self, encoder: Encoder) -> Mode:
         """The mode, with the label words as this encoder's prompts have them.
 
-        Raises UserError where two begin with the same token and the loss sees only that.
+        An artefact that answers alone has a head for the classes, whatever its mode was. Raises
+        UserError where two begin with the same token and the loss sees only that.
         """
         from slimcls.classifier.modes import make_mode
 
         if not isinstance(encoder, PromptBuilder):
-            return make_mode(self.mode, None, [])
-        if self.mode == "lm" and self.lm_loss != "sequence":
+            return make_mode("cls", None, [])
+        if self.mode == "lm" and not self._by_whole_words:
             encoder.first_token_ids()
         return make_mode(self.mode, self.lm_loss, encoder.label_ids)
+
+    @property
+    def _by_whole_words(self) -> bool:
+        """Whether a class is its whole label word, not only that word's first token."""
+        return self.lm_loss == "sequence"
 
 
 def shared_prefix(encoder: Encoder) -> list[int]:
     """Token ids that every text encoded here begins with."""
-    return encoder.shared_prefix_ids() if isinstance(encoder, PromptBuilder) else []
+    has_prompt = isinstance(encoder, PromptBuilder | FramedEncoder)
+    return encoder.shared_prefix_ids() if has_prompt else []

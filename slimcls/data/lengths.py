@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from slimcls.data.cutting import may_exceed, shortened, tokens_of
-from slimcls.data.prompts import DEFAULT_TOKENS
+from slimcls.data.encoding import DEFAULT_TOKENS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

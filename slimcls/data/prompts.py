@@ -1,21 +1,18 @@
-"""Texts into token ids: whole prompts with demonstrations (lm, p-cls), or bare texts (cls)."""
+"""Texts into token ids as whole prompts with demonstrations (lm, p-cls)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from slimcls.data import seams
-from slimcls.data.cutting import cut_text, cut_texts, shortened, tokens_of
+from slimcls.data import framing, seams
+from slimcls.data.cutting import cut_text, cut_texts, tokens_of
+from slimcls.data.encoding import DEFAULT_TOKENS, Encoded, FramedEncoder
 from slimcls.errors import UserError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
-
-#: Tokens of a text that are kept where the context allows and nobody says otherwise.
-DEFAULT_TOKENS = 256
 
 #: With less room than this for a text, demonstrations count as not fitting the context.
 LEAST_TOKENS = 16
@@ -34,14 +31,6 @@ def template_fault(template: str) -> str:
     return ""
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """Token ids of some texts, in their order, and how many of the texts were cut."""
-
-    ids: list[list[int]]
-    n_cut: int
-
-
 class PromptBuilder:
     """Builds prompts: demonstrations, then the query up to its label slot, joined by line ends.
 
@@ -58,6 +47,8 @@ class PromptBuilder:
         max_text_tokens: tokens of a text that are kept; None for ``usual_tokens``, or less where
             the context needs it.
         usual_tokens: see there.
+        apart: make a text's tokens apart from the prompt's, where the tokenizer can be taught to
+            (``framed``): then the text that is cut is the text as it stands in the prompt.
 
     Raises:
         UserError: the demonstrations do not fit the context, with the numbers.
@@ -75,6 +66,7 @@ class PromptBuilder:
         context: int,
         max_text_tokens: int | None = None,
         usual_tokens: int = DEFAULT_TOKENS,
+        apart: bool = False,
     ) -> None:
         self.tokenizer, self.context = tokenizer, context
         self.label_words = tuple(label_words)
@@ -89,6 +81,8 @@ class PromptBuilder:
         #: How many demonstrations were cut.
         self.demonstrations_cut = sum(self.cut(text)[1] for text, _ in self._demonstrations)
         self._shared: list[int] | None = None
+        #: What encodes with a tokenizer that has the prompt in it; None where none does.
+        self.framed = self._framed() if apart else None
 
     @property
     def frame(self) -> tuple[str, str]:
@@ -109,10 +103,13 @@ class PromptBuilder:
         return f"{before}{text}{after}"
 
     def encode(self, texts: Sequence[str]) -> Encoded:
-        """Token ids of whole prompts, each as if tokenised as one string, for texts cut as needed.
+        """Token ids of whole prompts for texts cut as needed.
 
-        Where the tokenizer allows it, only what stands behind the demonstrations is tokenised.
+        Each is as if tokenised as one string, but for what is ``framed``. Where the tokenizer
+        allows it, only what stands behind the demonstrations is tokenised.
         """
+        if self.framed:
+            return self.framed.encode(texts)
         cuts = cut_texts(self.tokenizer, [text.strip() for text in texts], self.max_text_tokens)
         ids = self._prompt_ids([text for text, _ in cuts])
         room = self.context - self._longest_word
@@ -130,6 +127,8 @@ class PromptBuilder:
         They end before a blank or line end that belongs to the frame: no pre-tokenizer joins
         letters or signs across it, so no text can change them, and tokens always follow them.
         """
+        if self.framed:
+            return self.framed.shared_prefix_ids()
         if self._shared is None:
             self._shared = self._beginning(_blank_follows)[0] if self.prefix else []
         return list(self._shared)
@@ -149,6 +148,18 @@ class PromptBuilder:
                 )
             first[ids[0]] = word
         return list(first)
+
+    def _framed(self) -> FramedEncoder | None:
+        tokenizer = framing.framed(self.tokenizer, *self.frame)
+        room = self.context - self.max_text_tokens
+        if tokenizer is None or tokenizer.num_special_tokens_to_add() > room:
+            return None
+        return FramedEncoder(
+            tokenizer,
+            context=self.context,
+            max_text_tokens=self.max_text_tokens,
+            shares=bool(self.prefix),
+        )
 
     def _prompt_ids(self, texts: Sequence[str]) -> list[list[int]]:
         lead, length = self._lead
@@ -260,55 +271,6 @@ class PromptBuilder:
             raise UserError(
                 "the tokenizer joins a text to the demonstrations before it; use --no-share-prefix"
             )
-
-
-class TextEncoder:
-    """Bare texts (cls), as plain ``tokenizer(text, truncation=True)`` encodes them.
-
-    Args:
-        tokenizer: a fast transformers tokenizer.
-        context: most tokens that the model takes.
-        max_text_tokens: tokens of a text that are kept, the tokenizer's own beginning or end not
-            counted; None for ``usual_tokens``, or less where the context needs it.
-        usual_tokens: see there.
-
-    Raises:
-        UserError: ``max_text_tokens`` is over the context.
-    """
-
-    def __init__(
-        self,
-        tokenizer: PreTrainedTokenizerFast,
-        *,
-        context: int,
-        max_text_tokens: int | None = None,
-        usual_tokens: int = DEFAULT_TOKENS,
-    ) -> None:
-        self.tokenizer, self.context = tokenizer, context
-        added = tokenizer.num_special_tokens_to_add()
-        most = context - added
-        if max_text_tokens is not None and max_text_tokens > most:
-            raise UserError(
-                f"--max-text-tokens {max_text_tokens}: the model's context leaves {most} for text"
-            )
-        self.max_text_tokens = max_text_tokens or min(usual_tokens, most)
-        #: Most tokens of an encoded text, the tokenizer's own included.
-        self.max_length = self.max_text_tokens + added
-
-    def encode(self, texts: Sequence[str]) -> Encoded:
-        """Token ids of stripped texts, cut on the right."""
-        whole = [text.strip() for text in texts]
-        begun = [shortened(self.tokenizer, text, self.max_length) for text in whole]
-        ids = tokens_of(self.tokenizer, begun)
-        n_cut = 0
-        for place, text in enumerate(begun):
-            if len(ids[place]) > self.max_length:
-                found = self.tokenizer(text, truncation=True, max_length=self.max_length)
-                ids[place] = list(found["input_ids"])
-                n_cut += 1
-            elif not ids[place]:
-                raise ValueError("the tokenizer gives no token for an empty text")
-        return Encoded(ids, n_cut)
 
 
 def _blank_follows(before: str, behind: str) -> bool:

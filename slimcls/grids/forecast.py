@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcls.config import RunConfig
-from slimcls.data.prompts import DEFAULT_TOKENS
+from slimcls.data.encoding import DEFAULT_TOKENS
 from slimcls.errors import UserError
 from slimcls.grids.timing import Cost, cost_key, cost_of
 

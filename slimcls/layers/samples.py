@@ -113,7 +113,7 @@ def encode_sample(
     Raises:
         UserError: a text of the user's own files with fewer than two tokens, or none left.
     """
-    from slimcls.data.prompts import TextEncoder
+    from slimcls.data.encoding import TextEncoder
 
     encoder = TextEncoder(
         tokenizer, context=tokenizer.model_max_length, max_text_tokens=max_text_tokens

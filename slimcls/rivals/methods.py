@@ -28,7 +28,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from slimcls.data.prompts import TextEncoder
+from slimcls.data.encoding import TextEncoder
 from slimcls.data.splits import Example
 from slimcls.errors import UserError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from slimcls.config import RunConfig
-from slimcls.data.prompts import DEFAULT_TOKENS
+from slimcls.data.encoding import DEFAULT_TOKENS
 
 #: Raised whenever a column changes its name, type or meaning, or a run its outcome.
 SCHEMA_VERSION = 1

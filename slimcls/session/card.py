@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import json
 
+from slimcls.backbones.saved import NEEDS_PROMPT
 from slimcls.runs.schema import RunResult
 from slimcls.runs.summary import rival_words
 
 _HEAD = """\
 ---
 library_name: transformers
-pipeline_tag: text-classification
-tags: [slimcls, layer-pruning, text-classification]
+{task}tags: [slimcls, layer-pruning, text-classification]
 ---
 """
 
 _OPEN = """\
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+folder = "."  # where this README.md lies
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+labels = model.config.id2label
+
+
+def classify(texts):
+    batch = tokenizer(texts, padding=True, truncation=True, return_tensors="pt")
+    with torch.no_grad():
+        return model(**batch).logits
+"""
+
+_OPEN_PROMPTED = """\
 import json
 import pathlib
 
 import torch
-from transformers import AutoTokenizer, {factory}
+from transformers import {factory}, AutoTokenizer
 
 folder = pathlib.Path(".")  # where this README.md lies
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = {factory}.from_pretrained(folder, dtype=torch.float32).eval()
+model = {factory}.from_pretrained(
+    folder, variant="{variant}", dtype=torch.float32
+).eval()
 slimcls = json.loads((folder / "slimcls.json").read_text())
-"""
+labels = slimcls["labels"]
 
-_CUT = """\
 
 def prompt(text):
     text = text.strip()
@@ -42,7 +59,7 @@ def prompt(text):
 _HEAD_LOGITS = """\
 
 def classify(texts):
-    batch = tokenizer([{text} for text in texts], {options}return_tensors="pt")
+    batch = tokenizer([prompt(text) for text in texts], padding=True, return_tensors="pt")
     with torch.no_grad():
         return model(**batch).logits
 """
@@ -76,7 +93,7 @@ _USE = """\
 texts = ["{example}"]
 logits = classify(texts)
 for text, row in zip(texts, logits):
-    print(slimcls["labels"][row.argmax()], row.softmax(0).tolist())
+    print(labels[row.argmax().item()], row.softmax(0).tolist())
 """
 
 
@@ -88,24 +105,22 @@ def model_card(result: RunResult, description: dict[str, object]) -> str:
         _limits(result),
         _usage(description),
     ]
-    return _HEAD + "\n" + "\n\n".join(parts) + "\n"
+    task = "pipeline_tag: text-classification\n" if description["answers_alone"] else ""
+    return _HEAD.format(task=task) + "\n" + "\n\n".join(parts) + "\n"
 
 
 def code(description: dict[str, object]) -> str:
     """Python that opens the artefact in the current folder and classifies a text."""
-    mode, loss = description["mode"], description.get("lm_loss")
-    example = "An example text."
-    if mode == "cls":
-        logits = _HEAD_LOGITS.format(text="text.strip()", options="padding=True, truncation=True, ")
-        cut = ""
-    else:
-        cut = _CUT
-        logits = _HEAD_LOGITS.format(text="prompt(text)", options="padding=True, ")
-        if mode == "lm":
-            logits = _WHOLE_WORD_LOGITS if loss == "sequence" else _WORD_LOGITS
-    factory = "AutoModelForCausalLM" if mode == "lm" else "AutoModelForSequenceClassification"
-    parts = [_OPEN.format(factory=factory), cut, logits, _USE.format(example=example)]
-    return "\n".join(part for part in parts if part)
+    use = _USE.format(example="An example text.")
+    if description["answers_alone"]:
+        return f"{_OPEN}\n{use}"
+    mode, factory, logits = description["mode"], "AutoModelForSequenceClassification", _HEAD_LOGITS
+    if mode == "lm":
+        factory = "AutoModelForCausalLM"
+        whole = description["lm_loss"] == "sequence"
+        logits = _WHOLE_WORD_LOGITS if whole else _WORD_LOGITS
+    opening = _OPEN_PROMPTED.format(factory=factory, variant=NEEDS_PROMPT)
+    return f"{opening}\n{logits}\n{use}"
 
 
 def _what(result: RunResult, description: dict[str, object]) -> str:
@@ -167,8 +182,21 @@ def _limits(result: RunResult) -> str:
     )
 
 
+_ALONE = """\
+With plain transformers, `pipeline("text-classification", FOLDER, truncation=True)` gives the same \
+classes: bare texts go in, {around}. Or:"""
+
+_NOT_ALONE = """\
+Without slimcls the prompt has to be put around each text, which the tokenizer does not do here; \
+so the weights lie under a name of their own, and `pipeline("text-classification", FOLDER)` opens \
+nothing. With plain transformers:"""
+
+
 def _usage(description: dict[str, object]) -> str:
+    bare = description["mode"] == "cls"
+    around = "long ones are cut" if bare else "the tokenizer puts the prompt around them"
+    plain = _ALONE.format(around=around) if description["answers_alone"] else _NOT_ALONE
     return (
-        "## Use\n\nWith slimcls: `slimcls.load(FOLDER).predict([text])`. With plain transformers:"
-        f"\n\n```python\n{code(description)}```"
+        "## Use\n\nWith slimcls: `slimcls.load(FOLDER).predict([text])`.\n\n"
+        f"{plain}\n\n```python\n{code(description)}```"
     )

@@ -5,29 +5,58 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimcls.backbones import saved
 from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.description import DESCRIPTION, as_json
-from slimcls.classifier.task import Task
-from slimcls.data.prompts import PromptBuilder, TextEncoder
+from slimcls.classifier.task import Encoder, Task
+from slimcls.data.encoding import FramedEncoder, TextEncoder
+from slimcls.data.framing import framed
+from slimcls.data.prompts import PromptBuilder
 from slimcls.runs.schema import RunResult
 from slimcls.session.card import model_card
 from slimcls.storage.files import replacing_folder
 from slimcls.version import __version__
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 
 def save_artefact(classifier: Classifier, task: Task, result: RunResult, dataset: str) -> None:
     """Write ``model/`` of a run whole or not at all. Raises UserError where the disk is full."""
     description = describe_classifier(classifier, task, result, dataset)
-    if isinstance(classifier.encoder, TextEncoder):
-        # So that plain ``tokenizer(text, truncation=True)`` cuts where training did.
-        classifier.tokenizer.model_max_length = classifier.encoder.max_length
+    alone = _answers_alone(classifier.encoder)
+    model, tokenizer = classifier.model, classifier.encoder.tokenizer
+    if alone:
+        tokenizer = _tokenizer_alone(alone)
+        if task.mode == "lm":
+            model = saved.as_classifier(model, _label_tokens(classifier.encoder), task.labels)
     with replacing_folder(result.folder / "model") as folder:
-        saved.save(classifier.model, classifier.tokenizer, folder)
+        saved.save(model, tokenizer, folder, needs_prompt=not alone)
         text = json.dumps(description, indent=1, ensure_ascii=False)
         (folder / DESCRIPTION).write_text(text, encoding="utf-8")
         (folder / "README.md").write_text(model_card(result, description), encoding="utf-8")
+
+
+def _answers_alone(encoder: Encoder) -> TextEncoder | None:
+    """What encodes as a tokenizer alone does; None where a prompt has to be built."""
+    return encoder.framed if isinstance(encoder, PromptBuilder) else encoder
+
+
+def _tokenizer_alone(encoder: TextEncoder) -> PreTrainedTokenizerFast:
+    """A tokenizer whose ``tokenizer(text, truncation=True)`` gives the encoder's ids."""
+    # One with no prompt in it does not strip a text yet.
+    bare = not isinstance(encoder, FramedEncoder)
+    tokenizer = (framed(encoder.tokenizer, "", "") if bare else None) or encoder.tokenizer
+    tokenizer.model_max_length = encoder.max_length
+    return tokenizer
+
+
+def _label_tokens(encoder: Encoder) -> list[int]:
+    """The token of each class in mode lm."""
+    assert isinstance(encoder, PromptBuilder)
+    return encoder.first_token_ids()
 
 
 def describe_classifier(
@@ -35,7 +64,12 @@ def describe_classifier(
 ) -> dict[str, object]:
     """The task, where the model is from, and what another program needs to classify as we do."""
     config, outcome, encoder = result.config, result.outcome, classifier.encoder
-    description = as_json(replace(task, max_text_tokens=encoder.max_text_tokens)) | {
+    said = replace(
+        task,
+        max_text_tokens=encoder.max_text_tokens,
+        answers_alone=_answers_alone(encoder) is not None,
+    )
+    description = as_json(said) | {
         "slimcls_version": __version__,
         "model": _name(config.model),
         "source": outcome.source_fingerprint,

@@ -9,7 +9,7 @@ from slimcls.backbones.vocabulary import in_use
 from slimcls.classifier.modes import Mode
 from slimcls.classifier.task import Encoder, Task
 from slimcls.config import RunConfig
-from slimcls.data.prompts import DEFAULT_TOKENS
+from slimcls.data.encoding import DEFAULT_TOKENS
 from slimcls.data.splits import Splits, draw
 from slimcls.data.tables import Tables
 from slimcls.log import Log

@@ -20,7 +20,7 @@ from torch import Tensor
 from slimcls.backbones.sources import Source
 from slimcls.classifier.accuracy import Metrics, metrics
 from slimcls.config import RunConfig
-from slimcls.data.prompts import DEFAULT_TOKENS
+from slimcls.data.encoding import DEFAULT_TOKENS
 from slimcls.data.splits import Example, Splits
 from slimcls.data.tables import Tables
 from slimcls.runs.findings import Course, judge_course

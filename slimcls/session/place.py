@@ -8,8 +8,8 @@ from pathlib import Path
 from slimcls.backbones import sources
 from slimcls.backbones.sources import Source
 from slimcls.config import RunConfig
+from slimcls.data.encoding import DEFAULT_TOKENS
 from slimcls.data.lengths import are_long
-from slimcls.data.prompts import DEFAULT_TOKENS
 from slimcls.data.tables import Tables
 from slimcls.layers.layer_scores import Scores
 from slimcls.session.selection import selection_of

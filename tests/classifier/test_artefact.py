@@ -13,10 +13,13 @@ from typing import Any
 
 import pytest
 import torch
+from classifier.odd_texts import MANY, ODD, compare_with_pipeline
 from conftest import PATIENCE, made_up_rows
 from safetensors.torch import load_file, save_file
+from transformers import pipeline
 
 import slimcls
+from slimcls.backbones.tiny import build
 from slimcls.classifier.description import FORMAT
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
@@ -25,19 +28,6 @@ from slimcls.train import train
 
 FAMILIES = ["tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox"]
 KINDS = [("cls", None), ("p-cls", None), ("lm", "label-words"), ("lm", "sequence")]
-ODD = [
-    "",
-    "   \n ",
-    "rain and wind",
-    "ends in a special token <|endoftext|>",
-    "ends in another </s>",
-    "<s> begins so",
-    "<pad>",
-    "Zürich, 東京 and 🙂 in one line\nand a second",
-    "  blanks around  ",
-    "bread " * 900,
-]
-
 #: Runs the code of every model card, with the packages of this environment but without slimcls.
 PLAIN = """
 import json, os, sys
@@ -90,14 +80,32 @@ def plain(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str
     """A run of every family and mode, and what plain transformers makes of all of them."""
     folder = tmp_path_factory.mktemp("plain")
     models = {}
-    for family in FAMILIES:
+    for family in [*FAMILIES, CANNOT]:
+        model = str(unable(folder)) if family == CANNOT else family
         for mode, loss in KINDS:
-            result = make_run(toy, folder / "runs", model=family, mode=mode, lm_loss=loss)
+            result = make_run(toy, folder / "runs", model=model, mode=mode, lm_loss=loss)
             models[f"{family} {mode} {loss}"] = result.folder / "model"
     return models, plain_results(models, folder)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+#: A model whose tokenizer cannot have a prompt in it, since it begins every text in a way of its
+#: own.
+CANNOT = "begins"
+
+
+def unable(folder: Path) -> Path:
+    made = shutil.copytree(build("tiny-gpt2"), folder / CANNOT)
+    path = made / "tokenizer.json"
+    described = json.loads(path.read_text()) | {"normalizer": {"type": "Prepend", "prepend": "_"}}
+    path.write_text(json.dumps(described))
+    return made
+
+
+def answers_alone(family: str, mode: str, loss: str | None) -> bool:
+    return mode == "cls" or (family != CANNOT and loss != "sequence")
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, CANNOT])
 @pytest.mark.parametrize(("mode", "loss"), KINDS)
 def test_plain_transformers_gives_the_same_logits(
     plain: tuple[dict[str, Path], Any], family: str, mode: str, loss: str | None
@@ -109,7 +117,42 @@ def test_plain_transformers_gives_the_same_logits(
     alone, together, model_class = results[name]
     for theirs in (alone, together):
         torch.testing.assert_close(ours, torch.tensor(theirs), atol=1e-5, rtol=0)
-    assert model_class.endswith("ForSequenceClassification") is (mode != "lm")
+    is_lm = mode == "lm" and not answers_alone(family, mode, loss)
+    assert model_class.endswith("ForSequenceClassification") is not is_lm
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, CANNOT])
+@pytest.mark.parametrize(("mode", "loss"), KINDS)
+def test_the_pipeline_gives_what_slimcls_gives_or_nothing(
+    plain: tuple[dict[str, Path], Any], family: str, mode: str, loss: str | None
+) -> None:
+    folder = plain[0][f"{family} {mode} {loss}"]
+    said = json.loads((folder / "slimcls.json").read_text())
+    assert said["answers_alone"] is answers_alone(family, mode, loss)
+    card = (folder / "README.md").read_text()
+    assert ("pipeline_tag: text-classification" in card) is said["answers_alone"]
+    if not said["answers_alone"]:
+        assert "opens nothing" in " ".join(card.split())
+        with pytest.raises(OSError, match=r"no file named model\.safetensors"):
+            pipeline("text-classification", str(folder))
+        return
+    compare_with_pipeline(folder)
+
+
+@pytest.mark.parametrize(("mode", "loss"), KINDS)
+def test_a_folder_of_format_1_gives_what_it_gave(
+    plain: tuple[dict[str, Path], Any], tmp_path: Path, mode: str, loss: str | None
+) -> None:
+    """It had the weights of the mode under their usual name, and no prompt in its tokenizer."""
+    now = plain[0][f"{CANNOT} {mode} {loss}"]
+    folder = shutil.copytree(now, tmp_path / "model")
+    for weights in folder.glob("*.safetensors"):
+        weights.rename(folder / "model.safetensors")
+    path = folder / "slimcls.json"
+    said = json.loads(path.read_text()) | {"format": 1}
+    del said["answers_alone"]
+    path.write_text(json.dumps(said))
+    assert slimcls.load(folder).predict(MANY) == slimcls.load(now).predict(MANY)
 
 
 def test_what_the_folder_holds(toy: Path, tmp_path: Path) -> None:
@@ -174,6 +217,10 @@ GONE = object()
           for k in ("labels", "max_text_tokens", "context")],
         *[("p-cls", "slimcls.json", {k: GONE}, f"'{k}' is missing")
           for k in ("template", "label_words", "demonstrations")],
+        ("lm", "slimcls.json", {"answers_alone": GONE}, "'answers_alone' is missing"),
+        ("lm", "slimcls.json", {"answers_alone": 1}, "'answers_alone' has a value of the wrong"),
+        ("lm", "slimcls.json", {"answers_alone": False}, "weights do not fit config.json"),
+        ("lm", "slimcls.json", {"max_text_tokens": 500}, "--max-text-tokens 500: the model's"),
         ("lm", "slimcls.json", {"lm_loss": GONE}, "'lm_loss' is missing"),
         ("lm", "slimcls.json", {"lm_loss": "other"}, "'lm_loss' must be one of label-words"),
         ("cls", "slimcls.json", {"mode": GONE}, "'mode' must be one of cls, p-cls, lm"),

@@ -16,7 +16,7 @@ from slimcls.classifier.modes import Classification, Mode, make_mode
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import read_prefix
 from slimcls.data.batches import Batch, collate
-from slimcls.data.prompts import TextEncoder
+from slimcls.data.encoding import TextEncoder
 
 FAMILIES = ["tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox"]
 PREFIX = [5, 17, 33, 200, 9, 41, 77, 12]

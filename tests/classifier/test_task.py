@@ -12,6 +12,7 @@ from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.classifier.description import as_json, read_task
 from slimcls.classifier.modes import LabelWords, WholePrompt
 from slimcls.classifier.task import Task
+from slimcls.data.prompts import PromptBuilder
 from slimcls.errors import UserError
 
 LABELS = ("bad", "good")
@@ -35,6 +36,21 @@ def test_an_artefact_gives_back_the_task_of_its_run(task: Task, tmp_path: Path) 
     tokenizer = open_tokenizer(sources.find("tiny-gpt2", None))
     texts = ["rain and wind", "bread " * 100]
     assert again.encoder(tokenizer).encode(texts) == task.encoder(tokenizer).encode(texts)
+
+
+def test_in_format_1_a_prompt_was_tokenised_as_one_string(tmp_path: Path) -> None:
+    said = as_json(TASKS[1]) | {"format": 1}
+    del said["answers_alone"]
+    (tmp_path / "slimcls.json").write_text(json.dumps(said), encoding="utf-8")
+    old = read_task(tmp_path)[1]
+    tokenizer = open_tokenizer(sources.find("tiny-gpt2", None))
+    assert not old.answers_alone
+    then, now = old.saved_encoder(tokenizer), TASKS[1].encoder(tokenizer)
+    assert isinstance(then, PromptBuilder)
+    assert isinstance(now, PromptBuilder)
+    (whole,) = tokenizer([then.prompt("")])["input_ids"]
+    assert then.encode([""]).ids == [whole] != now.encode([""]).ids
+    assert then.encode(["rain"]) == now.encode(["rain"])
 
 
 def test_the_mode_is_made_of_the_task() -> None:

@@ -8,8 +8,8 @@ import pytest
 from scored import source
 
 from slimcls.backbones.tokenizers import open_tokenizer
+from slimcls.data.encoding import DEFAULT_TOKENS
 from slimcls.data.lengths import MOST_TOKENS, are_long, usual_tokens
-from slimcls.data.prompts import DEFAULT_TOKENS
 
 
 @pytest.fixture(scope="module")

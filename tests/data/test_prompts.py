@@ -4,7 +4,8 @@ from data.small_tokenizers import KINDS, SENTENCES, small_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimcls.data.prompts import PromptBuilder, TextEncoder, longest_common_prefix
+from slimcls.data.encoding import TextEncoder
+from slimcls.data.prompts import PromptBuilder, longest_common_prefix
 from slimcls.errors import UserError
 
 TEMPLATE = "Review: {text}\nSentiment:{label}"

@@ -1,0 +1,209 @@
+"""A tokenizer that puts a prompt around every text by itself, in whatever program opens its file.
+
+The file says three things more than the model's own. Its normaliser strips a text, and puts the
+blank in front that the prompt has there. Its template has two special tokens more, which stand for
+all tokens before and after the text. Tokens that are looked for in texts are looked for once the
+text is stripped, or each stretch between two of them would be taken for a text of its own.
+
+Tokens before, in and after a text are then made apart: for a template as of "Review: {text}", a
+line end and "Mood:", they are those of the prompt as one string wherever no token reaches across
+the seams.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from slimcls.data.cutting import tokens_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+#: The template's tokens that stand for what is before and after the text.
+BEFORE, AFTER = "[slimcls: before the text]", "[slimcls: after the text]"
+
+#: What Python's ``str.strip`` takes away; and where a text begins and ends, as every dialect of
+#: regular expressions says it.
+_BLANKS = "[\t-\r\x1c- \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]"
+_START, _END = r"(?<![\s\S])", r"(?![\s\S])"
+
+#: Texts by which a tokenizer is tried: no sign at their ends that a tokenizer may join to a line
+#: end behind it.
+_PROBES = ("a", "The", "s", "1", "é", "中", "The rain, 12 days\nof it; it's\n\n  cold")
+
+_Ids = tuple[list[int], list[int]]
+
+
+def framed(
+    tokenizer: PreTrainedTokenizerFast, before: str, after: str
+) -> PreTrainedTokenizerFast | None:
+    """A copy of a tokenizer that puts ``before`` and ``after`` around every text.
+
+    None where this kind of tokenizer cannot: where it would not give the tokens of the prompt as
+    one string for texts that begin and end in a letter or digit.
+    """
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    steps = _steps(described["post_processor"])
+    blank = " " if before.endswith(" ") else ""
+    ids = _ids_around(tokenizer, before, after, blank)
+    if steps is None or ids is None:
+        return None
+    ours = _normaliser(blank, _looked_for_later(described["added_tokens"]))
+    own = described["normalizer"]
+    described["normalizer"] = {"type": "Sequence", "normalizers": [ours, *([own] if own else [])]}
+    described["post_processor"] = _joined(_around(steps, tokenizer, ids))
+    made = _with_description(tokenizer, described)
+    prompts = [f"{before}{probe}{after}" for probe in _PROBES]
+    same = tokens_of(made, _PROBES) == tokens_of(tokenizer, prompts)
+    return made if same else None
+
+
+def unframed(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
+    """A copy of a tokenizer that :func:`framed` made, without the prompt.
+
+    It gives the ids of the tokenizer that was framed.
+    """
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    _, *own = described["normalizer"]["normalizers"]
+    described["normalizer"] = own[0] if own else None
+    for step in _steps(described["post_processor"]) or []:
+        if step["type"] == "TemplateProcessing":
+            step["single"] = [part for part in step["single"] if not _is_ours(part)]
+            for name in (BEFORE, AFTER):
+                step["special_tokens"].pop(name, None)
+    return _with_description(tokenizer, described)
+
+
+def ids_around(tokenizer: PreTrainedTokenizerFast) -> _Ids | None:
+    """Ids before and after every text, the tokenizer's own beginning and end included.
+
+    None for a tokenizer that has no prompt in it.
+    """
+    processor = tokenizer.backend_tokenizer.post_processor
+    steps = _steps(json.loads(processor.__getstate__()) if processor is not None else None)
+    found: _Ids | None = None
+    for step in steps or []:
+        if step["type"] != "TemplateProcessing":
+            continue
+        if found or not any(map(_is_ours, step["single"])):
+            return None
+        found = [], []
+        behind = 0
+        for part in step["single"]:
+            if "Sequence" in part:
+                behind = 1
+            else:
+                found[behind].extend(step["special_tokens"][part["SpecialToken"]["id"]]["ids"])
+    return found
+
+
+def _ids_around(
+    tokenizer: PreTrainedTokenizerFast, before: str, after: str, blank: str
+) -> _Ids | None:
+    """Ids before and after a text, as they are around a letter; None where they are not apart."""
+    texts = [f"{blank}a", f"{before}a", f"{before}a{after}"]
+    text, begun, whole = tokens_of(tokenizer, texts, whole=False)
+    if begun[len(begun) - len(text) :] != text or whole[: len(begun)] != begun:
+        return None
+    return begun[: len(begun) - len(text)], whole[len(begun) :]
+
+
+def _steps(processor: dict[str, Any] | None) -> list[dict[str, Any]] | None:
+    """What adds tokens to a text's, and what adds none; None for kinds that are not known here."""
+    if processor is None:
+        return []
+    steps = processor["processors"] if processor["type"] == "Sequence" else [processor]
+    known = all(step["type"] in ("ByteLevel", "TemplateProcessing") for step in steps)
+    return steps if known else None
+
+
+def _around(
+    steps: list[dict[str, Any]], tokenizer: PreTrainedTokenizerFast, ids: _Ids
+) -> list[dict[str, Any]]:
+    """The steps with the prompt's ids next to the text, inside of the tokenizer's own."""
+    template = next((step for step in steps if step["type"] == "TemplateProcessing"), None)
+    if template is None:
+        text, second = ({"Sequence": {"id": name, "type_id": 0}} for name in "AB")
+        template = {"type": "TemplateProcessing", "single": [text], "pair": [text, second]}
+        template["special_tokens"] = {}
+        steps = [*steps, template]
+    parts = []
+    for part in template["single"]:
+        around = [part]
+        if "Sequence" in part:
+            around = [_special(BEFORE)] * bool(ids[0]) + around + [_special(AFTER)] * bool(ids[1])
+        parts += around
+    template["single"] = parts
+    for name, some in zip((BEFORE, AFTER), ids, strict=True):
+        if some:
+            tokens = tokenizer.convert_ids_to_tokens(some)
+            template["special_tokens"][name] = {"id": name, "ids": some, "tokens": tokens}
+    return steps
+
+
+def _joined(steps: list[dict[str, Any]]) -> dict[str, Any]:
+    return steps[0] if len(steps) == 1 else {"type": "Sequence", "processors": steps}
+
+
+def _special(name: str) -> dict[str, Any]:
+    return {"SpecialToken": {"id": name, "type_id": 0}}
+
+
+def _is_ours(part: dict[str, Any]) -> bool:
+    return part.get("SpecialToken", {}).get("id") in (BEFORE, AFTER)
+
+
+def _looked_for_later(added: list[dict[str, Any]]) -> list[str]:
+    """Tokens that are looked for in texts; from now on, in stripped ones."""
+    wanted = [token for token in added if not token["special"]]
+    for token in wanted:
+        token["normalized"] = True
+    return [token["content"] for token in wanted]
+
+
+def _normaliser(blank: str, whole: list[str]) -> dict[str, Any]:
+    """Strips a text, and puts ``blank`` before what is left.
+
+    What is nothing but one of the tokens ``whole`` stays as it is: these steps are applied to the
+    tokens themselves, too, before they are looked for.
+    """
+    names = f"(?:{'|'.join(map(re.escape, whole))}){_END}"
+    other = f"(?!{_START}{names})" if whole else ""
+    # Looking back makes a long stretch of blanks be tried once, and not from each blank on.
+    steps = [
+        _replacing(f"(?<!{_BLANKS}){other}{_BLANKS}+{_END}"),
+        _replacing(f"{_START}{other}{_BLANKS}+"),
+    ]
+    if blank:
+        steps.append({"type": "Prepend", "prepend": blank})
+        # The library counts wrongly where an expression that matches no character puts one in.
+        steps += [_replacing(f"{_START}{blank}(?={names})")] * bool(whole)
+    return {"type": "Sequence", "normalizers": steps}
+
+
+def _replacing(pattern: str) -> dict[str, Any]:
+    return {"type": "Replace", "pattern": {"Regex": pattern}, "content": ""}
+
+
+def _with_description(
+    tokenizer: PreTrainedTokenizerFast, described: dict[str, Any]
+) -> PreTrainedTokenizerFast:
+    """A tokenizer like this one, with these parts.
+
+    Its class is the plain one: those of single models build parts of their own when they are
+    opened, whatever the file says.
+    """
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(json.dumps(described)),
+        model_max_length=tokenizer.model_max_length,
+        model_input_names=["input_ids", "attention_mask"],
+        padding_side=tokenizer.padding_side,
+        truncation_side=tokenizer.truncation_side,
+        split_special_tokens=tokenizer.split_special_tokens,
+        **tokenizer.special_tokens_map,
+    )
