@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,9 @@ from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.prefix import Prefix, attending, visible
 from slimcls.classifier.runtime import IDS, LENGTHS, LOGITS
 from slimcls.classifier.trunk import decoder_of
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 #: What transformers calls :func:`_attend` by.
 ATTENTION = "slimcls-onnx"
@@ -51,7 +55,16 @@ def write_onnx(classifier: Classifier, path: Path) -> None:
             verbose=False,
         )
     assert program is not None
-    program.save(path, external_data=False)
+    path.write_bytes(_bare(program.model_proto).SerializeToString())
+
+
+def _bare(model: ModelProto) -> ModelProto:
+    """Without what each node says of the code that it came from, with its paths on this machine."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
 
 
 class _Graph(nn.Module):
