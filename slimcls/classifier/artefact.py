@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, cast
 
 from slimcls.classifier.description import DESCRIPTION, ONNX, read_description, task_of
 from slimcls.classifier.task import Task
-from slimcls.cli.extras import TORCH, check_extra
 from slimcls.data.cutting import tokens_of
 from slimcls.errors import UserError
 
@@ -41,6 +40,8 @@ def load_run(run: str | Path) -> Classifier:
 
 
 def _open(folder: Path, task: Task) -> Classifier:
+    from slimcls.cli.extras import TORCH, check_extra
+
     check_extra("a run that was not exported", TORCH)
     from slimcls.backbones.saved import open_saved
     from slimcls.classifier.classifier import Classifier

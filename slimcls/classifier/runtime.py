@@ -15,7 +15,7 @@ from slimcls.classifier.task import Encoder, shared_prefix
 from slimcls.data.by_length import batches_by_length
 from slimcls.data.fast_tokenizer import FastTokenizer
 from slimcls.errors import UserError
-from slimcls.storage.files import sha256_of
+from slimcls.storage.hashes import sha256_of
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

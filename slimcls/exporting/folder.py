@@ -14,7 +14,7 @@ from slimcls.classifier.onnx import write_onnx
 from slimcls.classifier.runtime import MODEL, TOKENIZER, OnnxClassifier, open_exported
 from slimcls.exporting.bits import Quantised, quantise
 from slimcls.kinds import WHOLE
-from slimcls.storage.files import sha256_of
+from slimcls.storage.hashes import sha256_of
 
 
 class Export:

@@ -15,10 +15,10 @@ from slimcls.statistics import SeedItems, paired_difference
 
 #: Texts that tokenizers and padding stumble over.
 ODD = (
-    "", " ", "a", "  blanks around it \n", "A line\r\nand another\n\n\tand a tab", "{text} {label}",
-    "\u00e9 and e\u0301, \u4e2d\u6587, \U0001f600", "\u2028\u00a0\u3000odd blanks\u200b", "\x00\x07",
-    "<|endoftext|></s><s><pad><unk>[PAD]<|im_end|>", "don't, won't...", "0123456789" * 40,
-    "word " * 2000, "x" * 5000, "The rain, 12 days of it; it's cold.",
+    "", " ", "a", "  blanks around it \n", "A line\r\nand another\n\n\tand a tab",
+    "\u00e9 and e\u0301, \u4e2d\u6587, \U0001f600", "\u2028\u00a0\u3000odd blanks\u200b",
+    "\x00\x07", "<|endoftext|></s><s><pad><unk>[PAD]<|im_end|>", "don't, won't...",
+    "{text} {label}", "0123456789" * 40, "word " * 2000, "x" * 5000, "12 days of rain; it's cold.",
 )  # fmt: skip
 
 #: Most that a logit of the graph in 32 bits may differ by, of the largest or of 1.

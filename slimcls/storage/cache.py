@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from slimcls.errors import Busy, UserError
-from slimcls.storage.files import filling, sha256_of, write_text
+from slimcls.storage.files import filling, write_text
+from slimcls.storage.hashes import sha256_of
 from slimcls.storage.paths import user_path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
 import re
 import secrets
@@ -131,12 +130,6 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file, UTF-8, whole or not at all. Raises as :func:`replacing` does."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file's contents, in hexadecimal. Raises OSError where it cannot be read."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -176,7 +176,7 @@ def test_damaged_and_foreign_files_are_one_line(
 
 def test_a_file_that_was_never_one_is_one_line(exported: Exported, tmp_path: Path) -> None:
     """With a hash that fits, what the libraries say is passed on."""
-    from slimcls.storage.files import sha256_of
+    from slimcls.storage.hashes import sha256_of
 
     for name, message in (("model.onnx", "onnxruntime cannot open it"),
                           ("tokenizer.json", "is no tokenizer")):  # fmt: skip
