@@ -24,12 +24,16 @@ from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.prefix import Prefix, attending, visible
 from slimcls.classifier.runtime import IDS, LENGTHS, LOGITS
 from slimcls.classifier.trunk import decoder_of
+from slimcls.errors import UserError
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 #: What transformers calls :func:`_attend` by.
 ATTENTION = "slimcls-onnx"
+
+#: Bytes that a file of this format holds, with room for what is not weights.
+MOST = 2**31 - 2**24
 
 #: Real tokens of the items that are traced; a size of 1 would stay 1 for ever.
 _TRACED = (7, 5, 3)
@@ -38,9 +42,14 @@ _TRACED = (7, 5, 3)
 def write_onnx(classifier: Classifier, path: Path) -> None:
     """Write the graph of a classifier, in 32 bits, for batches of any size and length.
 
-    Raises UserError where no graph with one answer a class can be made of it.
+    Raises UserError where no graph with one answer a class can be made of it, or it is too large.
     """
     graph = _Graph(classifier).eval()
+    if (size := 4 * sum(one.numel() for one in graph.parameters())) > MOST:
+        raise UserError(
+            f"the model has {size / 1e9:.1f} GB of weights, more than one ONNX file holds "
+            f"({MOST / 1e9:.1f} GB); keep fewer layers"
+        )
     lengths = torch.tensor(_TRACED)
     ids = torch.zeros(len(_TRACED), max(_TRACED), dtype=torch.int64)
     items, tokens = torch.export.Dim("items"), torch.export.Dim("tokens")

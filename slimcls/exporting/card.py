@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from slimcls.classifier.description import task_of
 from slimcls.exporting.report import Report, figures
 
 _CODE = """\
@@ -65,6 +66,6 @@ def _usage(description: dict[str, Any]) -> str:
         "## Use\n\nWith slimcls alone, no torch: `slimcls predict FOLDER TEXT`, or "
         "`slimcls.load(FOLDER).predict([text])`."
     ]
-    if description["answers_alone"]:
+    if task_of(description).answers_alone:
         parts.append(f"Without slimcls, in this folder:\n\n```python\n{_CODE}```")
     return "\n\n".join(parts)

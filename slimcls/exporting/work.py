@@ -38,7 +38,8 @@ def fill(
         quantised = made.to_bits(config.bits)
         exported = made.opened()
     texts = [item.text for item in items]
-    outcome = Outcome(run, exported, texts) if texts else None
+    # An interval takes two.
+    outcome = Outcome(run, exported, texts) if len(texts) > 1 else None
     validation = outcome.compared() if outcome else None
     if validation:
         _check_labels(validation, config)

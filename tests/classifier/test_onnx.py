@@ -91,3 +91,10 @@ def test_words_of_several_tokens_take_more_than_one_pass(tmp_path: Path) -> None
     with pytest.raises(UserError, match=r"a label word has [0-9] tokens, which takes"):
         write_onnx(classifier, tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_one_file_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slimcls.classifier.onnx.MOST", 100_000)
+    with pytest.raises(UserError, match="more than one ONNX file holds"):
+        write_onnx(make_classifier("tiny-gpt2", "cls"), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []

@@ -115,7 +115,7 @@ def test_files_are_classified_as_with_the_run(
 
 
 def test_texts_of_any_length_and_threads(exported: Exported) -> None:
-    classifier = slimcls.load(exported[8][0])
+    classifier = slimcls.load(exported[32][0])
     texts = ["", "x" * 10**6, "word " * 200_000, *TEXTS]
     alone = [classifier.predict(text)[0] for text in texts]
     assert [one.label for one in classifier.predict(texts)] == [one.label for one in alone]
