@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from slimcls.classifier.description import DESCRIPTION, ONNX, read_description, task_of
 from slimcls.classifier.task import Task
@@ -77,7 +77,7 @@ def _open_tokenizer(folder: Path, config: PretrainedConfig) -> PreTrainedTokeniz
 
     try:
         with silence():
-            tokenizer = AutoTokenizer.from_pretrained(
+            tokenizer: Any = AutoTokenizer.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False
             )
     except Exception as error:  # transformers and tokenizers raise many kinds

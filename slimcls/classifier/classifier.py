@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from slimcls.classifier.modes import Mode
 from slimcls.classifier.prediction import Predictor
 from slimcls.classifier.prefix import Prefix
-from slimcls.classifier.task import Encoder, shared_prefix
+from slimcls.classifier.task import Encoder
 from slimcls.classifier.trunk import decoder_of, read_prefix
 from slimcls.data.batches import collate
 from slimcls.data.by_length import batches_by_length
@@ -33,7 +33,7 @@ class Classifier(Predictor):
     ) -> None:
         super().__init__(encoder, labels)
         self.model, self.mode = model.eval(), mode
-        self.prefix_ids = shared_prefix(encoder)
+        self.prefix_ids = encoder.shared_prefix_ids()
         self._prefix: Prefix | None = None
         # A batch changes the model's modules for as long as it is computed.
         self._turn = threading.Lock()

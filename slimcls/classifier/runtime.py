@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from slimcls.classifier.description import DESCRIPTION, ONNX, task_of
 from slimcls.classifier.prediction import Predictor
-from slimcls.classifier.task import Encoder, shared_prefix
+from slimcls.classifier.task import Encoder
 from slimcls.data.by_length import batches_by_length
 from slimcls.data.fast_tokenizer import FastTokenizer
 from slimcls.errors import UserError
@@ -37,7 +37,7 @@ class OnnxClassifier(Predictor):
         super().__init__(encoder, labels)
         self._session = session
         #: Tokens that every text begins with, which the graph has read already.
-        self.prefix_tokens = len(shared_prefix(encoder))
+        self.prefix_tokens = len(encoder.shared_prefix_ids())
 
     @property
     def classes(self) -> object:

@@ -101,9 +101,3 @@ class Task:
     def _by_whole_words(self) -> bool:
         """Whether a class is its whole label word, not only that word's first token."""
         return self.lm_loss == "sequence"
-
-
-def shared_prefix(encoder: Encoder) -> list[int]:
-    """Token ids that every text encoded here begins with."""
-    has_prompt = isinstance(encoder, PromptBuilder | FramedEncoder)
-    return encoder.shared_prefix_ids() if has_prompt else []

@@ -73,6 +73,10 @@ class TextEncoder:
                 raise ValueError("the tokenizer gives no token for an empty text")
         return Encoded(ids, n_cut)
 
+    def shared_prefix_ids(self) -> list[int]:
+        """Token ids that every text begins with and that are worth reading once: none."""
+        return []
+
 
 class FramedEncoder(TextEncoder):
     """Prompts, by a tokenizer that :func:`slimcls.data.framing.framed` put one into.

@@ -17,7 +17,6 @@ from slimcls.backbones.truncate import open_cut
 from slimcls.classifier.accuracy import metrics
 from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.modes import class_weights
-from slimcls.classifier.task import shared_prefix
 from slimcls.classifier.trunk import check_compiler
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items
@@ -94,7 +93,7 @@ class Session:
             classes = len(self.data.spec.labels)
             mode.class_weights = class_weights(labels_of(inputs.splits.train), classes)
         shared = config.share_prefix and mode.shares_prefix
-        prefix = shared_prefix(inputs.encoder) if shared else []
+        prefix = inputs.encoder.shared_prefix_ids() if shared else []
         train = [
             mode.training_ids(ids, example.label)[len(prefix) :]
             for ids, example in zip(inputs.train, inputs.splits.train, strict=True)

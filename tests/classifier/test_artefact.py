@@ -19,7 +19,9 @@ from safetensors.torch import load_file, save_file
 from transformers import pipeline
 
 import slimcls
-from slimcls.backbones.tiny import build
+from slimcls.backbones import sources
+from slimcls.backbones.tiny import CONTEXT, build
+from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.classifier.description import FORMAT
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
@@ -133,10 +135,24 @@ def test_the_pipeline_gives_what_slimcls_gives_or_nothing(
     assert ("pipeline_tag: text-classification" in card) is said["answers_alone"]
     if not said["answers_alone"]:
         assert "opens nothing" in " ".join(card.split())
-        with pytest.raises(OSError, match=r"no file named model\.safetensors"):
+        with pytest.raises(ValueError, match=r"no file named model\.safetensors"):
             pipeline("text-classification", str(folder))
         return
     compare_with_pipeline(folder)
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, CANNOT])
+@pytest.mark.parametrize(("mode", "loss"), KINDS)
+def test_other_uses_of_the_tokenizer_find_no_prompt_in_it(
+    plain: tuple[dict[str, Path], Any], family: str, mode: str, loss: str | None
+) -> None:
+    """Layers of a run are scored on bare texts."""
+    model = plain[0][f"{CANNOT} cls None"].parents[2] / CANNOT if family == CANNOT else family
+    bare = open_tokenizer(sources.find(str(model), None), never_empty=mode == "cls")
+    found = slimcls.load(plain[0][f"{family} {mode} {loss}"]).tokenizer
+    texts = ["rain and wind", " rain\n", "ends </s>"] if mode != "cls" else ["rain and wind"]
+    assert found(texts)["input_ids"] == bare(texts)["input_ids"]
+    assert found.model_max_length == (24 + len(bare("")["input_ids"]) if mode == "cls" else CONTEXT)
 
 
 @pytest.mark.parametrize(("mode", "loss"), KINDS)

@@ -140,10 +140,11 @@ def test_criteria_without_gradients_look_at_quantised_weights(
     assert table.layers["4 bits, then removal"] == 4
 
 
+@pytest.mark.parametrize("mode", ["cls", "lm"])
 def test_a_fine_tuned_classifier_is_measured_on_its_own_items(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
 ) -> None:
-    trained: dict[str, Any] = {"dataset": str(toy), "model": "tiny-llama", "mode": "cls"}
+    trained: dict[str, Any] = {"dataset": str(toy), "model": "tiny-llama", "mode": mode}
     out = str(tmp_path / "runs")
     run = train(RunConfig(**trained, keep=4, shots=8, epochs=2, out=out))
     texts = write_texts(tmp_path / "texts.txt")
