@@ -25,7 +25,7 @@ from slimcls.train import train
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
-EXTRA = [Requirement(line).name for line in EXTRAS["train"]]
+EXTRA = [Requirement(line).name for line in EXTRAS["train"] if line != "slimcls[torch]"]
 TEXTS = [text for text, _ in made_up_rows(7, 11)]
 
 #: Which packages of the extra a process has imported once predicting is done.
