@@ -48,10 +48,8 @@ class Workload:
     @property
     def prefix(self) -> list[int]:
         """Token ids that a run with these settings computes once a step; empty for none."""
-        from slimcls.classifier.classifier import shared_prefix
-
         shared = self.config.share_prefix and self.inputs.mode.shares_prefix
-        return shared_prefix(self.inputs.encoder) if shared else []
+        return self.inputs.encoder.shared_prefix_ids() if shared else []
 
     @property
     def labels(self) -> list[int]:

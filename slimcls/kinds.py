@@ -10,3 +10,8 @@ ModeName = Literal["lm", "p-cls", "cls"]
 LossName = Literal["label-words", "label-token", "sequence"]
 
 LM_LOSSES: tuple[LossName, ...] = get_args(LossName)
+
+#: Bits of a number in a model as it was trained, and all that an exported one may have;
+#: ``exporting/bits.py`` has how there are fewer.
+WHOLE = 32
+BITS = (WHOLE, 8, 4)

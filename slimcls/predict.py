@@ -16,7 +16,7 @@ from slimcls.storage.files import check_writable
 from slimcls.storage.paths import PathName
 
 if TYPE_CHECKING:
-    from slimcls.classifier.classifier import Classifier
+    from slimcls.classifier.prediction import Predictor
 
 #: What no text ends in, and no file that is read either.
 OTHERS = (".json", ".xlsx", ".xls", ".ods", ".xml", ".pdf", ".zip", ".gz")
@@ -30,7 +30,7 @@ class PredictConfig:
     """Classify a text, or the texts of a file, with a finished run."""
 
     run: PathName
-    """Run directory, or the model folder in it."""
+    """Run directory, the model folder in it, or a folder of slimcls export."""
 
     input: str
     """A text, or a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, or - for standard
@@ -71,9 +71,9 @@ def main(argv: list[str] | None = None) -> int:
         extra="",
     )
     from slimcls.classifier.artefact import load
-    from slimcls.classifier.description import read_task
+    from slimcls.classifier.description import read_description
 
-    read_task(Path(config.run))
+    read_description(Path(config.run))
     paths = _paths(config)
     classifier = load(config.run)
     if paths:
@@ -81,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     return _piped(classifier, config) if config.input == PIPED else _text(classifier, config)
 
 
-def _text(classifier: Classifier, config: PredictConfig) -> int:
+def _text(classifier: Predictor, config: PredictConfig) -> int:
     (found,) = classifier.predict([config.input])
     if config.json:
         cli.say(json.dumps({"text": config.input, **found.columns()}, ensure_ascii=False))
@@ -91,7 +91,7 @@ def _text(classifier: Classifier, config: PredictConfig) -> int:
     return 0
 
 
-def _piped(classifier: Classifier, config: PredictConfig) -> int:
+def _piped(classifier: Predictor, config: PredictConfig) -> int:
     from slimcls.classifier.text_files import classify_lines
 
     # Bytes that are no UTF-8 are the fault of their line alone.
@@ -108,7 +108,7 @@ def _piped(classifier: Classifier, config: PredictConfig) -> int:
     return 0
 
 
-def _file(classifier: Classifier, config: PredictConfig, source: Path, target: Path) -> int:
+def _file(classifier: Predictor, config: PredictConfig, source: Path, target: Path) -> int:
     from slimcls.classifier.text_files import classify_file
 
     rows, bad = classify_file(

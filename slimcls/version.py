@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 __version__ = "0.1.0"
@@ -10,6 +9,8 @@ __version__ = "0.1.0"
 
 def checkout_commit() -> str:
     """The checkout's commit, with ``-dirty`` if it was changed; empty for an installed package."""
+    import subprocess
+
     root = Path(__file__).parents[1]
     if not (root / ".git").exists():
         return ""

@@ -1,4 +1,4 @@
-"""Predicting needs the core dependencies alone: in processes that see no other package."""
+"""Predicting needs few packages: none but them are seen by the processes here."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from packaging.utils import canonicalize_name
 import slimcls
 from slimcls.__main__ import VERBS
 from slimcls.config import RunConfig
+from slimcls.export import export
+from slimcls.exporting.settings import ExportConfig
 from slimcls.train import train
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRA = [Requirement(line).name for line in PROJECT["optional-dependencies"]["train"]]
+EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
+EXTRA = [Requirement(line).name for line in EXTRAS["train"] if line != "slimcls[torch]"]
 TEXTS = [text for text, _ in made_up_rows(7, 11)]
 
 #: Which packages of the extra a process has imported once predicting is done.
@@ -68,11 +71,10 @@ def needed(lines: list[str]) -> Iterator[metadata.Distribution]:
                 todo.append(inner)
 
 
-@pytest.fixture(scope="module")
-def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for sys.path that holds slimcls and its core dependencies, as pip would."""
-    folder = tmp_path_factory.mktemp("core")
-    for package in needed(PROJECT["dependencies"]):
+def installed(folder: Path, requirements: list[str]) -> Path:
+    """A folder for sys.path that holds slimcls and these packages with what they need, as pip would
+    fill it."""
+    for package in needed(requirements):
         for name in {path.parts[0] for path in package.files or () if path.parts[0] != ".."}:
             target = Path(str(package.locate_file(name)))
             if target.exists() and name != "__pycache__" and not (folder / name).exists():
@@ -81,10 +83,31 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
     about = folder / f"slimcls-{slimcls.__version__}.dist-info"
     about.mkdir()
     lines = [f"Requires-Dist: {line}" for line in PROJECT["dependencies"]]
-    lines += [f'Requires-Dist: {name}; extra == "train"' for name in EXTRA]
+    for extra in ("torch", "train", "export"):
+        lines += [f'Requires-Dist: {line}; extra == "{extra}"' for line in EXTRAS[extra]]
     head = ["Metadata-Version: 2.4", "Name: slimcls", f"Version: {slimcls.__version__}"]
     (about / "METADATA").write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``pip install slimcls`` brings."""
+    return installed(tmp_path_factory.mktemp("light"), PROJECT["dependencies"])
+
+
+@pytest.fixture(scope="module")
+def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What ``pip install 'slimcls[torch]'`` brings."""
+    wanted = [*PROJECT["dependencies"], *EXTRAS["torch"]]
+    return installed(tmp_path_factory.mktemp("core"), wanted)
+
+
+@pytest.fixture(scope="module")
+def exported(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("exported") / "small"
+    export(ExportConfig(run=str(run), out=str(out)))
+    return out
 
 
 def process(core: Path, where: Path, *words: object) -> subprocess.CompletedProcess[str]:
@@ -119,7 +142,23 @@ def predicted(done: subprocess.CompletedProcess[str]) -> tuple[list[str], set[st
     return json.loads(labels), set(json.loads(seen))
 
 
-def test_predicting_works_with_the_core_dependencies_alone(
+def test_an_exported_classifier_needs_no_torch(
+    exported: Path, light: Path, files: list[Path]
+) -> None:
+    labels, seen = predicted(process(light, files[0].parent, PREDICTS, exported, *files))
+    assert labels == [p.label for p in slimcls.load(exported).predict(TEXTS)]
+    assert {"numpy", "onnxruntime", "tokenizers"} <= seen
+    assert seen <= {"numpy", "onnxruntime", "tokenizers", "slimcls", "PyYAML", "pyyaml", "tqdm",
+                    "flatbuffers", "protobuf"}  # fmt: skip
+
+
+def test_a_run_without_torch_is_one_line(run: Path, light: Path, tmp_path: Path) -> None:
+    done = process(light, tmp_path, "slimcls", "predict", run, "rain and wind")
+    line = one_line(done, extra="torch")
+    assert "a run that was not exported needs more packages (safetensors, torch, transf" in line
+
+
+def test_predicting_with_a_run_needs_torch_and_no_more(
     run: Path, core: Path, files: list[Path]
 ) -> None:
     labels, seen = predicted(process(core, files[0].parent, PREDICTS, run, *files))
@@ -149,6 +188,7 @@ WORDS = {
     "baseline": ["toy.csv", "--model", "tiny-gpt2"],
     "report": ["runs"],
     "prune": ["tiny-gpt2", "pruned", "--keep", "2"],
+    "export": ["runs/x", "small"],
 }
 
 
@@ -156,11 +196,11 @@ def test_every_verb_is_tried() -> None:
     assert WORDS.keys() | {"predict"} == VERBS.keys()
 
 
-def one_line(done: subprocess.CompletedProcess[str]) -> str:
+def one_line(done: subprocess.CompletedProcess[str], extra: str = "train") -> str:
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
     assert line.startswith("slimcls: error: ")
-    assert line.endswith(": pip install 'slimcls[train]'")
+    assert line.endswith(f": pip install 'slimcls[{extra}]'")
     return line
 
 
@@ -169,7 +209,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 def test_what_a_verb_lacks_is_one_line(core: Path, tmp_path: Path, verb: str, module: str) -> None:
     name = module.format(verb=verb)
     words = [name, *([verb] if name == "slimcls" else []), *WORDS[verb]]
-    line = one_line(process(core, tmp_path, *words))
+    line = one_line(process(core, tmp_path, *words), "export" if verb == "export" else "train")
     assert f"slimcls {verb} needs more packages (datasets, duckdb, " in line
     assert list(tmp_path.iterdir()) == []
 

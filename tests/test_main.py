@@ -239,6 +239,7 @@ UNWRITABLE = {
     "score": ["tiny-gpt2", "--text", "r.csv"],
     "report": ["runs"],
     "prune": ["tiny-gpt2", "--keep", "2", "--text", "r.csv"],
+    "export": ["runs"],
 }
 NAMES = {"score": "scores.json"}
 

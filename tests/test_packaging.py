@@ -26,7 +26,9 @@ PINS = {
     if not line.startswith("#")
 }
 EXTRAS = PROJECT["optional-dependencies"]
-REQUIREMENTS = sorted({*PROJECT["dependencies"], *chain(*EXTRAS.values())} - {"slimcls[train]"})
+REQUIREMENTS = sorted(
+    {*PROJECT["dependencies"], *chain(*EXTRAS.values())} - {"slimcls[train]", "slimcls[torch]"}
+)
 
 
 def package_files() -> set[str]:
@@ -52,8 +54,9 @@ def test_pins_name_versions_and_no_build():
 
 
 def test_extras():
-    assert set(EXTRAS) == {"dev", "docs", "grid", "notebooks", "quant", "train"}
-    for name in ("dev", "grid", "notebooks", "quant"):
+    assert set(EXTRAS) == {"dev", "docs", "export", "grid", "notebooks", "quant", "torch", "train"}
+    assert "slimcls[torch]" in EXTRAS["train"]
+    for name in ("dev", "export", "grid", "notebooks", "quant"):
         assert "slimcls[train]" in EXTRAS[name], f"{name} alone runs nothing"
 
 

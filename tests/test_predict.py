@@ -15,7 +15,8 @@ from conftest import Command, made_up_rows, write_csv
 import slimcls
 from slimcls import cli
 from slimcls.classifier import text_files
-from slimcls.classifier.classifier import Classifier, Prediction
+from slimcls.classifier.classifier import Classifier
+from slimcls.classifier.prediction import Prediction
 from slimcls.config import RunConfig
 from slimcls.data import reader
 from slimcls.data.delimited import dialect_of

@@ -69,6 +69,9 @@ class Family:
     mlp_out: str
     """The same of the MLP."""
 
+    mlp_in: str
+    """The module through which all of the MLP's input goes."""
+
     lm_head_aliases: tuple[str, ...] = ()
     """Other names under which checkpoints hold the head."""
 
@@ -88,6 +91,7 @@ FAMILIES: tuple[Family, ...] = (
         inner_saved=5,
         attention_out="attn.c_proj",
         mlp_out="mlp.c_proj",
+        mlp_in="mlp.c_fc",
         per_token=("attn.c_proj", "mlp.c_fc", "mlp.act", "mlp.c_proj"),
     ),
     Family(
@@ -104,6 +108,7 @@ FAMILIES: tuple[Family, ...] = (
         inner_saved=1,
         attention_out="self_attn.out_proj",
         mlp_out="fc2",
+        mlp_in="fc1",
         per_token=("self_attn.q_proj", "self_attn.out_proj", "fc1", "fc2"),
     ),
     Family(
@@ -120,6 +125,7 @@ FAMILIES: tuple[Family, ...] = (
         inner_saved=4,
         attention_out="self_attn.o_proj",
         mlp_out="mlp.down_proj",
+        mlp_in="mlp",
         per_token=("self_attn.q_proj", "self_attn.o_proj", "mlp"),
     ),
     Family(
@@ -136,6 +142,7 @@ FAMILIES: tuple[Family, ...] = (
         inner_saved=2,
         attention_out="attention.dense",
         mlp_out="mlp.dense_4h_to_h",
+        mlp_in="mlp",
         per_token=("attention.dense", "mlp"),
         lm_head_aliases=("embed_out",),
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from slimcls.classifier.description import DESCRIPTION, read_task
+from slimcls.classifier.description import DESCRIPTION, ONNX, read_description, task_of
 from slimcls.classifier.task import Task
 from slimcls.data.cutting import tokens_of
 from slimcls.errors import UserError
@@ -14,15 +14,35 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
     from slimcls.classifier.classifier import Classifier
+    from slimcls.classifier.runtime import OnnxClassifier
 
 
-def load(run: str | Path) -> Classifier:
-    """Open a finished run, or its ``model/`` folder, for use.
+def load(run: str | Path) -> Classifier | OnnxClassifier:
+    """Open a finished run, its ``model/`` folder, or a folder of ``slimcls export``, for use.
 
-    Raises UserError where the folder is not a slimcls artefact, newer than this slimcls, or where
-    its files are damaged or not of one run.
+    Raises UserError where the folder is none of them, newer than this slimcls, or where its files
+    are damaged or not of one run.
     """
-    folder, task = read_task(Path(run))
+    folder, description = read_description(Path(run))
+    if ONNX in description:
+        from slimcls.classifier.runtime import open_exported
+
+        return open_exported(folder, description)
+    return _open(folder, task_of(description))
+
+
+def load_run(run: str | Path) -> Classifier:
+    """As :func:`load`, of a finished run or its ``model/`` folder alone."""
+    folder, description = read_description(Path(run))
+    if ONNX in description:
+        raise UserError(f"{folder}: was exported; name the run that it was exported from")
+    return _open(folder, task_of(description))
+
+
+def _open(folder: Path, task: Task) -> Classifier:
+    from slimcls.cli.extras import TORCH, check_extra
+
+    check_extra("a run that was not exported", TORCH)
     from slimcls.backbones.saved import open_saved
     from slimcls.classifier.classifier import Classifier
 

@@ -17,6 +17,8 @@ from slimcls.storage.json_files import parse_json
 #: Raised when ``slimcls.json`` changes so that older readers would misread it.
 FORMAT = 2
 DESCRIPTION = "slimcls.json"
+#: The key that an exported folder alone has: what else its files say of themselves.
+ONNX = "onnx"
 
 _TEXT: dict[str, Any] = {"labels": (list, str), "max_text_tokens": int, "context": int}
 _PROMPT = _TEXT | {"template": str, "label_words": (list, str), "demonstrations": (list, dict)}
@@ -26,12 +28,14 @@ KEYS: dict[ModeName, dict[str, Any]] = {
     "p-cls": _PROMPT,
     "lm": _PROMPT | {"lm_loss": str},
 }
+#: What the description of an exported folder holds under ``onnx``.
+EXPORT_KEYS: dict[str, Any] = {"bits": int, "prefix_tokens": int, "sha256": dict}
 #: What else, from a format on.
 SINCE: dict[int, dict[str, Any]] = {1: {}, 2: {"answers_alone": bool}}
 
 
 def as_json(task: Task) -> dict[str, object]:
-    """A task as ``slimcls.json`` says it; :func:`read_task` reads it back."""
+    """A task as ``slimcls.json`` says it; :func:`read_description` reads it back."""
     held: dict[str, object] = {
         "format": FORMAT,
         "mode": task.mode,
@@ -52,8 +56,10 @@ def as_json(task: Task) -> dict[str, object]:
     }
 
 
-def read_task(run: Path) -> tuple[Path, Task]:
-    """The artefact's folder in a run, or that is one, and its task; cheap: faults show at once.
+def read_description(run: Path) -> tuple[Path, dict[str, Any]]:
+    """The artefact's folder in a run, or that is one, and its ``slimcls.json``.
+
+    It is cheap: faults show at once. :func:`task_of` makes a task of it.
 
     Raises UserError where the folder is not a slimcls artefact or newer than this slimcls.
     """
@@ -74,11 +80,11 @@ def read_task(run: Path) -> tuple[Path, Task]:
         )
     if fault := _fault(description):
         raise UserError(f"{path}: {fault}, so it is not as slimcls wrote it; train again")
-    return folder, _task(description)
+    return folder, description
 
 
-def _task(description: dict[str, Any]) -> Task:
-    """The task of a description without faults."""
+def task_of(description: dict[str, Any]) -> Task:
+    """The task of what :func:`read_description` has read."""
     labels = tuple(description["labels"])
     return Task(
         mode=description["mode"],
@@ -109,11 +115,10 @@ def _fault(description: dict[str, Any]) -> str:
         return fault
     if description.get("mode") not in tuple(KEYS):
         return f"'mode' must be one of {', '.join(KEYS)}"
-    for key, what in (KEYS[description["mode"]] | SINCE[version]).items():
-        if key not in description:
-            return f"{key!r} is missing"
-        if not _is(description[key], what):
-            return f"{key!r} has a value of the wrong kind"
+    if fault := _lacks(description, KEYS[description["mode"]] | SINCE[version]):
+        return fault
+    if ONNX in description and (fault := _lacks(description[ONNX], EXPORT_KEYS)):
+        return f"{ONNX!r}: {fault}"
     if description["mode"] == "lm" and description["lm_loss"] not in LM_LOSSES:
         return f"'lm_loss' must be one of {', '.join(LM_LOSSES)}"
     if min(description["context"], description["max_text_tokens"]) < 1:
@@ -130,6 +135,18 @@ def _fault(description: dict[str, Any]) -> str:
     for shown in description.get("demonstrations", []):
         if not _is(shown.get("text"), str) or shown.get("label") not in labels:
             return "a demonstration lacks its text or has an unknown label"
+    return ""
+
+
+def _lacks(given: object, keys: dict[str, Any]) -> str:
+    """What of the keys is not there, or has a value of another type; empty if nothing."""
+    if not isinstance(given, dict):
+        return "a value of the wrong kind"
+    for key, what in keys.items():
+        if key not in given:
+            return f"{key!r} is missing"
+        if not _is(given[key], what):
+            return f"{key!r} has a value of the wrong kind"
     return ""
 
 

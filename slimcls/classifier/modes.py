@@ -23,6 +23,7 @@ from slimcls.backbones.vocabulary import rows_of
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import decoder_of, hidden_states, last_tokens
 from slimcls.data.batches import Batch
+from slimcls.errors import UserError
 from slimcls.kinds import LM_LOSSES
 
 
@@ -84,6 +85,13 @@ class Mode:
         """
         raise NotImplementedError
 
+    def linear_head(self, model: PreTrainedModel) -> nn.Linear:
+        """What gives the same probabilities from the state of an item's last token alone.
+
+        Raises UserError where nothing does.
+        """
+        raise NotImplementedError
+
     def training_ids(self, ids: list[int], label: int) -> list[int]:
         """What goes in at training for an item encoded as ``ids``."""
         return ids
@@ -96,6 +104,9 @@ class Classification(Mode):
 
     def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
         return _exact(head_of(model)(_pooled(model, batch, prefix)))[None]
+
+    def linear_head(self, model: PreTrainedModel) -> nn.Linear:
+        return head_of(model)
 
 
 class LabelWords(Mode):
@@ -110,6 +121,9 @@ class LabelWords(Mode):
         firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
         weight = _lm_head(model).weight[rows_of(model, firsts)]
         return _exact(F.linear(_pooled(model, batch, prefix), weight))[None]
+
+    def linear_head(self, model: PreTrainedModel) -> nn.Linear:
+        return _rows_of_head(_lm_head(model).weight, None, self.word_ids)
 
 
 class LabelToken(LabelWords):
@@ -140,6 +154,17 @@ class WholePrompt(LabelWords):
         """Log-probability of each whole label word, the sum over its tokens."""
         words = [self._word_logits(model, batch, prefix, ids) for ids in self.word_ids]
         return torch.stack(words, dim=1)[None]
+
+    def linear_head(self, model: PreTrainedModel) -> nn.Linear:
+        """Of words of a token each: the softmax over the vocabulary cancels out."""
+        for ids in self.word_ids:
+            if len(ids) > 1:
+                raise UserError(
+                    f"--lm-loss sequence: a label word has {len(ids)} tokens, which takes more "
+                    "than one pass; give label words of a token each, or another loss"
+                )
+        head = _lm_head(model)
+        return _rows_of_head(head.weight, head.bias, self.word_ids)
 
     def _word_logits(
         self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None, word: Sequence[int]
@@ -175,6 +200,16 @@ def class_weights(labels: Sequence[int], classes: int) -> Tensor:
 def head_of(model: PreTrainedModel) -> nn.Linear:
     """The classification head of a model for ``p-cls`` or ``cls``."""
     return cast("nn.Linear", model.score)
+
+
+def _rows_of_head(weight: Tensor, bias: Tensor | None, words: Sequence[Sequence[int]]) -> nn.Linear:
+    """The rows of a language-model head for each word's first token."""
+    firsts = [ids[0] for ids in words]
+    head = nn.Linear(weight.shape[1], len(firsts), bias=bias is not None)
+    head.weight.data = weight.detach()[firsts]
+    if bias is not None:
+        head.bias.data = bias.detach()[firsts]
+    return head
 
 
 def _lm_head(model: PreTrainedModel) -> nn.Linear:

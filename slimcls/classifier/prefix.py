@@ -105,10 +105,13 @@ class Together:
 
 
 @contextmanager
-def attending(config: PretrainedConfig) -> Iterator[None]:
-    """Inside, a model with this config takes a Before or Together in the place of its cache."""
+def attending(config: PretrainedConfig, attention: str = ATTENTION) -> Iterator[None]:
+    """Inside, a model with this config attends so.
+
+    By itself it takes a Before or Together in the place of its cache.
+    """
     before = config._attn_implementation
-    config._attn_implementation = ATTENTION
+    config._attn_implementation = attention
     try:
         yield
     finally:
@@ -176,7 +179,7 @@ def _whole(
 ) -> Tensor:
     """Attention of the last tokens of a sequence to all of it."""
     places = torch.arange(keys.shape[2], device=query.device)
-    seen = _seen(places[-query.shape[2] :], places, window)
+    seen = visible(places[-query.shape[2] :], places, window)
     grouped = keys.shape[1] != query.shape[1]
     out = F.scaled_dot_product_attention(
         query, keys, values, attn_mask=seen, dropout_p=dropout, scale=scaling, enable_gqa=grouped
@@ -184,7 +187,7 @@ def _whole(
     return out.transpose(1, 2)
 
 
-def _seen(places: Tensor, others: Tensor, window: int | None) -> Tensor:
+def visible(places: Tensor, others: Tensor, window: int | None) -> Tensor:
     """Which other tokens (n,) tokens at places (..., m) see: (..., m, n)."""
     back = places[..., None] - others
     return (back >= 0) if window is None else (back >= 0) & (back < window)
@@ -204,7 +207,7 @@ def _in_parts(
     own = query @ own_keys.transpose(2, 3)
     places = torch.arange(prefix + own.shape[-1], device=query.device)
     at = places[prefix:][None] if keys.read is None else prefix + keys.read
-    seen = _seen(at, places, window).repeat(1, split[1], 1)
+    seen = visible(at, places, window).repeat(1, split[1], 1)
     lowest = torch.finfo(own.dtype).min
     if window is not None:
         before = before.masked_fill(~seen[..., :prefix], lowest)

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from slimcls.classifier.classifier import Classifier, Prediction
+from slimcls.classifier.prediction import Prediction, Predictor
 from slimcls.data.delimited import dialect_of
 from slimcls.data.lines import line_rows
 from slimcls.data.parquet import open_parquet
@@ -29,7 +29,7 @@ Write = Callable[[list[dict[str, object]]], None]
 
 
 def classify_file(
-    classifier: Classifier,
+    classifier: Predictor,
     source: Path,
     target: Path,
     *,
@@ -49,7 +49,7 @@ def classify_file(
 
 
 def classify_lines(
-    classifier: Classifier,
+    classifier: Predictor,
     lines: Iterable[str],
     output: TextIO,
     *,
@@ -73,7 +73,7 @@ def _chunks(rows: Iterator[Row]) -> Iterator[list[tuple[Row, str]]]:
 
 
 def _classify(
-    classifier: Classifier,
+    classifier: Predictor,
     name: str,
     chunks: Iterable[list[tuple[Row, str]]],
     write: Write,

@@ -8,8 +8,8 @@ from importlib import metadata
 
 from slimcls.errors import UserError
 
-#: Brings what every verb but predict needs.
-TRAIN = "train"
+#: Brings what every verb but predict needs, and what predict needs for a run not exported.
+TRAIN, TORCH = "train", "torch"
 
 
 def check_extra(command: str, extra: str) -> None:
@@ -34,8 +34,13 @@ def _packages(extra: str) -> list[str]:
         requirements = metadata.requires("slimcls") or []
     except metadata.PackageNotFoundError:
         return []
-    brought = re.compile(rf"([\w.-]+).*;\s*extra\s*==\s*['\"]{extra}['\"]")
-    return [found[1] for line in requirements if (found := brought.match(line))]
+    brought = re.compile(rf"([\w.-]+)(?:\[(\w+)\])?.*;\s*extra\s*==\s*['\"]{extra}['\"]")
+    found = [match.groups() for line in requirements if (match := brought.match(line))]
+    return [
+        package
+        for name, inner in found
+        for package in (_packages(inner) if name == "slimcls" else [name])
+    ]
 
 
 def _is_there(package: str) -> bool:

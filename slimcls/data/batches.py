@@ -58,12 +58,6 @@ def collate(items: Sequence[tuple[int, list[int], int]], pad_id: int) -> Batch:
     )
 
 
-def batches_by_length(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Places sorted by length (longest first) and cut into batches; for evaluation."""
-    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
-    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-
-
 class TrainingBatches(Sampler[list[int]]):
     """A batch sampler that shuffles, groups by length, and can start inside an epoch.
 

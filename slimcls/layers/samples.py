@@ -88,7 +88,8 @@ class Sample:
 
     def batches(self, device: torch.device | str = "cpu") -> Iterator[Batch]:
         """The texts in batches of like length, padded on the right."""
-        from slimcls.data.batches import batches_by_length, collate
+        from slimcls.data.batches import collate
+        from slimcls.data.by_length import batches_by_length
 
         for places in batches_by_length([len(ids) for ids in self.ids], self.batch_size):
             yield collate([(place, list(self.ids[place]), 0) for place in places], 0).to(device)

@@ -47,14 +47,14 @@ def classifier(config: PruneConfig, parts: Parts) -> tuple[Subject, list[Any]]:
     assert config.classifier is not None
     folder = Path(config.classifier)
     items = trained.test_items(folder, config.data_dir)
-    opened = artefact.load(config.classifier)
+    opened = artefact.load_run(config.classifier)
     assert config.keep is not None
     check_keep(len(blocks_of(opened.model)), config.keep, config.rule)
     wanted = config.samples or criteria.find_criterion(config.rule).samples
     texts = parts.scoring.drawn(wanted, config.seed)
     sample = encode_sample(texts, opened.tokenizer, max_text_tokens=config.max_text_tokens)
     subject = Subject(
-        lambda: artefact.load(str(config.classifier)).model,
+        lambda: artefact.load_run(str(config.classifier)).model,
         lambda model: _choice(config, model, sample),
         lambda model: trained.measure(opened, model, items),
     )

@@ -9,11 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from slimcls.classifier.classifier import Classifier
-from slimcls.data.dataset import read_dataset
-from slimcls.errors import UserError
 from slimcls.pruning.evaluation import Figures
-from slimcls.runs.results import read_result
-from slimcls.session.inputs import draw_items
+from slimcls.session.again import drawn_again
 
 
 @dataclass(frozen=True)
@@ -35,23 +32,7 @@ def test_items(run: Path, data_dir: str | None) -> TestItems:
 
     Raises UserError where the run is not finished or the data have changed since.
     """
-    result = read_result(run)
-    if result is None:
-        raise UserError(f"--classifier {run}: no finished run there")
-    config = result.config
-    data = read_dataset(
-        config.dataset,
-        data_dir=data_dir,
-        text_column=config.text_column,
-        label_column=config.label_column,
-        skip_bad_rows=config.skip_bad_rows,
-    )
-    if data.fingerprint != result.data_fingerprint:
-        raise UserError(
-            f"--classifier {run}: its data are not those found here; "
-            f"give the --data-dir it was trained with, or train it again"
-        )
-    test = draw_items(config, data).test
+    test = drawn_again(run, data_dir).test
     return TestItems([item.text for item in test], [item.label for item in test])
 
 

@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 from slimcls import runs
 from slimcls.backbones.truncate import open_cut
 from slimcls.classifier.accuracy import metrics
-from slimcls.classifier.classifier import Classifier, shared_prefix
+from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.modes import class_weights
 from slimcls.classifier.trunk import check_compiler
 from slimcls.config import RunConfig
@@ -99,7 +99,7 @@ class Session:
             classes = len(self.data.spec.labels)
             mode.class_weights = class_weights(labels_of(inputs.splits.train), classes)
         shared = config.share_prefix and mode.shares_prefix
-        prefix = shared_prefix(inputs.encoder) if shared else []
+        prefix = inputs.encoder.shared_prefix_ids() if shared else []
         labels = labels_of(inputs.splits.train)
         labels += [0] * len(inputs.unlabelled)  # never read
         train = [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from slimcls.errors import Busy, UserError
 from slimcls.storage.files import filling, write_text
+from slimcls.storage.hashes import sha256_of
 from slimcls.storage.paths import user_path
 
 
@@ -84,8 +85,7 @@ def file_sha256(file: Path) -> str:
         known = None
     if isinstance(known, str):
         return known
-    with file.open("rb") as opened:
-        found = hashlib.file_digest(opened, "sha256").hexdigest()
+    found = sha256_of(file)
     _remember(note, {"file": str(file), "sha256": found})
     return found
 

@@ -135,11 +135,12 @@ def write_text(path: Path, text: str) -> None:
 @contextlib.contextmanager
 def _said(path: Path) -> Iterator[None]:
     """What the disk refuses, as the user's error."""
-    from safetensors import SafetensorError
-
     try:
         yield
-    except (OSError, SafetensorError) as error:
+    except Exception as error:
+        # The one of safetensors, which need not be installed, is no OSError.
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+            raise
         raise UserError(f"{path}: cannot be written ({error}); see --out") from None
 
 

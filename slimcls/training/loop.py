@@ -25,7 +25,8 @@ from slimcls.backbones.weights import not_finite
 from slimcls.classifier import trunk
 from slimcls.classifier.modes import Mode
 from slimcls.config import RunConfig
-from slimcls.data.batches import Items, TrainingBatches, batches_by_length, collate
+from slimcls.data.batches import Items, TrainingBatches, collate
+from slimcls.data.by_length import batches_by_length
 from slimcls.devices import torch_device
 from slimcls.errors import Diverged, Interrupted, UserError
 from slimcls.log import Log

@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimcls.data.batches import GROUP, TrainingBatches, batches_by_length, collate
+from slimcls.data.batches import GROUP, TrainingBatches, collate
+from slimcls.data.by_length import batches_by_length
 
 lengths = st.lists(st.integers(1, 300), min_size=1, max_size=400)
 

@@ -1,0 +1,85 @@
+"""A run as a small folder that needs no torch: ``python -m slimcls.export RUN FOLDER --bits 8``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimcls import cli
+from slimcls.classifier.description import ONNX, read_description
+from slimcls.errors import UserError
+from slimcls.exporting.settings import ALL, ExportConfig, check_out
+from slimcls.kinds import WHOLE
+from slimcls.storage.files import alone, check_writable, replacing_folder
+
+if TYPE_CHECKING:
+    from slimcls.data.splits import Example
+    from slimcls.exporting.report import Report
+
+#: What brings the exporter.
+EXTRA = "export"
+
+
+def export(config: ExportConfig) -> Report:
+    """Write the exported folder, whole or not at all, and say what it changes.
+
+    Raises :class:`slimcls.errors.UserError` for what the caller got wrong, and where more
+    validation texts get another label than may.
+    """
+    description = _described(config)
+    check_out(config)
+    items = _validation(config)
+    from slimcls.classifier.artefact import load_run
+    from slimcls.exporting.work import fill
+
+    out = Path(config.out)
+    classifier = load_run(config.run)
+    with alone(out, "there"), replacing_folder(out) as folder:
+        return fill(folder, classifier, description, config, items)
+
+
+def _described(config: ExportConfig) -> dict[str, Any]:
+    folder, description = read_description(Path(config.run))
+    if ONNX in description:
+        raise UserError(f"{folder}: was exported already; name the run that it was exported from")
+    return description
+
+
+def _validation(config: ExportConfig) -> Sequence[Example]:
+    """The run's validation items; none where they cannot be had and need not be."""
+    from slimcls.session.again import drawn_again
+
+    try:
+        return drawn_again(Path(config.run), config.data_dir).validation
+    except UserError as error:
+        if config.bits == WHOLE or config.tolerate == ALL:
+            print(f"note: validation texts are not compared: {error}", file=sys.stderr)
+            return ()
+        raise UserError(
+            f"{error}; --tolerate {ALL} exports without comparing validation texts"
+        ) from error
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command: write the folder, print what it changes."""
+    config = cli.parse(
+        ExportConfig,
+        sys.argv[1:] if argv is None else argv,
+        prog="slimcls export",
+        positional=("run", "out"),
+        example="slimcls export RUN small --bits 8",
+        extra=EXTRA,
+    )
+    check_writable(Path(config.out))
+    report = export(config)
+    from slimcls.exporting.report import figures
+
+    lines = (f"  {what:<16}{figure}" for what, figure in figures(report))
+    cli.say("\n".join([f"{config.out}: ONNX, {config.bits} bits", *lines]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

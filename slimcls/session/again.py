@@ -1,0 +1,35 @@
+"""The items of a finished run, drawn anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slimcls.data.dataset import read_dataset
+from slimcls.data.splits import Splits
+from slimcls.errors import UserError
+from slimcls.runs.results import read_result
+from slimcls.session.inputs import draw_items
+
+
+def drawn_again(run: Path, data_dir: str | None) -> Splits:
+    """What a finished run was trained, validated and tested on.
+
+    Raises UserError where the run is not finished or the data have changed since.
+    """
+    result = read_result(run)
+    if result is None:
+        raise UserError(f"{run}: no finished run there")
+    config = result.config
+    data = read_dataset(
+        config.dataset,
+        data_dir=data_dir or config.data_dir,
+        text_column=config.text_column,
+        label_column=config.label_column,
+        skip_bad_rows=config.skip_bad_rows,
+    )
+    if data.fingerprint != result.data_fingerprint:
+        raise UserError(
+            f"{run}: its data are not those found here; "
+            "give the --data-dir it was trained with, or train it again"
+        )
+    return draw_items(config, data)
