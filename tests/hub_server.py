@@ -287,7 +287,7 @@ def _hash(path: Path, size: int, changed: int) -> str:
 
 
 #: Files longer than this are not read to name them.
-_NOT_READ = 1 << 28
+_NOT_READ = 1 << 30
 
 
 def _revisions(home: Path) -> list[Path]:

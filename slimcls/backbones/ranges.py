@@ -16,8 +16,6 @@ from slimcls.errors import UserError
 TRIES = 5
 #: Seconds to wait after the first of them; doubled after each.
 WAIT = 0.5
-#: Bytes that are taken from the network at once.
-_CHUNK = 1 << 20
 
 _PART = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
@@ -108,7 +106,8 @@ class RemoteFile:
         ) as answer:
             self._check(answer, start, stop)
             left = stop - start
-            for chunk in answer.iter_raw(_CHUNK):
+            # As they come: what is gathered into larger chunks is lost where an answer breaks off.
+            for chunk in answer.iter_raw():
                 if len(chunk) > left:
                     raise self._changed("more bytes came than were asked for")
                 left -= len(chunk)

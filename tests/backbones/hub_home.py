@@ -23,7 +23,9 @@ def whole(found):
     return found.stored(config, range(config.n_layer), lm_head=True).files
 """
 
-ASK = WHOLE + """
+ASK = (
+    WHOLE
+    + """
 import sys, time
 from slimcls.backbones import sources
 from slimcls.errors import UserError
@@ -37,6 +39,7 @@ except UserError as error:
     print("ERROR", error)
 print(time.perf_counter() - start)
 """
+)
 
 
 def ask(

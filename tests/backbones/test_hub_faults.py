@@ -12,7 +12,9 @@ from hub_server import Hub, commit_of, serve_hub
 from slimcls.backbones import tiny
 
 #: Finds each model named and opens all of it, and says what came of it in a line.
-FIND = WHOLE + """
+FIND = (
+    WHOLE
+    + """
 import sys, time
 from slimcls.backbones import sources
 from slimcls.errors import UserError
@@ -26,6 +28,7 @@ for word in sys.argv[1:]:
     except UserError as error:
         print("ERROR", error)
 """
+)
 
 NAMES = ("flip", "flips", "junk", "text", "texts", "kept")
 
@@ -107,7 +110,9 @@ def damage(home: Path, name: str, file: str) -> None:
     path.resolve().write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
-_TWICE = WHOLE + """
+_TWICE = (
+    WHOLE
+    + """
 import hashlib, sys
 from slimcls.backbones import sources
 from slimcls.storage import cache
@@ -119,6 +124,7 @@ for _ in range(2):
     print(len([name for name in read if "models--" in name]))
     read.clear()
 """
+)
 
 
 def test_a_large_file_is_hashed_once(files: Path, tmp_path: Path) -> None:

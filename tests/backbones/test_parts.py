@@ -234,7 +234,7 @@ def test_a_part_that_was_spoiled_is_fetched_again(
 
 def test_a_cache_that_cannot_be_written_is_a_line(hub: Hub, tmp_path: Path) -> None:
     (tmp_path / "slimcls").write_text("no folder")
-    with pytest.raises(UserError, match="SLIMCLS_CACHE|cannot be written"):
+    with pytest.raises(UserError, match=r"SLIMCLS_CACHE|cannot be written"):
         opened("gpt2-file", (0,))
 
 

@@ -24,7 +24,7 @@ from slimcls.backbones.truncate import open_cut
 from slimcls.errors import UserError
 
 #: A layer's size, so that there is something to cut.
-WIDE = 1 << 19
+WIDE = 1 << 17
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_what_passes_costs_only_what_did_not_come(hub: Hub, fault: str) -> None:
 def test_another_file_is_never_taken(hub: Hub, fault: str) -> None:
     remote, _ = raw_of(hub)
     hub.faults = {"org/raw raw.bin": [fault]}
-    with pytest.raises(Changed, match="org/raw: raw.bin is not the file that the hub announced"):
+    with pytest.raises(Changed, match=r"org/raw: raw\.bin is not the file that the hub announced"):
         remote.read(0, 100)
 
 
@@ -148,7 +148,7 @@ def test_nothing_of_another_file_is_kept(
 ) -> None:
     monkeypatch.setattr("slimcls.backbones.directory.GUESS", 1 << 13)
     name = "model.safetensors" if kind == "file" else "pytorch_model.bin"
-    hub.faults = {f"org/{kind} {name}": ["fine"] * 4 + [fault]}
+    hub.faults = {f"org/{kind} {name}": ["fine"] * 3 + [fault]}
     with pytest.raises(Changed):
         open_cut(sources.find(f"org/{kind}"), (0, 1), head="lm")
     assert not list((tmp_path / "slimcls").rglob("*.unfinished*"))
@@ -174,7 +174,7 @@ def test_a_checksum_in_an_archive_is_checked(
     assert all(torch.equal(cut[tensor], whole[tensor]) for tensor in whole)
     assert hub.faults[key] == []
     hub.faults = {key: ["flip"] * 20}
-    with pytest.raises(UserError, match="layer-003 of pytorch_model.bin arrived damaged twice"):
+    with pytest.raises(UserError, match=r"layer-003 of pytorch_model\.bin arrived damaged twice"):
         open_cut(sources.find("org/bin"), (0, 3), head="lm")
     assert not list((tmp_path / "slimcls").rglob("layer-003*safetensors"))
 
@@ -197,7 +197,7 @@ source.stored(read_config(source), (0,), lm_head=True)
 
 
 def test_a_killed_process_goes_on(tmp_path: Path) -> None:
-    folder = tmp_path / "hub"
+    folder = tmp_path / "server"
     shutil.copytree(tiny.build("tiny-gpt2"), target := folder / "models/org/wide/main")
     tensors = load_file(target / "model.safetensors")
     tensors["transformer.h.0.mlp.c_fc.weight"] = torch.rand(64, WIDE)
@@ -228,7 +228,7 @@ def test_a_killed_process_goes_on(tmp_path: Path) -> None:
         hub.sent.clear()
         subprocess.run([sys.executable, "-c", OPEN], env=environment, check=True)
         left = hub.sent["model.safetensors"] / (layer - done * (1 << 20))
-        assert left == pytest.approx(1, abs=0.02)
+        assert left == pytest.approx(1, abs=0.05)
         (part,) = (tmp_path / "slimcls").rglob("layer-000/model.safetensors")
         name = "transformer.h.0.mlp.c_fc.weight"
         assert torch.equal(load_file(part)[name], tensors[name])
