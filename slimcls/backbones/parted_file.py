@@ -62,7 +62,7 @@ class PartedFile:
 
     @cached_property
     def whole_size(self) -> int:
-        """Bytes of the whole file. Raises UserError, and NotInParts where it is not known."""
+        """Bytes of the whole file. Raises UserError."""
         return self._remote.size
 
     def parts(self) -> list[str]:

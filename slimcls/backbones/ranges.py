@@ -11,6 +11,7 @@ from typing import Any
 
 from slimcls.backbones.hub import said
 from slimcls.errors import UserError
+from slimcls.storage.network import endpoint
 
 #: How often in a row an answer may break off without a byte before it is given up.
 TRIES = 5
@@ -47,7 +48,7 @@ class RemoteFile:
     """
 
     def __init__(self, repo: str, name: str, commit: str) -> None:
-        """Ask for length and hash. Raises UserError, and NotInParts where the hub tells neither."""
+        """Ask for length and hash. Raises UserError."""
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
         from huggingface_hub.utils import build_hf_headers
 
@@ -58,7 +59,10 @@ class RemoteFile:
         with said(repo, commit):
             announced = get_hf_file_metadata(self._url)
         if not announced.size or not announced.etag:
-            raise NotInParts(f"the hub does not announce length and hash of {name}")
+            raise UserError(
+                f"--model {repo}: {endpoint()} does not announce length and hash of {name}; is "
+                "there a proxy or a mirror between it and this machine?"
+            )
         self.size, self.hash = announced.size, announced.etag
 
     def read(self, start: int, stop: int) -> bytes:
@@ -138,8 +142,9 @@ class RemoteFile:
             if commit not in (None, self._commit) or _plain(linked) not in ("", self.hash):
                 raise self._changed("another commit or hash")
         tag = _plain(chain[-1].headers.get("ETag"))
-        # What was not redirected came from the hub, whose ETag is the hash.
-        wanted = self.hash if len(chain) == 1 else tag
+        # What was not redirected came from the hub, whose ETag is the hash where it names no other.
+        straight = len(chain) == 1 and "X-Linked-Etag" not in chain[0].headers
+        wanted = self.hash if straight else tag
         with self._lock:
             self._tag = self._tag or wanted
             if tag not in ("", self._tag):
