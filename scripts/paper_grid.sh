@@ -2,7 +2,13 @@
 # The whole protocol of "Why Lift so Heavy?" on a Ray cluster that runs already: both models with their
 # equal-size rivals, 720 runs. Start it again after anything; what is done is not done again. Further
 # words go to slimcls.grid, as in: scripts/paper_grid.sh DATA OUT --address auto --gpus 1 --cpus 4
+# scripts/paper_grid.sh --smoke proves it on any machine: made weights of the real shapes, one and two
+# layers, three steps a run, nothing from the network; some minutes, 4 GB of memory.
 set -euo pipefail
+if [ "${1:-}" = --smoke ]; then
+  shift
+  exec python scripts/paper_smoke.py "$@"
+fi
 data=${1:?usage: scripts/paper_grid.sh DATA OUT [--address ADDRESS --gpus N --cpus N ...]}
 out=${2:?usage: scripts/paper_grid.sh DATA OUT [--address ADDRESS --gpus N --cpus N ...]}
 shift 2

@@ -116,6 +116,9 @@ ROLES: dict[str, Role] = {
     "overwrite": Role.FOLDER | Role.OUTSIDE | Role.ALONE,
 }
 
+#: The heading of what decides nothing of a run but how it starts and where it is written.
+STARTING = "starting and writing"
+
 #: Headings of ``--help`` with what stands under them; the first that fits a setting has it.
 HEADINGS = {
     "texts and labels": Role.ITEMS,
@@ -124,7 +127,7 @@ HEADINGS = {
     "layers that stay": Role.CUT | Role.KIND,
     "device and arithmetic": Role.ARITHMETIC,
     "training": Role.TRAINING,
-    "starting and writing": Role.FOLDER | Role.OUTSIDE | Role.NEUTRAL,
+    STARTING: Role.FOLDER | Role.OUTSIDE | Role.NEUTRAL,
 }
 
 _NONE = Role(0)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcls import cli, roles
 from slimcls.config import RunConfig
 from slimcls.runs.folder import check_runs_folder
-from slimcls.session.place import find_place
+from slimcls.session.place import chooses_later, find_place
 from slimcls.session.shared import Shared
 
 if TYPE_CHECKING:
     from slimcls.runs.schema import RunResult
+
+
+@dataclass(kw_only=True)
+class TrainConfig(RunConfig):
+    """One fine-tuning run: a decoder language model, cut, trained and tested on a dataset."""
+
+    dry_run: bool = False
+    """Say what the run will take, and how many bytes of weights it will fetch, and start none."""
 
 
 def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
@@ -35,6 +44,7 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
         _say_finished(finished)
         return finished
     session = work.Session(place, shared)
+    session.fetch()
     if runs.is_helper_process(config):
         return session.run()
     with runs.locked(folder):
@@ -48,16 +58,38 @@ def _say_finished(result: RunResult) -> None:
     print(f"finished before{gone}; --overwrite starts again: {result.folder}", file=sys.stderr)
 
 
+def dry_run(config: RunConfig) -> str:
+    """Plan a run, which is said on stderr; what it would fetch, in a line. Fetches no weight.
+
+    Raises UserError as :func:`train` does.
+    """
+    shared = Shared()
+    later = chooses_later(config, shared)
+    # Where texts choose layers, all of them are needed first; as many of the first take as much.
+    place = find_place(replace(config, select="first") if later else config, shared)
+    from slimcls.backbones.parts import amount
+    from slimcls.session import work
+
+    session = work.Session(place, shared)
+    layers = range(session.plan.depth) if later else place.config.layers or ()
+    size = session.missing(layers)
+    return f"weights to fetch: {amount(size)}" if size else "weights to fetch: none"
+
+
 def main(argv: list[str] | None = None) -> int:
     """The command: print what came out as a table. Returns the exit code."""
-    config = cli.parse(
-        RunConfig,
+    given = cli.parse(
+        TrainConfig,
         sys.argv[1:] if argv is None else argv,
         prog="slimcls train",
         positional=("dataset",),
         example="slimcls train reviews.csv --shots all --model smollm2-135m --mode cls --keep 8",
-        groups=roles.headings(),
+        groups=roles.headings() | {"dry_run": roles.STARTING},
     )
+    config = RunConfig(**{f.name: getattr(given, f.name) for f in fields(RunConfig)})
+    if given.dry_run:
+        cli.say(dry_run(config))
+        return 0
     result = train(config)
     from slimcls.runs.summary import run_summary
 

@@ -11,11 +11,13 @@ import hashlib
 import json
 import re
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 KINDS = ("models", "datasets")
 TOKEN = "hf_loopback"  # what a gated model wants to see
@@ -32,10 +34,18 @@ class Hub:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         #: What goes wrong by "ORG/NAME FILE" ("ORG/NAME" for its description), a request each, in
-        #: order: flip and junk (as long as it should be), stall (nothing comes), html, broken.
+        #: order: flip and junk (as long as it should be), stall (nothing comes), html, broken,
+        #: fine, and those of answers that are ranges: cut-BYTES (so many come), busy (status 500),
+        #: tag (of another file), long (of a longer file), shift (other bytes), short (than said).
         self.faults: dict[str, list[str]] = {}
+        #: Whether files are sent in parts.
+        self.ranges = True
+        #: Whether large files lie elsewhere, where each range needs an address that names it.
+        self.signs = False
         self.ended = threading.Event()
         self.requests: list[tuple[str, str]] = []
+        #: Bytes of files that were sent, by their names.
+        self.sent: Counter[str] = Counter()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
 
@@ -85,9 +95,12 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self._answer(send=True, body=body)
 
         def _answer(self, *, send: bool, body: bytes = b"") -> None:
-            path = urlsplit(self.path).path
+            address = urlsplit(self.path)
+            path = address.path
             hub.requests.append((self.command, path))
-            if match := _API.fullmatch(path):
+            if path.startswith(_ELSEWHERE):
+                self._signed(send, path.removeprefix(_ELSEWHERE), address.query)
+            elif match := _API.fullmatch(path):
                 self._api(send, body, *match.groups())
             elif match := _FILE.fullmatch(path):
                 self._file(send, *match.groups())
@@ -152,28 +165,74 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             return root, commit
 
         def _content(self, send: bool, path: Path, commit: str, fault: str | None) -> None:
-            content = path.read_bytes()
-            headers = {
-                "ETag": f'"{_etag(path.name, content)}"',
-                "X-Repo-Commit": commit,
-                "Accept-Ranges": "bytes",
-                "Content-Type": "application/octet-stream",
-            }
-            status, asked = 200, re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-            if asked:
-                first, last = int(asked[1]), int(asked[2] or len(content) - 1)
-                headers["Content-Range"] = f"bytes {first}-{last}/{len(content)}"
-                status, content = 206, content[first : last + 1]
-            if fault == "flip":
-                content = content[:-64] + bytes(byte ^ 1 for byte in content[-64:])
-            elif fault == "junk":
-                content = b"x" * len(content)
-            elif fault == "stall":
+            headers = {"ETag": f'"{_etag(path)}"', "X-Repo-Commit": commit}
+            if hub.signs and _is_large(path):
+                headers |= {"X-Linked-Etag": headers["ETag"]}
+                headers |= {"X-Linked-Size": str(path.stat().st_size)}
+                signed = quote(self.headers.get("Range", ""))
+                # Another host to who asks, which must not be told the token.
+                there = hub.url.replace("127.0.0.1", "localhost")
+                headers["Location"] = f"{there}{_ELSEWHERE}{path}?{signed}"
+                self._send(send, 302, headers, b"")
+                return
+            self._bytes(send, path, headers, fault)
+
+        def _signed(self, send: bool, path: str, signed: str) -> None:
+            """A large file where it lies: only the range that its address was made for."""
+            if "Authorization" in self.headers or unquote(signed) != self.headers.get("Range", ""):
+                self._fault(403, "SignatureMismatch")
+            else:
+                self._bytes(send, Path("/", path), {"ETag": '"elsewhere"'}, None)
+
+        def _bytes(
+            self, send: bool, path: Path, headers: dict[str, str], fault: str | None
+        ) -> None:
+            size = path.stat().st_size
+            headers |= {"Accept-Ranges": "bytes", "Content-Type": "application/octet-stream"}
+            status, start, stop = 200, 0, size
+            asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+            if asked and hub.ranges:
+                start, stop = int(asked[1]), min(int(asked[2] or size - 1) + 1, size)
+                shift = fault == "shift"
+                total = size + (fault == "long")
+                headers["Content-Range"] = f"bytes {start + shift}-{stop - 1 + shift}/{total}"
+                status = 206
+            if fault == "busy":
+                self._fault(500, "Busy")
+                return
+            if fault == "stall":
                 hub.ended.wait(60)
                 return
+            if fault == "tag":
+                headers["ETag"] = '"of another file"'
             if send:
                 hub.requests.append(("SENT", f"/{path.name}"))
-            self._send(send, status, headers, content)
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(stop - start - (fault == "short")))
+            self.end_headers()
+            if send:
+                kind, _, most = (fault or "").partition("-")
+                if kind in ("cut", "short"):
+                    stop = min(stop, start + int(most)) if most else stop - 1
+                    self.close_connection = True
+                self._copy(path, start, stop, kind)
+
+        def _copy(self, path: Path, start: int, stop: int, fault: str) -> None:
+            with path.open("rb") as file:
+                file.seek(start)
+                for at in range(start, stop, _CHUNK):
+                    chunk = file.read(min(_CHUNK, stop - at))
+                    if fault == "junk":
+                        chunk = b"x" * len(chunk)
+                    elif fault == "flip" and at + len(chunk) == stop:
+                        chunk = chunk[:-64] + bytes(byte ^ 1 for byte in chunk[-64:])
+                    hub.sent[path.name] += len(chunk)
+                    try:
+                        self.wfile.write(chunk)
+                    except OSError:  # who asked has gone
+                        return
 
         def _json(self, send: bool, value: object) -> None:
             headers = {"Content-Type": "application/json"}
@@ -202,11 +261,33 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 _ANSWERS = {"html": b"<html>Welcome! Please log in.</html>", "broken": b'{"id": ', "list": b"[1]"}
 
 
-def _etag(name: str, content: bytes) -> str:
+#: Where large files lie that are not sent from their own address, and how they are sent.
+_ELSEWHERE, _CHUNK = "/elsewhere", 1 << 20
+
+
+def _is_large(path: Path) -> bool:
+    return path.suffix in (".safetensors", ".bin", ".parquet")
+
+
+def _etag(path: Path) -> str:
     """As the hub: large files by their SHA-256, small ones by their hash in git."""
-    if name.endswith((".safetensors", ".bin", ".parquet")):
+    state = path.stat()
+    return _hash(path, state.st_size, state.st_mtime_ns)
+
+
+@cache
+def _hash(path: Path, size: int, changed: int) -> str:
+    if size > _NOT_READ:
+        # Made of holes, and never fetched whole: any name will do.
+        return hashlib.sha256(f"{path} {size} {changed}".encode()).hexdigest()
+    content = path.read_bytes()
+    if _is_large(path):
         return hashlib.sha256(content).hexdigest()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+#: Files longer than this are not read to name them.
+_NOT_READ = 1 << 30
 
 
 def _revisions(home: Path) -> list[Path]:

@@ -21,6 +21,7 @@ from benchmarks import (
     growth,
     harness,
     machine,
+    made_hub,
     opening,
     rival,
     shared_prefix,
@@ -427,3 +428,48 @@ def test_a_figure_is_drawn_for_each_axis(tmp_path: Path):
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in drawn)
     line = growth._line(json.loads(path.read_text())["rows"], "cls, batch size: ")
     assert line == [(2, 2.0, 9.0), (10, 10.0, 9.0)]
+
+
+def test_a_made_checkpoint_has_the_shape_it_stands_for():
+    from transformers import AutoConfig, AutoModel
+
+    for name, count in {"gpt2-xl": 1_557_611_200, "opt-1.3b": 1_315_758_080}.items():
+        shape = made_hub.SHAPES[name]
+        with torch.device("meta"):
+            model = AutoModel.from_config(AutoConfig.for_model(shape.model_type, **shape.config))
+        assert sum(p.numel() for p in model.parameters()) == count
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "opt"])
+def test_a_made_checkpoint_is_what_it_says_and_mostly_holes(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    make = made_hub._gpt2 if kind == "gpt2" else made_hub._opt
+    monkeypatch.setitem(made_hub.SHAPES, "small", make("small", 64, 3, 4))
+    shape = made_hub.SHAPES["small"]
+    file = made_hub.make(tmp_path, "small") / shape.file
+    if shape.half:
+        stored = torch.load(file, weights_only=True)
+        assert {t.dtype for t in stored.values()} == {torch.float16}
+        names = "decoder.layers.2.fc1.weight", "decoder.embed_tokens.weight"
+    else:
+        from safetensors.torch import load_file
+
+        stored = load_file(file)
+        assert stored["h.0.attn.bias"].shape == (1, 1, 1024, 1024)
+        names = "h.2.mlp.c_fc.weight", "wte.weight"
+    for name in names:
+        found = stored[name]
+        assert torch.equal(found, made_hub.values(name, tuple(found.shape), found.dtype))
+        assert len(found.unique()) == (5 if found.nbytes > made_hub.FULL else 4)
+    assert file.stat().st_blocks * 512 < file.stat().st_size / 5
+
+
+def test_holes_are_zeros_and_the_rest_is_as_written(tmp_path: Path):
+    page = made_hub.PAGE
+    parts = [b"abc", bytes(3 * page), b"x" * (page + 5), bytes(page), b"", b"end", bytes(2 * page)]
+    with made_hub.Holes(tmp_path / "f") as file:
+        for part in parts:
+            assert file.write(part) == len(part)
+            assert file.tell() == sum(map(len, parts[: parts.index(part) + 1]))
+    assert (tmp_path / "f").read_bytes() == b"".join(parts)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import load_script
 
 from slimcls import grid
 from slimcls.backbones import selectors
@@ -155,6 +156,19 @@ def test_a_paper_grid_is_the_protocol_beside_its_rival(name, model, depths, riva
     assert {run.dataset for run in runs} == set(PAPER)
     assert {run.mode for run in runs} == {"lm", "p-cls", "cls"}
     assert {run.save_model for run in runs} == {"none"}, "a full model takes gigabytes"
+
+
+@pytest.mark.parametrize("model", ["gpt2-xl", "opt-1.3b"])
+def test_the_smoke_run_is_the_paper_grid_made_small(model, tmp_path):
+    smoke = load_script("paper_smoke")
+    runs = [c.run for c in definition.read_grid(str(smoke.write_grid(model, tmp_path))).cells]
+    assert {(run.model, run.keep, run.mode) for run in runs} == {
+        (model, keep, mode) for keep in (1, 2) for mode in ("lm", "p-cls", "cls")
+    }
+    left = {name: value for name, value in PROTOCOL.items() if name not in smoke.SMALL}
+    assert all(getattr(run, key) == value for run in runs for key, value in left.items())
+    # Two classes: three steps of two.
+    assert all(2 * run.shots // run.batch_size == 3 for run in runs)
 
 
 def test_the_random_draws_of_the_grid_of_cuts_are_those_of_the_rule():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from operator import attrgetter
 from types import SimpleNamespace
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
 #: Layers that a configuration may name; more would take minutes before the weights, which have
 #: fewer, could be looked at.
 DEEPEST = 10_000
+
+#: The new head of a classifier.
+SCORE = "score.weight"
+
+#: Tensors of old checkpoints that today's models compute themselves.
+COMPUTED = re.compile(r"((^|\.)(attn|attention)\.(bias|masked_bias)|rotary_emb\.inv_freq|version)$")
+
+#: Parts of a checkpoint that are no layer.
+HEAD_PART, REST_PART = "head", "rest"
 
 
 @dataclass(frozen=True)
@@ -180,6 +190,34 @@ def check_architecture(content: dict[str, Any], name: str) -> None:
         )
     if content.get("quantization_config"):
         raise UserError(f"{name}: its weights are quantised; use the model as it was before")
+
+
+def block_pattern(family: Family) -> re.Pattern[str]:
+    """Finds number of block and place in it in the name of a tensor."""
+    return re.compile(rf"{re.escape(family.blocks)}\.(\d+)\.(.+)")
+
+
+def part_of(name: str, config: Any) -> str | None:
+    """Which part of a checkpoint the tensor ``name`` belongs to, in a model with this ``config``.
+
+    ``layer-000`` and so on, ``head`` for a language-model head of its own, ``rest`` for what is
+    around the blocks, None for what no cut model takes from a checkpoint.
+    """
+    family = family_of(config)
+    found = re.search(rf"(?:^|\.){block_pattern(family).pattern}", name)
+    if COMPUTED.search(name) or name == SCORE:
+        return None
+    if found:
+        return layer_part(int(found[1]))
+    heads = (family.lm_head, *family.lm_head_aliases)
+    if name.removesuffix(".weight").removesuffix(".bias") in heads:
+        return None if config.tie_word_embeddings else HEAD_PART
+    return REST_PART
+
+
+def layer_part(layer: int) -> str:
+    """What :func:`part_of` calls the part of a layer."""
+    return f"layer-{layer:03d}"
 
 
 def base_of(model: nn.Module) -> nn.Module:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from json import JSONDecodeError
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 from slimcls.backbones.announced import delete, intact
 from slimcls.backbones.layout import TOKENIZER_FILES, has_tokenizer, weight_files
 from slimcls.errors import UserError
+from slimcls.storage.cache import cache_dir
+from slimcls.storage.files import write_text
 from slimcls.storage.network import endpoint, out_of_reach
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -26,7 +29,8 @@ class Fetched:
 
     folder: Path
     commit: str
-    weights: tuple[str, ...]
+    weights: tuple[str, ...] = ()
+    """Names of the weight files; none where they are not here whole."""
 
 
 #: Told the folder that holds config.json, before any weight is fetched; raises to refuse.
@@ -34,24 +38,23 @@ Check = Callable[[Path], None]
 
 
 def fetch(repo: str, revision: str | None, check: Check) -> Fetched:
-    """Config, tokenizer and weights of a hub model; what is cached is not fetched again.
+    """Config and tokenizer of a hub model, and its weights where they are cached whole.
 
-    A commit that is cached needs no network at all. Files in other formats (or of other
-    frameworks) are left alone. Each file is held against the hash that the hub announces, and is
-    fetched again, once, if it is another. What ``check`` raises is passed on; no weight is fetched
-    then.
+    A commit that is cached needs no network at all. No weight is fetched: which ones it takes is
+    known later, see parts.py. Each file is held against the hash that the hub announces, and is
+    fetched again, once, if it is another. What ``check`` raises is passed on.
 
     Raises:
         UserError: out of reach and not cached, no access, no such model or revision, no
             weights, files that arrive damaged, disk full.
     """
     if revision is not None and _COMMIT.fullmatch(revision):
-        cached = whole_copy(repo, revision)
+        cached = cached_copy(repo, revision)
         if isinstance(cached, Fetched):
             check(cached.folder)
             return cached
     if why := out_of_reach():
-        cached = whole_copy(repo, revision)
+        cached = cached_copy(repo, revision)
         if isinstance(cached, Lacking):
             at = f" at {revision}" if revision else ""
             raise UserError(
@@ -65,33 +68,59 @@ def fetch(repo: str, revision: str | None, check: Check) -> Fetched:
 
 @dataclass(frozen=True)
 class Lacking:
-    """There is no whole copy in the hub's cache, and why."""
+    """There is no copy in the hub's cache that would do, and why."""
 
     what: str
 
 
+_NOT_WHOLE = "not cached whole on this machine"
+_DELETED = "{} in the hub's cache was damaged and is deleted"
+
+
+def cached_copy(repo: str, revision: str | None) -> Fetched | Lacking:
+    """What there is in the hub's cache: all, or all but weights of which the user's has parts.
+
+    Damaged files in the hub's are deleted.
+    """
+    whole = whole_copy(repo, revision)
+    if isinstance(whole, Fetched):
+        return whole
+    folder = _copy_without_weights(repo, revision)
+    if isinstance(folder, Lacking) or not _has_parts(folder.name):
+        return whole
+    return Fetched(folder, folder.name)
+
+
 def whole_copy(repo: str, revision: str | None) -> Fetched | Lacking:
     """A whole copy in the hub's cache; damaged files in it are deleted."""
+    folder = _copy_without_weights(repo, revision)
+    if isinstance(folder, Lacking):
+        return folder
+    try:
+        names = [file.name for file in folder.iterdir()]
+        weights = weight_files(names, repo, lambda name: folder / name)
+    except UserError:
+        return Lacking(_NOT_WHOLE)
+    if damaged := _drop_damaged(folder, weights):
+        return Lacking(_DELETED.format(damaged[0]))
+    return Fetched(folder, folder.name, tuple(weights))
+
+
+def _copy_without_weights(repo: str, revision: str | None) -> Path | Lacking:
+    """The folder in the hub's cache that has config, tokenizer and index, if any."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    lacking = Lacking("not cached whole on this machine")
     try:
         folder = Path(snapshot_download(repo, revision=revision, local_files_only=True))
     except (LocalEntryNotFoundError, OSError, ValueError):
-        return lacking
+        return Lacking(_NOT_WHOLE)
     names = [file.name for file in folder.iterdir()]
     if "config.json" not in names or not has_tokenizer(names):
-        return lacking
+        return Lacking(_NOT_WHOLE)
     read = [name for name in names if name in _BESIDE or name.endswith(".index.json")]
     damaged = _drop_damaged(folder, read)
-    try:
-        weights = weight_files(names, repo, lambda name: folder / name) if not damaged else []
-    except UserError:
-        return lacking
-    if damaged := damaged or _drop_damaged(folder, weights):
-        return Lacking(f"{damaged[0]} in the hub's cache was damaged and is deleted")
-    return Fetched(folder, folder.name, tuple(weights))
+    return Lacking(_DELETED.format(damaged[0])) if damaged else folder
 
 
 def _drop_damaged(folder: Path, names: Sequence[str]) -> list[str]:
@@ -108,23 +137,65 @@ def _fetch(repo: str, revision: str | None, check: Check) -> Fetched:
         raise UserError(f"--model {repo}: has no config.json, so it is not a whole model")
 
     def get(name: str) -> Path:
-        return _arrived(repo, name, commit)
+        return arrived(repo, name, commit)
 
     folder = get("config.json").parent
     check(folder)
     weights = weight_files(names, repo, get)
-    for name in (*(name for name in _BESIDE if name in names), *weights):
+    for name in (name for name in _BESIDE if name in names):
         get(name)
-    with _said(repo, revision):
+    with said(repo, revision):
         _note_branch(folder, revision, commit)
-    return Fetched(folder, commit, tuple(weights))
+    _note(commit, weights)
+    return Fetched(folder, commit, _here(folder, weights))
+
+
+def _here(folder: Path, weights: list[str]) -> tuple[str, ...]:
+    """The weight files, where all of them are in the folder as the hub announced them."""
+    found = all((folder / name).exists() for name in weights)
+    return tuple(weights) if found and not _drop_damaged(folder, weights) else ()
+
+
+def weight_names(repo: str, commit: str) -> list[str]:
+    """Names of the files at the hub that hold a model's weights, its index left out.
+
+    Raises UserError as :func:`fetch` does.
+    """
+    if known := _noted(commit):
+        return known
+    names = _described(repo, commit)[1]
+    return weight_files(names, repo, lambda name: arrived(repo, name, commit))
+
+
+def parts_folder(commit: str) -> Path:
+    """Where the user's cache has what is known and fetched of a commit's weights."""
+    return cache_dir() / "parts" / commit
+
+
+def _has_parts(commit: str) -> bool:
+    here = parts_folder(commit).glob("*/*/*.safetensors")
+    return bool(_noted(commit)) and any(here)
+
+
+def _note(commit: str, weights: list[str]) -> None:
+    """Keep the names of the weight files: where they are, all that lies beside them is here."""
+    with suppress(UserError):  # a cache that cannot be written is said where weights come
+        write_text(parts_folder(commit) / "files.json", json.dumps(weights))
+
+
+def _noted(commit: str) -> list[str]:
+    try:
+        names = json.loads((parts_folder(commit) / "files.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
 def _described(repo: str, revision: str | None) -> tuple[str, list[str]]:
     """The commit of a model's revision, and the names of the files there."""
     from huggingface_hub import HfApi
 
-    with _said(repo, revision):
+    with said(repo, revision):
         try:
             info = HfApi().model_info(repo, revision=revision)
             return str(info.sha), [sibling.rfilename for sibling in info.siblings or ()]
@@ -135,12 +206,12 @@ def _described(repo: str, revision: str | None) -> tuple[str, list[str]]:
             ) from error
 
 
-def _arrived(repo: str, name: str, commit: str) -> Path:
+def arrived(repo: str, name: str, commit: str) -> Path:
     """A file in the hub's cache, as the hub announced it."""
     from huggingface_hub import hf_hub_download
 
     for _ in range(2):
-        with _said(repo, commit):
+        with said(repo, commit):
             file = Path(hf_hub_download(repo, name, revision=commit))
             if intact(file):
                 return file
@@ -152,7 +223,7 @@ def _arrived(repo: str, name: str, commit: str) -> Path:
 
 
 @contextmanager
-def _said(repo: str, revision: str | None) -> Iterator[None]:
+def said(repo: str, revision: str | None) -> Iterator[None]:
     """What the hub's library raises, said in a line."""
     try:
         yield

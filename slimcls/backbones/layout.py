@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,26 @@ def weight_files(names: Iterable[str], where: str, fetch: Callable[[str], Path])
     raise UserError(f"{where}: no weights ({wanted}, or their shards with an index.json)")
 
 
+def shards_of_tensors(folder: Path, weights: Sequence[str]) -> dict[str, str]:
+    """Which of the ``weights`` holds each tensor, as the index in ``folder`` says.
+
+    Empty where no index there is of these files. Raises UserError where it cannot be read.
+    """
+    for _, index in SINGLE_OR_INDEX:
+        if (folder / index).exists() and set(weights) == set(_shards(folder / index)):
+            return _weight_map(folder / index)
+    return {}
+
+
 def _shards(index: Path) -> list[str]:
     """File names in an index. Only plain names: an index must not reach outside its folder."""
+    return sorted(set(_weight_map(index).values()))
+
+
+def _weight_map(index: Path) -> dict[str, str]:
     try:
-        shards = sorted(set(parse_json(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        if not shards or any(Path(shard).name != shard for shard in shards):
+        shards = dict(parse_json(index.read_text(encoding="utf-8"))["weight_map"])
+        if not shards or any(Path(shard).name != shard for shard in shards.values()):
             raise ValueError("it must name files beside it")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index}: not a readable index of weight files ({error})") from error

@@ -11,12 +11,11 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
-from slimcls.backbones.families import family_of
+from slimcls.backbones.families import block_pattern, family_of
 from slimcls.backbones.layout import weight_files
 from slimcls.backbones.truncate import (
     SCORE,
     Head,
-    block_pattern,
     config_in,
     depth_of,
     filled,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from slimcls.backbones import hub
 from slimcls.backbones.families import check_architecture
 from slimcls.backbones.layout import TOKENIZER_FILES, read_json, weight_files
+from slimcls.backbones.parts import Parts, Stored
 from slimcls.errors import UserError
 from slimcls.storage.cache import content_hash
 from slimcls.storage.paths import user_path
@@ -30,10 +33,40 @@ class Source:
     """``hub:COMMIT``, or ``sha256:HEX`` of the contents of the files that matter."""
 
     weights: tuple[Path, ...]
-    """Weight files: one, or the shards."""
+    """Weight files: one, or the shards; none where they are at the hub."""
 
     note: str = ""
     """What has to be said wherever results of this model are shown."""
+
+    parts: Parts | None = None
+    """Weights at the hub, which are fetched when it is known which layers stay."""
+
+    only_config: bool = False
+    """Whether nothing but config.json has been looked at: the tokenizer may not be here."""
+
+    def stored(self, config: Any, layers: Sequence[int], *, lm_head: bool) -> Stored:
+        """The files that hold ``layers`` and what is around them, fetched where they are not here.
+
+        Args:
+            config: The model's transformers configuration, full depth.
+            layers: Ids of layers.
+            lm_head: Whether a language-model head that is not the embedding is wanted too.
+
+        Raises:
+            UserError: they cannot be had.
+        """
+        if self.parts is None:
+            return Stored(self.weights)
+        return self.parts.stored(config, layers, lm_head=lm_head)
+
+    def missing(self, config: Any, layers: Sequence[int], *, lm_head: bool) -> dict[str, int]:
+        """What :meth:`stored` would fetch: bytes by part, whatever a part is called.
+
+        Equal parts of equal models have equal names. Raises UserError as :meth:`stored` does.
+        """
+        if self.parts is None:
+            return {}
+        return self.parts.missing(config, layers, lm_head=lm_head)
 
 
 @dataclass(frozen=True)
@@ -114,11 +147,13 @@ def find(
 ) -> Source:
     """The files of a model: built, downloaded, or where they lie.
 
+    Of a hub model that is not cached whole, no weights are fetched yet: see :meth:`Source.stored`.
+
     Args:
         name: A short name, a hub id, or a local folder.
         revision: Branch, tag or commit of a hub model.
-        check: Called with the model's folder when config.json is in it, before any weight is
-            fetched or read; what it raises is passed on.
+        check: Called with the model's folder when config.json is in it, before anything else is
+            fetched and any weight is read; what it raises is passed on.
 
     Raises:
         UserError: what :func:`check_name` refuses; a hub model whose config.json names an
@@ -131,16 +166,13 @@ def find(
         return _local(name, known.build(), known.note, check)
     if _kind(name) == "folder":
         return _local(name, user_path(name, "--model"), "", check)
-    from slimcls.backbones import hub
 
     def checked(folder: Path) -> None:
         check_architecture(read_json(folder / "config.json"), name)
         if check:
             check(folder)
 
-    fetched = hub.fetch(known, revision, checked)
-    weights = tuple(fetched.folder / file for file in fetched.weights)
-    return Source(name, fetched.folder, f"hub:{fetched.commit}", weights)
+    return _of_hub(name, hub.fetch(known, revision, checked))
 
 
 class _Seen(Exception):
@@ -150,9 +182,9 @@ class _Seen(Exception):
 def look(
     name: str, revision: str | None = None, check: Callable[[Path], None] | None = None
 ) -> Source:
-    """As :func:`find`, but of a hub model that is not cached whole config.json alone is fetched.
+    """As :func:`find`, but of a hub model that is not cached config.json alone is fetched.
 
-    Such a Source has no weights. Raises UserError as :func:`find` does.
+    Raises UserError as :func:`find` does.
     """
 
     def seen(folder: Path) -> None:
@@ -167,14 +199,19 @@ def look(
         folder: Path = stop.args[0]
     if check:
         check(folder)
-    from slimcls.backbones import hub
-
     # The hub's cache names a snapshot's folder by its commit.
-    whole = hub.whole_copy(str(KNOWN.get(name, name)), folder.name)
-    weights = (
-        tuple(folder / file for file in whole.weights) if isinstance(whole, hub.Fetched) else ()
-    )
-    return Source(name, folder, f"hub:{folder.name}", weights)
+    commit = folder.name
+    cached = hub.cached_copy(str(KNOWN.get(name, name)), commit)
+    if isinstance(cached, hub.Fetched):
+        return _of_hub(name, cached)
+    return replace(_of_hub(name, hub.Fetched(folder, commit)), only_config=True)
+
+
+def _of_hub(name: str, fetched: hub.Fetched) -> Source:
+    folder, commit = fetched.folder, fetched.commit
+    weights = tuple(folder / file for file in fetched.weights)
+    parts = None if weights else Parts(str(KNOWN.get(name, name)), commit, folder)
+    return Source(name, folder, f"hub:{commit}", weights, parts=parts)
 
 
 def _local(name: str, folder: Path, note: str, check: Callable[[Path], None] | None) -> Source:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -11,7 +10,14 @@ from typing import Any, Literal, cast
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
-from slimcls.backbones.families import Family, check_architecture, family_of
+from slimcls.backbones.families import (
+    COMPUTED,
+    SCORE,
+    Family,
+    block_pattern,
+    check_architecture,
+    family_of,
+)
 from slimcls.backbones.layout import read_json
 from slimcls.backbones.quiet import no_bars
 from slimcls.backbones.redraw import drawn_blocks
@@ -24,12 +30,6 @@ Head = Literal["lm", "classification"]
 
 #: Config entries that hold one value a layer.
 PER_LAYER = ("layer_types", "no_rope_layers")
-
-#: The new head of a classifier.
-SCORE = "score.weight"
-
-#: Tensors of old checkpoints that today's models compute themselves.
-COMPUTED = re.compile(r"((^|\.)(attn|attention)\.(bias|masked_bias)|rotary_emb\.inv_freq|version)$")
 
 
 def read_config(source: Source) -> PretrainedConfig:
@@ -125,7 +125,8 @@ def open_cut(
     model_class = model_class_of(config, head)
     with torch.device("meta"):
         skeleton = model_class(copy.deepcopy(config))
-    with Weights(source.weights) as weights:
+    stored = source.stored(full, layers, lm_head=head == "lm")
+    with Weights(stored.files, stored.elsewhere) as weights:
         wanted = _match(skeleton, weights, layers, depth_of(full), source)
         drawn = _drawn(skeleton, dtype, seed) if random_blocks else {}
         tensors = {
@@ -192,7 +193,7 @@ def _own_tensors(skeleton: Any, family: Family) -> dict[str, torch.Tensor]:
 def stored_names(skeleton: PreTrainedModel, weights: Weights) -> dict[str, str]:
     """What the model calls its tensors, without base prefix -> what the files call them."""
     family, prefix = family_of(skeleton.config), f"{skeleton.base_model_prefix}."
-    stored = {name.removeprefix(prefix): name for name in weights.shapes}
+    stored = {name.removeprefix(prefix): name for name in weights.names}
     for alias in family.lm_head_aliases:
         if f"{alias}.weight" in stored:
             stored[f"{family.lm_head}.weight"] = stored.pop(f"{alias}.weight")
@@ -205,11 +206,6 @@ def _place_in_source(name: str, family: Family, layers: Sequence[int]) -> str:
     if not match:
         return name
     return f"{family.blocks}.{layers[int(match[1])]}.{match[2]}"
-
-
-def block_pattern(family: Family) -> re.Pattern[str]:
-    """Finds number of block and place in it in the name of a tensor."""
-    return re.compile(rf"{re.escape(family.blocks)}\.(\d+)\.(.+)")
 
 
 def _check_shape(

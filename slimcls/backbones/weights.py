@@ -30,11 +30,13 @@ class Weights:
     """The tensors of a model by name, over one file or several. A context manager.
 
     ``bytes_read`` counts the bytes of the tensors read so far. Opening reads headers only and
-    refuses damaged files, so that a fault shows before anything is built.
+    refuses damaged files, so that a fault shows before anything is built. ``elsewhere`` are names
+    of tensors that the model has too, in files that are not here.
     """
 
-    def __init__(self, files: Iterable[Path]) -> None:
+    def __init__(self, files: Iterable[Path], elsewhere: Iterable[str] = ()) -> None:
         self.bytes_read = 0
+        self._elsewhere = frozenset(elsewhere)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self._file_of: dict[str, _File] = {}
         self._open = ExitStack()
@@ -44,6 +46,11 @@ class Weights:
         except BaseException:
             self._open.close()
             raise
+
+    @property
+    def names(self) -> list[str]:
+        """All that the model has, here or elsewhere."""
+        return [*self.shapes, *(self._elsewhere - self.shapes.keys())]
 
     def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
         """One tensor in ``dtype``, in memory of its own."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +41,8 @@ class Forecast:
     """What is not known, and why."""
     test_items: int = 0
     """At most, where the model is not here whole; 0 where nothing is known."""
+    to_fetch: Mapping[str, int] = field(default_factory=dict)
+    """Bytes of weights to fetch, by part; cells that take the same part have it once."""
 
 
 def forecast(runs: Sequence[RunConfig], shared: Shared) -> list[Forecast]:
@@ -60,6 +62,7 @@ class _Planner:
         self.shared = shared
         self._plans: dict[str, Forecast] = {}
         self._missing: dict[object, str] = {}
+        self._to_fetch: dict[object, Mapping[str, int]] = {}
 
     def forecast(self, run: RunConfig) -> Forecast:
         from slimcls.session.place import chooses_later, find_place, measures_later
@@ -70,7 +73,7 @@ class _Planner:
             if missing:
                 return Forecast(run=run, note=missing)
             later, known = [], run
-            if chooses_later(run, self.shared):
+            if choosing := chooses_later(run, self.shared):
                 later.append(f"layers, which --select {run.select} chooses then")
                 # As many of the first layers take as much.
                 known = dataclasses.replace(known, select="first")
@@ -80,8 +83,10 @@ class _Planner:
             place = find_place(known, self.shared, fetch=False)
             selection_of(run).check_model(place.source.folder)
             plan = self._plan(place, known)
+            to_fetch = self._weights_of(place, all_layers=choosing)
         except UserError as error:
             return Forecast(run=run, problem=str(error))
+        plan = dataclasses.replace(plan, to_fetch=to_fetch)
         settled = dataclasses.replace(
             run, accelerator=place.config.accelerator, precision=place.config.precision
         )
@@ -94,6 +99,18 @@ class _Planner:
         if key not in self._plans:
             self._plans[key] = _planned(place, run, self.shared)
         return self._plans[key]
+
+    def _weights_of(self, place: Place, *, all_layers: bool) -> Mapping[str, int]:
+        """What of a model's weights has to be fetched; all of it where texts choose the layers."""
+        from slimcls.backbones.truncate import depth_of, read_config
+
+        source, lm_head = place.source, place.config.mode == "lm"
+        full = read_config(source)
+        layers = tuple(range(depth_of(full)) if all_layers else place.config.layers or ())
+        key = (source.fingerprint, layers, lm_head)
+        if key not in self._to_fetch:
+            self._to_fetch[key] = source.missing(full, layers, lm_head=lm_head)
+        return self._to_fetch[key]
 
     def _what_is_missing(self, run: RunConfig) -> str:
         """Why the model or the data of a run cannot be had now; empty if they can.
@@ -140,7 +157,7 @@ def _planned(place: Place, run: RunConfig, shared: Shared) -> Forecast:
     """Parameters and memory of a run, and whether that fits this machine."""
     from slimcls.session import plan
 
-    whole = bool(place.source.weights)
+    whole = not place.source.only_config
     tokens, rows, items = _read(place, shared) if whole else (0, None, _most_items(place))
     labels = len(place.data.spec.labels)
     planned = plan.make_plan(place.config, place.source, tokens, labels, rows)

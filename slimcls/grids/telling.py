@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from slimcls.backbones.parts import amount
 from slimcls.grids import attempts, board
 from slimcls.grids.cells import Cell
 from slimcls.grids.design import design_lines
@@ -25,7 +26,7 @@ def plan_lines(ledger: Ledger) -> list[str]:
             ]
         )
     lines = board.aligned(["cell", "state", "parameters", "memory", "time"], rows)
-    return [*lines, *_later(ledger), *design_lines(ledger), board.left(ledger)]
+    return [*lines, *_to_fetch(ledger), *_later(ledger), *design_lines(ledger), board.left(ledger)]
 
 
 def _state(ledger: Ledger, cell: Cell) -> str:
@@ -36,6 +37,15 @@ def _state(ledger: Ledger, cell: Cell) -> str:
     if ledger.diverged(cell):
         return "diverged"
     return "failed" if ledger.failure(cell) else "left"
+
+
+def _to_fetch(ledger: Ledger) -> list[str]:
+    """How much of the models has to come from the hub for what is left."""
+    parts: dict[str, int] = {}
+    for cell in ledger.due():
+        if not ledger.result(cell):
+            parts |= ledger.forecast(cell).to_fetch
+    return [f"weights to fetch: {amount(sum(parts.values()))}"] if parts else []
 
 
 def _later(ledger: Ledger) -> list[str]:

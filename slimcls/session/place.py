@@ -85,7 +85,8 @@ def measures_later(config: RunConfig, shared: Shared) -> bool:
 
     Raises UserError as :func:`find_place` does.
     """
-    if config.max_text_tokens is not None or shared.source(config, fetch=False).weights:
+    source = shared.source(config, fetch=False)
+    if config.max_text_tokens is not None or not source.only_config:
         return False
     return are_long(shared.tables(config).train.texts)
 
@@ -99,7 +100,7 @@ def chooses_later(config: RunConfig, shared: Shared) -> bool:
     if not selection.measures:
         return False
     source = shared.source(config, fetch=False)
-    if not source.weights:
+    if source.only_config:
         return True
     sample = shared.sample(config, source, shared.tables(config))
     return not selection.measured_in(source, sample).is_dir()

@@ -63,13 +63,13 @@ class Shared:
         return self._tables[key]
 
     def source(self, config: RunConfig, *, fetch: bool = True) -> Source:
-        """The files of a run's model; without ``fetch`` no weights of a hub model are fetched.
+        """The files of a run's model; without ``fetch`` no tokenizer of a hub model is fetched.
 
         Raises UserError where they lack the layers that stay.
         """
         key = (config.model, config.revision)
         known = self._sources.get(key)
-        if known is None or (fetch and not known.weights):
+        if known is None or (fetch and known.only_config):
             find = sources.find if fetch else sources.look
             has_the_layers = selection_of(config).check_model
             self._sources[key] = find(config.model, config.revision, has_the_layers)

@@ -64,6 +64,7 @@ class Teacher:
         return load_file(build_once(cache_dir() / "taught" / key, build) / _LOGITS)["logits"]
 
     def _compute(self, texts: Sequence[str], labels: Sequence[str], path: Path, log: Log) -> None:
+        import torch
         from safetensors.torch import save_file
 
         from slimcls.classifier.artefact import load
@@ -71,7 +72,8 @@ class Teacher:
         log.say(f"reading {len(texts)} texts with the teacher, {self.result.run}")
         classifier = load(self.result.folder)
         ids = classifier.encoder.encode(list(texts)).ids
-        found = classifier.logits(ids)[:, [classifier.labels.index(name) for name in labels]]
+        found = torch.as_tensor(classifier.logits(ids))
+        found = found[:, [classifier.labels.index(name) for name in labels]]
         if not found.isfinite().all():
             raise UserError(f"--teacher {self.result.folder}: its scores are not finite")
         save_file({"logits": found.contiguous()}, path)

@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from slimcls import runs
-from slimcls.backbones.truncate import open_cut
+from slimcls.backbones.parts import amount
+from slimcls.backbones.truncate import open_cut, read_config
 from slimcls.classifier.accuracy import metrics
 from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.modes import class_weights
@@ -50,6 +52,7 @@ class Session:
         self.config, self.source, self.data = place.config, place.source, place.data
         self.folder, self.scores = place.folder, place.scores
         config, source, data = place.config, place.source, place.data
+        self._full = read_config(source)
         self.features: Features | None = None
         self.started = time.perf_counter()
         if config.compile:
@@ -64,6 +67,18 @@ class Session:
         self.plan = plan.make_plan(config, source, tokens, len(data.spec.labels), rows)
         self.log.say(self.plan.describe())
         self.plan.check(force=config.force)
+
+    def missing(self, layers: Sequence[int]) -> int:
+        """Bytes of weights that have to be fetched for the run to open ``layers``."""
+        lm_head = self.inputs.mode.head == "lm"
+        return sum(self.source.missing(self._full, layers, lm_head=lm_head).values())
+
+    def fetch(self) -> None:
+        """Fetch the weights that lack, before anything is written. Raises UserError."""
+        layers = self.config.layers or ()
+        if size := self.missing(layers):
+            self.log.say(f"fetching {amount(size)} of weights: the kept layers, and what is around")
+        self.source.stored(self._full, layers, lm_head=self.inputs.mode.head == "lm")
 
     def run(self) -> RunResult:
         """Fit, test, save. Only the last step makes the run a finished one."""

@@ -132,7 +132,8 @@ def test_a_check_refuses_before_the_download_and_of_cached_copies(files: Path, t
         refused = run(hub.url, tmp_path, _CHECKED, "org/small", "7")
         assert hub.fetched() == ["config.json"]
         (found,) = run(hub.url, tmp_path, _CHECKED, "org/small", "6")
-        assert "model.safetensors" in hub.fetched()
+        assert "tokenizer.json" in hub.fetched()
+        assert "model.safetensors" not in hub.fetched()
     assert refused == ["ERROR --keep 7: the model has 6 layers; at most that many can stay"]
     assert found.startswith("hub:")
     assert run(hub.url, tmp_path, _CHECKED, "org/small", "7") == refused

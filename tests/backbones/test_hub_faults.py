@@ -6,13 +6,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-from backbones.hub_home import run
+from backbones.hub_home import WHOLE, run
 from hub_server import Hub, commit_of, serve_hub
 
 from slimcls.backbones import tiny
 
-#: Finds each model named, and says what came of it in a line.
-FIND = """
+#: Finds each model named and opens all of it, and says what came of it in a line.
+FIND = (
+    WHOLE
+    + """
 import sys, time
 from slimcls.backbones import sources
 from slimcls.errors import UserError
@@ -20,10 +22,13 @@ wait, time.sleep = time.sleep, lambda seconds: wait(0.01)
 for word in sys.argv[1:]:
     name, _, revision = word.partition("@")
     try:
-        print(sources.find(name, revision or None).fingerprint)
+        found = sources.find(name, revision or None)
+        whole(found)
+        print(found.fingerprint)
     except UserError as error:
         print("ERROR", error)
 """
+)
 
 NAMES = ("flip", "flips", "junk", "text", "texts", "kept")
 
@@ -105,7 +110,9 @@ def damage(home: Path, name: str, file: str) -> None:
     path.resolve().write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
 
 
-_TWICE = """
+_TWICE = (
+    WHOLE
+    + """
 import hashlib, sys
 from slimcls.backbones import sources
 from slimcls.storage import cache
@@ -113,10 +120,11 @@ read = []
 real = cache.hashlib.file_digest
 cache.hashlib.file_digest = lambda file, kind: read.append(file.name) or real(file, kind)
 for _ in range(2):
-    sources.find("org/kept")
+    whole(sources.find("org/kept"))
     print(len([name for name in read if "models--" in name]))
     read.clear()
 """
+)
 
 
 def test_a_large_file_is_hashed_once(files: Path, tmp_path: Path) -> None:
