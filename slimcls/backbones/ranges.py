@@ -50,7 +50,7 @@ class RemoteFile:
     def __init__(self, repo: str, name: str, commit: str) -> None:
         """Ask for length and hash. Raises UserError."""
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
-        from huggingface_hub.utils import build_hf_headers
+        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         self._repo, self._name, self._commit = repo, name, commit
         self._url = hf_hub_url(repo, name, revision=commit)
@@ -99,7 +99,7 @@ class RemoteFile:
 
     def _answer(self, start: int, stop: int) -> Iterator[bytes]:
         from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT
-        from huggingface_hub.utils import get_session
+        from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
         with get_session().stream(
             "GET",
@@ -119,7 +119,7 @@ class RemoteFile:
 
     def _check(self, answer: Any, start: int, stop: int) -> None:
         """Whether an answer is the asked part of the announced file, before its body is read."""
-        from huggingface_hub.utils import hf_raise_for_status
+        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
         status = answer.status_code
         if status in (408, 429) or status >= 500:

@@ -11,10 +11,9 @@ from typing import Any
 import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
-from slimcls.backbones.families import block_pattern, family_of
+from slimcls.backbones.families import SCORE, block_pattern, family_of
 from slimcls.backbones.layout import weight_files
 from slimcls.backbones.truncate import (
-    SCORE,
     Head,
     config_in,
     depth_of,

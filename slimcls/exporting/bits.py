@@ -73,7 +73,7 @@ def _as_products(graph: GraphProto) -> None:
                 weights[name] = numpy_helper.from_array(np.ascontiguousarray(matrix.T), name)
                 graph.initializer.append(weights[name])
             node.input[1] = name
-        product, *bias = node.input[:2], *node.input[2:]
+        product, bias = node.input[:2], node.input[2:]
         out = f"{node.output[0]}_product" if bias else node.output[0]
         nodes.append(onnx.helper.make_node("MatMul", product, [out], f"{node.name}_product"))
         if bias:

@@ -96,8 +96,8 @@ class Outcome:
             SeedItems(0, ids, side.argmax(1) == wanted) for side in (self._run, self._exported)
         )
         found = paired_difference([exported], [run])
-        right = (float(np.mean(side.correct)) for side in (run, exported))
-        return Accuracies(*right, found.mean, found.low, found.high)
+        right, kept = (float(side.correct.astype(float).mean()) for side in (run, exported))
+        return Accuracies(right, kept, found.mean, found.low, found.high)
 
     def check_graph(self) -> None:
         """UserError where the graph in 32 bits does not compute what the model does."""
@@ -132,4 +132,5 @@ def measured(exported: Predictor, texts: Sequence[str]) -> Speed:
     started = time.perf_counter()
     exported.predict(together)
     rate = len(together) / (time.perf_counter() - started)
-    return Speed(*np.percentile(took, [50, 95]).tolist(), rate)
+    half, most = np.percentile(took, [50, 95]).tolist()
+    return Speed(half, most, rate)
