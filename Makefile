@@ -32,7 +32,7 @@ QUICK := tests/storage tests/data tests/grids/test_definition.py \
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(TRAIN) ## train the packaged model, cut to two layers, on BBC News
+demo: $(TRAIN) ## train the packaged model, cut to eight layers, on BBC News
 	@echo "slimcls: training"
 	@$(PY) -m slimcls.train --config configs/demo.yaml
 

@@ -13,7 +13,31 @@ import duckdb
 
 ROOT = Path(__file__).parents[1]
 RESULTS, STUDY = ROOT / "results" / "smollm2", ROOT / "results" / "smollm2-trec"
+RATES = ROOT / "results" / "search-defaults"
 MODES = ("cls", "p-cls", "lm")
+
+
+def rates() -> str:
+    """Validation accuracy by learning rate, the mean over the seeds that were made."""
+    rows = _query(
+        "select dataset, mode, keep, lr, avg(validation_accuracy), count(*), avg(epochs_run), "
+        "bool_and(converged) from runs group by all order by keep, dataset, mode, lr",
+        RATES,
+    )
+    tried = sorted({row[3] for row in rows})
+    heads = [f"{lr:.0e}".replace("e-0", "e-") for lr in tried]
+    lines = [
+        f"| dataset | mode | kept | {' | '.join(heads)} | epochs | all converged |",
+        f"|{' --- |' * (len(tried) + 5)}",
+    ]
+    for cell in dict.fromkeys(row[:3] for row in rows):
+        here = {row[3]: row for row in rows if row[:3] == cell}
+        figures = [f"{here[lr][4]:.3f} ({here[lr][5]})" if lr in here else "-" for lr in tried]
+        epochs = f"{min(r[6] for r in here.values()):.0f} to {max(r[6] for r in here.values()):.0f}"
+        ended = "yes" if all(row[7] for row in here.values()) else "no"
+        words = (cell[0], f"`{cell[1]}`", str(cell[2]), *figures, epochs, ended)
+        lines.append(f"| {' | '.join(words)} |")
+    return "\n".join(lines)
 
 
 def search() -> str:
@@ -41,15 +65,13 @@ def search() -> str:
 
 def reference() -> str:
     """Test accuracy at the default learning rates, over seeds."""
-    from slimcls.session.settle import learning_rate
-
     rows = [
         row
         for row in _query(
             "select dataset, keep, mode, lr, test_accuracy, seed, test_items from runs "
             "order by dataset, keep, mode, seed"
         )
-        if row[3] == learning_rate("full", row[1])
+        if row[3] == {2: 3e-4, 30: 1e-4}[row[1]]
     ]
     lines = [
         "| dataset | keep | mode | test accuracy, mean over seeds | each seed | test items |",
@@ -96,15 +118,15 @@ def power() -> str:
 
 #: The tables of each page, by the mark between which they stand.
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
-    "defaults.md": {"search": search, "reference": reference},
+    "defaults.md": {"rates": rates, "search": search, "reference": reference},
     "depth-study.md": {"losses": losses},
     "limits.md": {"power": power},
 }
 
 
-def _query(text: str) -> list[tuple]:
+def _query(text: str, folder: Path = RESULTS) -> list[tuple]:
     with duckdb.connect() as connection:
-        source = f"read_parquet('{RESULTS}/*/result.parquet', union_by_name = true)"
+        source = f"read_parquet('{folder}/*/result.parquet', union_by_name = true)"
         return connection.sql(f"with runs as (from {source}) {text}").fetchall()
 
 

@@ -107,8 +107,24 @@ class RunConfig:
     lora_alpha: int = 16
     """Scale of the LoRA update is lora_alpha / lora_rank."""
 
-    epochs: int = 5
-    """Most passes over the training items."""
+    teacher: PathName | None = None
+    """A finished run, such as full depth, whose scores the cut learns in place of the labels."""
+
+    unlabelled: PathName | None = None
+    """Texts without labels to learn from the teacher: a data file, or rest, the training texts that
+    the run does not use."""
+
+    unlabelled_size: int | None = None
+    """Most texts of --unlabelled; all if not given."""
+
+    temperature: float | None = None
+    """Divides the scores of --teacher and of what learns them; 1 if not given."""
+
+    epochs: int = 30
+    """Most passes over the training items; --patience ends training earlier."""
+
+    steps: int | None = None
+    """Most optimiser steps, rounded up to whole epochs; no more than --epochs allows."""
 
     batch_size: int = 16
     """Training items per optimiser step and process."""
@@ -122,17 +138,20 @@ class RunConfig:
     weight_decay: float = 0.01
     """AdamW's decoupled weight decay (PyTorch's default)."""
 
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
-    """Course of the learning rate after the warm-up."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Course of the learning rate after the warm-up; linear and cosine reach 0 at the last of
+    --epochs, and go with --patience 0."""
 
-    warmup: float = 0.1
-    """Share of all steps in which the learning rate rises from zero."""
+    warmup: float | None = None
+    """Steps in which the learning rate rises from zero; below 1 a share of all steps. Default: 50,
+    or a tenth of all where that is less."""
 
     clip: float = 1.0
     """Largest norm of the gradient; 0 does not clip."""
 
-    patience: int = 0
-    """Epochs without a better validation score before training stops; 0 never stops early."""
+    patience: int | None = None
+    """Epochs without a better validation score before training stops; 0 never stops early. Default:
+    4, or as many as take 100 steps."""
 
     monitor: Literal["accuracy", "macro-f1"] = "accuracy"
     """Validation score that picks the best epoch and stops early."""
@@ -194,7 +213,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         cli.keep_plain(self)
-        for check in (_check_ranges, _check_cut, _check_mode, _check_tune, _check_devices):
+        for check in (
+            _check_ranges, _check_cut, _check_mode, _check_tune, _check_teacher, _check_devices
+        ):  # fmt: skip
             check(self)
 
     @property
@@ -205,9 +226,10 @@ class RunConfig:
 
 _AT_LEAST = {
     "shots": 1, "seed": 0, "validation_size": 1, "test_size": 1, "max_text_tokens": 1,
-    "batch_tokens": 1, "demos": 0, "lora_rank": 1, "lora_alpha": 1, "epochs": 0, "batch_size": 1,
-    "devices": 1, "num_nodes": 1, "eval_batch_size": 1, "patience": 0, "weight_decay": 0.0,
-    "clip": 0.0, "checkpoint_seconds": 0.0,
+    "batch_tokens": 1, "demos": 0, "lora_rank": 1, "lora_alpha": 1, "unlabelled_size": 1,
+    "epochs": 0, "steps": 1, "batch_size": 1, "devices": 1, "num_nodes": 1,
+    "eval_batch_size": 1, "patience": 0, "weight_decay": 0.0, "clip": 0.0, "warmup": 0.0,
+    "checkpoint_seconds": 0.0,
 }  # fmt: skip
 
 
@@ -220,8 +242,8 @@ def _check_ranges(config: RunConfig) -> None:
         raise UserError(f"--seed {config.seed}: must be below 2^63")
     if config.lr is not None and not 0 < config.lr < 1:
         raise UserError(f"--lr {config.lr}: must be above 0 and below 1")
-    if not 0 <= config.warmup < 1:
-        raise UserError(f"--warmup {config.warmup}: a share of the steps, from 0 to below 1")
+    if config.warmup and config.warmup > 1 and config.warmup % 1:
+        raise UserError(f"--warmup {config.warmup}: whole steps, or a share of all below 1")
 
 
 def _check_cut(config: RunConfig) -> None:
@@ -274,6 +296,24 @@ def _check_tune(config: RunConfig) -> None:
         raise UserError(f"--tune {config.tune}: trains nothing; at least last-1")
     if isinstance(depth, int) and int(match[1]) > depth:
         raise UserError(f"--tune {config.tune}: from last-1 to last-{depth} with {depth} layers")
+
+
+def _check_teacher(config: RunConfig) -> None:
+    for name in ("unlabelled", "temperature"):
+        if getattr(config, name) is not None and config.teacher is None:
+            raise UserError(f"{flag(name)}: needs a --teacher, a finished run to learn from")
+    if config.unlabelled_size is not None and config.unlabelled is None:
+        raise UserError("--unlabelled-size: needs --unlabelled, the texts to take them from")
+    if config.teacher is None:
+        return
+    if config.temperature is not None and not 0 < config.temperature < float("inf"):
+        raise UserError(f"--temperature {config.temperature}: must be above 0")
+    if config.lm_loss not in (None, "label-words"):
+        raise UserError(f"--teacher: not with --lm-loss {config.lm_loss}, only label-words")
+    if config.class_weights:
+        raise UserError("--teacher: not with --class-weights, since no label is learnt")
+    if config.epochs == 0:
+        raise UserError("--teacher: not with --epochs 0, which learns nothing")
 
 
 def _check_devices(config: RunConfig) -> None:

@@ -12,9 +12,10 @@ _MARKDOWN = re.compile(
     r"[\\`\[\]<>~|]|(?<!\s)\*|\*(?!\s|$)|(?<![^\W_])_|_(?![^\W_])|(?<!\S)#|&(?=#?\w+;)"
 )
 
-#: What a spreadsheet takes for the beginning of a formula, blanks before it included.
-_FORMULA = ("=", "+", "-", "@", "\t", "\n")
-
+#: What a spreadsheet takes for the beginning of a formula, blanks before it included, and what is
+#: a number all the same.
+_FORMULA = tuple("=+-@\t\r\n")
+_NUMBER = re.compile(r"[+-]?[0-9.,]*[0-9]%?([eE][+-]?[0-9]+)?")
 
 #: Letters of one text that a figure has room for.
 _ROOM = 120
@@ -35,11 +36,8 @@ def in_markdown(text: str) -> str:
 
 
 def in_csv(cell: T) -> T | str:
-    """A cell for CSV: text that a spreadsheet would run gets an apostrophe in front of it.
-
-    A carriage return is written as a new line: CSV quotes that, and not the other.
-    """
+    """A cell for CSV: text that a spreadsheet would run gets an apostrophe in front of it."""
     if not isinstance(cell, str):
         return cell
-    text = cell.replace("\r\n", "\n").replace("\r", "\n")
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    runs = cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell)
+    return f"'{cell}" if runs else cell

@@ -175,8 +175,7 @@ def _keep_plan(ledger: Ledger) -> None:
     grid, planned = ledger.grid, []
     for cell in grid.reported:
         run, depth = cell.run, ledger.forecast(cell).depth
-        uncut = run.layers is None and run.keep == depth
-        planned.append(replace(run, keep="all") if uncut else run)
+        planned.append(replace(run, keep="all", layers=None) if run.keep == depth else run)
     plans.keep_plan(Path(grid.cells[0].run.out), grid.name, plans.planned_seeds(planned))
 
 

@@ -50,7 +50,7 @@ def prune(config: PruneConfig) -> Pruned:
     from slimcls.layers.scoring import check_memory
     from slimcls.pruning import folder
 
-    selection = inputs.selection_of(config)
+    selection = inputs.pruned_selection(config)
     scores = inputs.scores_of(selection, source, parts)
     layers = selection.layers(source, scores)
     text = scores.text if scores else ""

@@ -74,7 +74,13 @@ ROLES: dict[str, Role] = {
     "tune": Role.TRAINING,
     "lora_rank": Role.TRAINING,
     "lora_alpha": Role.TRAINING | Role.FREE,
+    # Hashed by content; the column taught tells their runs apart.
+    "teacher": Role.TRAINING | Role.OUTSIDE,
+    "unlabelled": Role.TRAINING | Role.OUTSIDE,
+    "unlabelled_size": Role.TRAINING | Role.OUTSIDE,
+    "temperature": Role.TRAINING | Role.SEARCHED | Role.FREE,
     "epochs": Role.TRAINING | Role.SEARCHED,
+    "steps": Role.TRAINING | Role.SEARCHED,
     "batch_size": Role.TRAINING | Role.SEARCHED,
     "batch_tokens": Role.TRAINING | Role.SEARCHED,
     "lr": Role.TRAINING | Role.SEARCHED | Role.FREE,

@@ -95,7 +95,7 @@ class ScoreConfig:
             raise UserError(f"{out}: is there already; --overwrite writes over it")
 
 
-def selection_of(config: ScoreConfig) -> Selection:
+def _selection(config: ScoreConfig) -> Selection:
     """The choice that the scores shall answer for."""
     return Selection(
         model=config.model,
@@ -118,7 +118,7 @@ def score(config: ScoreConfig) -> Scores:
     """
     from slimcls.backbones import sources
 
-    selection = selection_of(config)
+    selection = _selection(config)
     sources.check_name(config.model, config.revision)
     texts = _texts(config) if selection.measures else None
     # Whether there is a choice shows before weights are fetched.

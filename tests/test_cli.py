@@ -303,6 +303,11 @@ def test_settings_of_another_command() -> None:
     ("end", "code", "message"),
     [
         (UserError("what, where,\nwhat to do"), 2, "slimcls: error: what, where, what to do\n"),
+        (
+            PermissionError(13, "Permission denied", "a/b"),
+            2,
+            "slimcls: error: a/b: Permission denied\n",
+        ),
         (KeyboardInterrupt(), 130, "slimcls: stopped; the same command goes on"),
         (Interrupted(signal.SIGTERM, "saved in x"), 143, "slimcls: saved in x\n"),
         (Interrupted(signal.SIGINT, "saved in x"), 130, "slimcls: saved in x\n"),
@@ -328,6 +333,12 @@ def test_a_good_end_and_a_bug() -> None:
 
     with pytest.raises(ValueError, match="a bug"):
         cli.run(bug)
+
+    def of_no_file() -> int:
+        raise PermissionError("a bug")
+
+    with pytest.raises(PermissionError, match="a bug"):
+        cli.run(of_no_file)
 
 
 PROGRAM = """import os, sys

@@ -20,7 +20,7 @@ from slimcls.runs.results import read_result
 from slimcls.session.settle import settle
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-STORED = CONFIGS.parent / "results" / "smollm2"
+STORED = CONFIGS.parent / "results"
 YAMLS = sorted(path.relative_to(CONFIGS).as_posix() for path in CONFIGS.rglob("*.y*ml"))
 DATASETS = [name for name in YAMLS if name.startswith("datasets/")]
 GRIDS = [name for name in YAMLS if name.startswith("grid/")]
@@ -102,7 +102,7 @@ def test_the_paper_preset_takes_the_cells_of_the_paper(name, model, depths):
 def test_the_demo_needs_no_network():
     config = planned("demo.yaml")
     assert (config.model, config.dataset) == ("smollm2-135m", "bbcnews")
-    assert (config.mode, config.keep) == ("p-cls", 2)
+    assert (config.mode, config.keep) == ("cls", 8)
 
 
 @pytest.fixture
@@ -131,8 +131,8 @@ CELLS = {
     "grid/smollm2.yaml": 54 * (3 + 4),
     "grid/smollm2-layers.yaml": 2 * 9 * 5,
     "grid/smollm2-layers-rates.yaml": 2 * 2 * 4,
-    "grid/search-defaults.yaml": 4 + 4 + 3,
-    "grid/reference-figures.yaml": 3 * 3 * 3,
+    "grid/search-defaults.yaml": 3 * 3 * 2 * (4 + 3 + 3 + 3),
+    "grid/reference-figures.yaml": 3 * 3 * 3 + 3 + 2 + 2,
     "grid/paper-gpt2-xl.yaml": 3 * 4 * 6 * 5,
     "grid/paper-opt-1.3b.yaml": 3 * 4 * 6 * 5,
 }
@@ -164,9 +164,12 @@ def test_the_random_draws_of_the_grid_of_cuts_are_those_of_the_rule():
     assert {cell.run.keep for cell in found} == {10, 30}
 
 
-def test_the_grids_of_the_defaults_are_the_runs_that_are_stored():
-    """Those of the search all, and no stored run that neither grid has."""
-    results = [result for path in STORED.iterdir() if (result := read_result(path))]
+@pytest.mark.parametrize(
+    ("grid", "folder"), [("reference-figures", "smollm2"), ("search-defaults", "search-defaults")]
+)
+def test_no_run_is_stored_that_its_grid_has_not(grid, folder):
+    """A grid may have runs that are still to be made."""
+    results = [result for path in (STORED / folder).iterdir() if (result := read_result(path))]
     stored = {result.folder.name for result in results}
     prints = {
         result.config.dataset: {
@@ -175,18 +178,15 @@ def test_the_grids_of_the_defaults_are_the_runs_that_are_stored():
         }
         for result in results
     }
-    search, reference = (
-        {name_of(cell.run, prints[cell.run.dataset]) for cell in cells_of(f"grid/{name}.yaml")}
-        for name in ("search-defaults", "reference-figures")
-    )
-    assert search <= stored <= search | reference
-    assert len(stored & reference) > 10
+    cells = [cell.run for cell in cells_of(f"grid/{grid}.yaml") if cell.run.dataset in prints]
+    assert stored <= {name_of(run, prints[run.dataset]) for run in cells}
+    assert len(stored) > 10
 
 
 def name_of(run: RunConfig, prints: dict[str, str]) -> str:
     """The name of a run of the packaged model, which has 30 layers, on the CPU."""
     kept = 30 if run.keep == "all" else run.keep
-    return run_name(settle(replace(run, accelerator="cpu"), range(kept)), prints)
+    return run_name(settle(replace(run, accelerator="cpu"), range(kept), 30), prints)
 
 
 def test_tiny_grids_are_run():

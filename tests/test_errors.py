@@ -67,7 +67,7 @@ def refused(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
         ("--seed 99999999999999999999", "below 2^63"),
         ("--lr 0", "above 0"),
         ("--lr fast", "must be a number"),
-        ("--warmup 1", "from 0 to below 1"),
+        ("--warmup 1.5", "whole steps, or a share"),
         ("--batch-size 0", "at least 1"),
         ("--epochs -1", "at least 0"),
         ("--devices 2", "--strategy ddp"),

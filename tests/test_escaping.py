@@ -15,6 +15,7 @@ from matplotlib.cbook import is_math_text
 from matplotlib.text import Text
 
 from slimcls.escaping import in_csv, in_figure, in_markdown
+from slimcls.reporting.tables import csv_table
 
 PAGE = MarkdownIt("commonmark", {"html": False}).enable("table")
 
@@ -57,10 +58,13 @@ def test_a_figure_has_no_room_for_a_page() -> None:
     assert in_figure("x" * 20_000) == "x" * 120 + "..."
 
 
-@pytest.mark.parametrize("text", ["=1+cmd", "+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("text", ["=1+cmd", "+a", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "-", "\n1"])
 def test_no_spreadsheet_runs_a_cell(text: str) -> None:
-    written = pd.DataFrame({"text": [text], "number": [-1.5]}).map(in_csv).to_csv(index=False)
+    written = csv_table(pd.DataFrame({"text": [text], "number": [-1.5]}))
     row = list(csv.reader(io.StringIO(written, newline="")))[1]
     assert row == ["'" + text.replace("\r", "\n"), "-1.5"]
-    assert in_csv("a=1") == "a=1"
-    assert in_csv(-2) == -2
+
+
+@pytest.mark.parametrize("cell", ["a=1", "", "-2", "+1.5", "-1,000.25", "-3%", "-1e-5", -2, None])
+def test_other_cells_stay_as_they_are(cell: object) -> None:
+    assert in_csv(cell) == cell

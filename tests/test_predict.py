@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import Command, made_up_rows
+from conftest import Command, made_up_rows, write_csv
 
 import slimcls
 from slimcls import cli
@@ -200,6 +200,31 @@ def test_a_text(run: Path, capsys: pytest.CaptureFixture[str], command: Command)
     done = command("slimcls.predict", run, "rain and wind again")
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, prediction.label)
     assert "Traceback" not in done.stderr
+
+
+def test_a_locale_without_umlauts(tmp_path: Path, command: Command) -> None:
+    """What cannot be shown appears as its code; files are UTF-8 wherever they are written."""
+    names = {"weather": "größe", "food": "naïve", "travel": "日本"}
+    rows = [(f"{text} ölig", names[label]) for text, label in made_up_rows(60, 3)]
+    data = write_csv(tmp_path / "f.csv", rows)
+    bare = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    quick = ["--shots", "all", "--model", "tiny-gpt2", "--epochs", "1", "--keep", "1"]
+    done = command("slimcls.train", data, *quick, **bare)
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "runs").iterdir()
+    raw = (run / "model" / "slimcls.json").read_bytes()
+    assert json.loads(raw.decode("utf-8"))["labels"] == sorted(names.values())
+    assert "größe".encode() in raw
+    assert "| größe |" in (run / "model" / "README.md").read_text(encoding="utf-8")
+    done = command("slimcls.predict", run, "rain", **bare)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
+    assert r"  gr\xf6\xdfe" in done.stdout
+    done = command("slimcls.predict", run, data, **bare)
+    assert done.returncode == 0, done.stderr
+    written = (tmp_path / "f.predicted.csv").read_text(encoding="utf-8")
+    assert "probability_größe" in written
+    assert "ölig,größe," in written
 
 
 @pytest.mark.parametrize(

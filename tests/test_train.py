@@ -587,7 +587,8 @@ def test_a_run_that_was_still_learning_says_so(toy: Path, tmp_path: Path) -> Non
     learning = {"shots": 60, "lr": 4e-3, "batch_size": 8}
     result = train(settings(toy, tmp_path, epochs=2, **learning))
     assert result.best_epoch == 2
-    assert result.warnings.startswith("the best epoch was the last of 2")
+    assert result.converged is False
+    assert result.warnings.startswith("validation was still improving when training ended after 2")
     assert read_result(result.folder) == result
 
 

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import Any
 
+from slimcls.backbones.quiet import bars_on_terminals
 from slimcls.errors import UserError
 from slimcls.storage.cache import build_once, cache_dir, file_sha256
 
@@ -64,9 +65,10 @@ def convert(file: Path, target: Path) -> None:
     tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     _restore_digits(tokenizer)
     tokenizer.save_pretrained(target)
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        file.parent, gguf_file=file.name, dtype=torch.float32
-    )
+    with bars_on_terminals():
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, dtype=torch.float32
+        )
     # They are plain weights now; the config would say that they were still quantised.
     del model.config.quantization_config
     model.config._name_or_path = ""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 @contextmanager
@@ -34,6 +38,22 @@ def silence() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(level)
+
+
+@contextmanager
+def bars_on_terminals() -> Iterator[None]:
+    """Bars of GGUF's reader and of transformers where a person watches, and nowhere else."""
+    from transformers import modeling_gguf_pytorch_utils
+
+    # The module does not offer its bar to others.
+    reader: Any = modeling_gguf_pytorch_utils
+    bar = reader.tqdm
+    reader.tqdm = functools.partial(bar, disable=None)  # none where stderr is no terminal
+    try:
+        with contextlib.nullcontext() if sys.stderr.isatty() else no_bars():
+            yield
+    finally:
+        reader.tqdm = bar
 
 
 def bitsandbytes() -> None:

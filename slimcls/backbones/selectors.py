@@ -80,3 +80,8 @@ def named_layers(depth: int, layers: Sequence[int]) -> tuple[int, ...]:
             f"--layers {given}: the model has {depth} layers, numbered from 0 to {depth - 1}"
         )
     return tuple(layers)
+
+
+def named_by_hand(select: str, layers: Sequence[int] | None) -> bool:
+    """Whether a run's layers were named outright: ``first`` would have kept others."""
+    return select == "first" and layers is not None and list(layers) != list(range(len(layers)))

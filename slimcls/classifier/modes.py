@@ -11,6 +11,7 @@ arXiv 2402.11700. ``lm`` has three losses, a row each in ``BY_LOSS``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, cast
 
 import torch
@@ -26,6 +27,26 @@ from slimcls.errors import UserError
 from slimcls.kinds import LM_LOSSES
 
 
+@dataclass(frozen=True)
+class SoftTargets:
+    """What a teacher says of the training items, to be learnt in place of their labels."""
+
+    logits: Tensor
+    """(items, classes), float32, by the items' places."""
+    temperature: float = 1.0
+    """Divides both sides' logits."""
+
+    def loss(self, logits: Tensor, places: Tensor) -> Tensor:
+        """Mean over the items of KL(teacher, pupil), times the temperature's square.
+
+        Source: Hinton, Vinyals and Dean, arXiv 1503.02531, section 2.
+        """
+        wanted = self.logits.to(logits.device)[places] / self.temperature
+        given = F.log_softmax(logits / self.temperature, dim=1)
+        apart = F.kl_div(given, wanted.log_softmax(1), reduction="batchmean", log_target=True)
+        return apart * self.temperature**2
+
+
 class Mode:
     """What a mode does with a batch; ``model`` is a transformers model with its head."""
 
@@ -36,22 +57,25 @@ class Mode:
     word_ids: Sequence[Sequence[int]] = ()
     #: Weight of each class in the loss (classes,), or None.
     class_weights: Tensor | None = None
+    #: What is learnt in place of the labels, or None.
+    soft_targets: SoftTargets | None = None
 
     def loss(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
         """Training loss, a scalar: the sum over the depths that the model answers at."""
         first, *others = (
-            self._cross_entropy(at_depth, batch.labels)
-            for at_depth in self.logits(model, batch, prefix)
+            self._loss_of(at_depth, batch) for at_depth in self.logits(model, batch, prefix)
         )
         return sum(others, first)
 
-    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def _loss_of(self, logits: Tensor, batch: Batch) -> Tensor:
         """The mean over the items of logits (items, classes)."""
+        if self.soft_targets is not None:
+            return self.soft_targets.loss(logits, batch.places)
         if self.class_weights is None:
-            return F.cross_entropy(logits, labels)
+            return F.cross_entropy(logits, batch.labels)
         weights = self.class_weights.to(logits.device)
         # torch's own mean divides by the batch's weights, which cancels them at batch size 1.
-        return F.cross_entropy(logits, labels, weights, reduction="none").mean()
+        return F.cross_entropy(logits, batch.labels, weights, reduction="none").mean()
 
     def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
         """Logits (depths, items, classes), float32 or finer, from the shallowest depth on.

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TextIO
 
 from slimcls.classifier.prediction import Prediction, Predictor
-from slimcls.data.delimited import dialect_of, not_run
+from slimcls.data.delimited import dialect_of
 from slimcls.data.lines import line_rows
 from slimcls.data.parquet import open_parquet
 from slimcls.data.reader import stream_texts, with_text
 from slimcls.data.rows import Row
 from slimcls.errors import UserError
+from slimcls.escaping import in_csv
 from slimcls.storage.files import replacing
 
 #: Rows classified together: enough to sort by length, few enough for any memory.
@@ -138,9 +139,9 @@ def _delimited(source: Path, path: Path, stack: ExitStack) -> Write:
     def write(rows: list[dict[str, object]]) -> None:
         nonlocal begun
         if rows and not begun:
-            out.writerow(map(not_run, rows[0]))
+            out.writerow(map(in_csv, rows[0]))
             begun = True
-        out.writerows([map(not_run, row.values()) for row in rows])
+        out.writerows([map(in_csv, row.values()) for row in rows])
 
     return write
 

@@ -73,9 +73,10 @@ def say(text: str) -> None:
 def run(main: Callable[[], int]) -> int:
     """Run a verb with the exit codes of every command.
 
-    0 done, 1 done in part (as the verb says), 2 the user's error (one line on stderr), 74 done, but
-    standard output could not be written, 130/143 stopped by Ctrl-C/SIGTERM, 141 the reader of
-    standard output has gone. A bug keeps its traceback and exits 1.
+    0 done, 1 done in part (as the verb says), 2 the user's error (one line on stderr), or a place
+    that may not be entered, 74 done, but standard output could not be written, 130/143 stopped by
+    Ctrl-C/SIGTERM, 141 the reader of standard output has gone. A bug keeps its traceback and exits
+    1.
     """
     before = _stop_at_sigterm()
     _ready_streams()
@@ -83,6 +84,10 @@ def run(main: Callable[[], int]) -> int:
         return _written(main)
     except UserError as error:
         return _refused(error)
+    except PermissionError as error:
+        if error.filename is None:
+            raise
+        return _refused(UserError(f"{error.filename}: {error.strerror}"))
     except ModuleNotFoundError as error:
         missing = (error.name or "slimcls").partition(".")[0]
         if missing == "slimcls":

@@ -15,10 +15,6 @@ from slimcls.errors import UserError
 #: What may stand between the columns of a .csv; where its header holds several, the first here.
 DELIMITERS = ",;\t|"
 
-#: What a spreadsheet takes for a formula and runs, and what is a number all the same.
-_FORMULA = tuple("=+-@\t\r")
-_NUMBER = re.compile(r"[+-]?[0-9.,]*[0-9]%?([eE][+-]?[0-9]+)?")
-
 _QUOTED = re.compile('"[^"]*"')
 #: As long as the csv module lets a cell be on every system.
 _LONGEST = 2**31 - 1
@@ -115,9 +111,3 @@ def _names(path: Path, records: Iterator[tuple[int, list[str], str]]) -> list[st
         if any(names):
             return names
     raise UserError(f"{path}: no line names its columns")
-
-
-def not_run(cell: object) -> object:
-    """A cell that no spreadsheet runs: an apostrophe before a text that looks like a formula."""
-    runs = isinstance(cell, str) and cell.startswith(_FORMULA) and not _NUMBER.fullmatch(cell)
-    return f"'{cell}" if runs else cell

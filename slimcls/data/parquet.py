@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from slimcls.data.lines import badly_saved, no_utf8
 from slimcls.data.rows import Row, Rows, repeated
 from slimcls.errors import UserError
+from slimcls.storage.json_files import parse_json
 
 if TYPE_CHECKING:
     import pyarrow.parquet
@@ -122,8 +122,8 @@ _CLASSES = "ClassLabel"
 
 def _parsed(metadata: Mapping[bytes, bytes] | None, key: bytes) -> dict[str, object]:
     try:
-        return _object(json.loads((metadata or {}).get(key, b"{}")))
-    except (ValueError, RecursionError):
+        return _object(parse_json((metadata or {}).get(key, b"{}")))
+    except ValueError:
         return {}
 
 

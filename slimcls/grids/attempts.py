@@ -20,6 +20,7 @@ from slimcls.errors import Busy, Diverged, UserError
 from slimcls.runs.folder import locked
 from slimcls.session.place import find_place
 from slimcls.session.shared import Shared
+from slimcls.storage.json_files import parse_json
 
 #: Stands in the directory of a run that failed; a finished run has none.
 FAILED = "failed.json"
@@ -118,7 +119,7 @@ def record(folder: Path, failure: Failure) -> None:
 def failure(folder: Path) -> Failure | None:
     """Why the run of a directory failed when it was last tried, or None."""
     try:
-        return Failure(**json.loads((folder / FAILED).read_text(encoding="utf-8")))
+        return Failure(**parse_json((folder / FAILED).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:

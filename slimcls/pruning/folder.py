@@ -16,6 +16,7 @@ from slimcls.backbones.quiet import silence
 from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import stored_tokenizer
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
+from slimcls.escaping import in_markdown
 from slimcls.pruning.settings import DESCRIPTION
 from slimcls.storage.files import replacing_folder
 from slimcls.version import __version__
@@ -131,15 +132,17 @@ def card(about: Pruned) -> str:
     """The model card."""
     from slimcls.layers.score_report import ranges
 
+    note = in_markdown(about.source_note)
     how = "named by hand" if about.select == "layers" else f"chosen by `{about.select}`"
     if about.text:
-        how += f" on texts of {about.text}"
+        how += f" on texts of {in_markdown(about.text)}"
     steps = (
-        f", then all were healed with {about.healed_steps} steps of LoRA on {about.healed_on} "
+        f", then all were healed with {about.healed_steps} steps of LoRA on "
+        f"{in_markdown(about.healed_on)} "
         f"(perplexity {about.perplexity or 0:.4g} before, {about.perplexity_healed or 0:.4g} after)"
     )
     return _CARD.format(
-        model=about.model,
+        model=in_markdown(about.model),
         kept=len(about.kept_layers),
         depth=about.depth,
         removed=ranges(about.removed_layers) or "none",
@@ -149,7 +152,7 @@ def card(about: Pruned) -> str:
         saved=1 - about.params_kept / about.params_full,
         params_kept=about.params_kept,
         params_full=about.params_full,
-        note=f"\nThe weights it was made from: {about.source_note}.\n" if about.source_note else "",
+        note=f"\nThe weights it was made from: {note}.\n" if note else "",
         source=about.source,
         version=about.slimcls_version,
     )

@@ -34,7 +34,7 @@ def text_parts(config: PruneConfig) -> Parts | None:
     return split(found, config.seed)
 
 
-def selection_of(config: PruneConfig) -> Selection:
+def pruned_selection(config: PruneConfig) -> Selection:
     """Which layers of the model stay."""
     from slimcls.layers.selection import Selection
 
@@ -59,7 +59,7 @@ def source_of(config: PruneConfig) -> Source:
 
     assert config.model is not None
     sources.check_name(config.model, config.revision)
-    return sources.find(config.model, config.revision, selection_of(config).check_model)
+    return sources.find(config.model, config.revision, pruned_selection(config).check_model)
 
 
 def scores_of(selection: Selection, source: Source, parts: Parts | None) -> Scores | None:

@@ -58,7 +58,8 @@ def on_warnings(runs: pd.DataFrame) -> list[str]:
 
 
 def _last(runs: pd.DataFrame) -> pd.Series:
-    return runs.best_epoch == runs.epochs_run
+    """Runs that ended too early; those of an earlier slimcls do not say it themselves."""
+    return ~runs.converged.fillna(runs.best_epoch < runs.epochs_run).astype(bool)
 
 
 def _final_loss(folder: Path) -> float:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 
+from slimcls.backbones.selectors import named_by_hand
 from slimcls.config import CUT_SETTINGS
 from slimcls.errors import UserError
 from slimcls.reporting.verdicts import CHEAP
@@ -39,7 +40,7 @@ SHARED = (*settings_without(_OTHERWISE | Role.NEUTRAL | Role.OUTSIDE), _DRAW)
 CUT = ("select", "keep", "cut")
 
 #: Runs alike in these differ in their seed, and in settings that change nothing that matters.
-CELL = ("method", "task", "family", *CUT)
+CELL = ("method", "task", "family", *CUT, "taught")
 
 #: A row of a table, by column.
 ChoiceRow = dict[str, Any]
@@ -165,8 +166,8 @@ def families(runs: pd.DataFrame) -> Iterator[tuple[tuple[str, str], pd.DataFrame
 
 
 def full_depth(runs: pd.DataFrame) -> pd.DataFrame:
-    """The uncut runs among these."""
-    return runs[runs.keep == runs.depth]
+    """The uncut runs among these, taught by labels alone."""
+    return runs[(runs.keep == runs.depth) & (runs.taught == "")]
 
 
 def _named(frame: pd.DataFrame, searched: Sequence[str]) -> pd.DataFrame:
@@ -181,7 +182,7 @@ def _named(frame: pd.DataFrame, searched: Sequence[str]) -> pd.DataFrame:
     frame["backbone"] = _told_apart(names, frame.source_fingerprint)
     frame["select"] = frame["select"].where(frame.keep < frame.depth, "first")
     frame["cut"] = _cuts(frame)
-    frame["family"] = _families(frame, searched)
+    frame["family"] = _families(frame.assign(max_text_tokens=_lengths(frame)), searched)
     tuned = frame[frame.method == "fine-tuned"]
     frame["rule"] = _rules(frame)
     frame["line"] = frame["family"]
@@ -192,6 +193,8 @@ def _named(frame: pd.DataFrame, searched: Sequence[str]) -> pd.DataFrame:
         frame["line"] = (
             frame["family"] + ", " + (frame["rule"] if (named > 1).any() else frame["select"])
         )
+    # A taught cut is held against the full depth that the labels alone have taught.
+    frame["line"] += (", " + frame.taught).where(frame.taught != "", "")
     return frame
 
 
@@ -201,6 +204,13 @@ def _told_apart(names: list[str], fingerprints: pd.Series) -> pd.Series:
     several = fingerprints.groupby(named).transform("nunique") > 1
     digits = fingerprints.str.rpartition(":")[2].str[:7]
     return named.mask(several, named + " (" + digits + ")")
+
+
+def _lengths(frame: pd.DataFrame) -> pd.Series:
+    """How much of a text went in at most, asked for or not; null where a task knows one length."""
+    lengths = frame.max_text_tokens.fillna(frame.usual_tokens)
+    alike = [frame.task, frame.backbone, frame.method.isin(CHEAP)]
+    return lengths.where(lengths.groupby(alike).transform("nunique") > 1)
 
 
 def _families(frame: pd.DataFrame, searched: Sequence[str]) -> list[str]:
@@ -231,13 +241,9 @@ def _differs(frame: pd.DataFrame, name: str) -> bool:
 def _rules(frame: pd.DataFrame) -> list[str]:
     """What chose the kept layers: the selector's name, or the layers that were named by hand."""
     return [
-        f"layers {cut}" if _by_hand(select, layers) else select
+        f"layers {cut}" if named_by_hand(select, layers) else select
         for select, layers, cut in zip(frame["select"], frame.layers, frame["cut"], strict=True)
     ]
-
-
-def _by_hand(select: str, layers: Sequence[int] | None) -> bool:
-    return select == "first" and layers is not None and list(layers) != list(range(len(layers)))
 
 
 def _cuts(frame: pd.DataFrame) -> pd.Series:

@@ -48,6 +48,8 @@ LINES = (
 )
 #: Dash of the level line of each baseline.
 _LEVELS = (":", "--", "-.", (0, (1, 3)), (0, (6, 3)))
+#: Of the height that the data take, how far below them a level may lie to be drawn.
+FAR = 0.25
 
 
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -91,11 +93,19 @@ def line_style(style: tuple[str, str, object]) -> dict[str, Any]:
     return {"color": shade, "marker": marker, "ls": dash, "ms": 4.5, "lw": 1.3, "mfc": "white"}
 
 
-def level_lines(axes: Axes, baselines: pd.DataFrame) -> None:
-    """A grey line across the panel for each baseline (columns baseline, mode, accuracy)."""
+def level_lines(axes: Axes, baselines: pd.DataFrame, low: float, high: float) -> None:
+    """A grey line across the panel for each baseline (columns baseline, mode, accuracy).
+
+    What else is drawn lies between ``low`` and ``high``. A level far below it would press that into
+    a corner: the legend alone has it, with its figure.
+    """
+    least = low - FAR * (high - low)
     for row, dash in zip(baselines.to_dict("records"), cycle(_LEVELS), strict=False):
-        name = ", ".join(filter(None, (row["baseline"], row["mode"])))
-        axes.axhline(row["accuracy"], color="0.45", lw=1, ls=dash, label=name)
+        name, level = ", ".join(filter(None, (row["baseline"], row["mode"]))), row["accuracy"]
+        if level < least:
+            axes.plot([], [], " ", label=f"{name}: {level:.2f}, below")
+        else:
+            axes.axhline(level, color="0.45", lw=1, ls=dash, label=name)
 
 
 def depth_axis(axes: Axes, keeps: pd.Series) -> None:

@@ -31,6 +31,7 @@ def accuracy_against_layers(cells: pd.DataFrame, baselines: pd.DataFrame) -> Fig
     Full depth is filled and has a thin level line. ``cells`` has a row for each task, line and
     depth (columns task, line, keep, depth, accuracy, low, high); ``baselines`` one for each task
     and baseline without depth (task, baseline, mode, accuracy), ``mode`` empty if one has its name.
+    The axis spans what the cells have: a baseline far below stands in the legend with its figure.
     """
     tasks = list(dict.fromkeys(cells.task))
     figure, panels = new_panels(len(tasks))
@@ -40,7 +41,7 @@ def accuracy_against_layers(cells: pd.DataFrame, baselines: pd.DataFrame) -> Fig
         for place, ((line, rows), style) in enumerate(zip(lines, cycle(LINES), strict=False)):
             rows = rows.sort_values("keep")
             # Side by side, so that no interval hides another.
-            aside = 1.03 ** (place - (len(lines) - 1) / 2)
+            aside = 1.06 ** (place - (len(lines) - 1) / 2)
             axes.errorbar(
                 rows.keep * aside,
                 rows.accuracy,
@@ -55,7 +56,7 @@ def accuracy_against_layers(cells: pd.DataFrame, baselines: pd.DataFrame) -> Fig
             axes.plot(full.keep * aside, full.accuracy, **filled)
             for level in full.accuracy:
                 axes.axhline(level, color=style[0], lw=0.6, alpha=0.4, label="full depth")
-        level_lines(axes, baselines[baselines.task == task])
+        level_lines(axes, baselines[baselines.task == task], here.low.min(), here.high.max())
         depth_axis(axes, here.keep)
         name_axes(axes, task, "kept layers", "test accuracy")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.2f}"))

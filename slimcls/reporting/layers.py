@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -11,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from slimcls.errors import UserError
 from slimcls.layers import layer_scores
 from slimcls.layers.layer_scores import Scores
 from slimcls.reporting import study
 from slimcls.reporting.study import Study
+from slimcls.storage.json_files import parse_json
 
 #: Each table: what it is about, and the files that it is made of.
 EVIDENCE_TABLES = {
@@ -56,7 +57,7 @@ class LayerEvidence:
 
 
 def read_evidence(folder: str | Path) -> LayerEvidence:
-    """Read what is there. Raises UserError for scores or runs that are broken."""
+    """Read what is there. Raises UserError for scores, a healing or runs that are broken."""
     folder = Path(folder)
     measured = sorted(folder.glob("scores/*.json"))
     finished = any((folder / GRID).glob("*/result.parquet"))
@@ -91,17 +92,22 @@ def _missing(folder: Path, finished: bool) -> Iterator[tuple[str, str]]:
 def _healing(path: Path) -> pd.DataFrame:
     if not path.is_file():
         return pd.DataFrame()
-    said = json.loads(path.read_text(encoding="utf-8"))
-    row = {
-        "model": said["model"],
-        "select": said["select"],
-        "layers": len(said["kept_layers"]),
-        "removed": ",".join(map(str, said["removed_layers"])),
-        "text": said["healed_on"],
-        "steps": said["healed_steps"],
-        "perplexity": said["perplexity"],
-        "healed": said["perplexity_healed"],
-    }
+    try:
+        said = parse_json(path.read_text(encoding="utf-8"))
+        row = {
+            "model": said["model"],
+            "select": said["select"],
+            "layers": len(said["kept_layers"]),
+            "removed": ",".join(map(str, said["removed_layers"])),
+            "text": said["healed_on"],
+            "steps": said["healed_steps"],
+            "perplexity": said["perplexity"],
+            "healed": said["perplexity_healed"],
+        }
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise UserError(
+            f"{path}: not what slimcls prune wrote of a healed model ({error})"
+        ) from None
     return pd.DataFrame([row])
 
 

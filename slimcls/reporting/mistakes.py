@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from slimcls.reporting.evidence import full_depth
 from slimcls.reporting.study import Study
 
 #: Parts of about the same number of items that lengths are sorted into.
@@ -68,7 +69,8 @@ def lost_items(study: Study, task: str, line: str, keep: int) -> pd.DataFrame:
 def exchanged(study: Study) -> pd.DataFrame:
     """A row a cut: items that only full depth had right, only the cut, both, neither; all seeds."""
     rows = answers(study).merge(study.found.runs[["run", "family"]], on="run")
-    full = rows[rows.keep == rows.depth][["task", "family", "seed", "id", "right"]]
+    full = rows[rows.run.isin(full_depth(study.found.runs).run)]
+    full = full[["task", "family", "seed", "id", "right"]]
     both = rows[rows.keep < rows.depth].merge(
         full, on=["task", "family", "seed", "id"], suffixes=("", "_full")
     )

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 import pandas as pd
 
 from slimcls.reporting.evidence import Evidence
-from slimcls.runs.plans import PlannedSeeds
+from slimcls.runs.plans import PlannedSeeds, cut_of
 from slimcls.statistics import ENOUGH_SEEDS
 
 #: Names of one kind that are told in full; more are counted.
@@ -27,21 +27,24 @@ def on_plan(runs: pd.DataFrame, plans: Mapping[str, Sequence[PlannedSeeds]] | No
         most = max(len(seeds) for _, _, seeds in _cells(runs))
         return [NO_PLAN] if most >= ENOUGH_SEEDS else []
     off: dict[tuple[str, SeedList, SeedList], list[str]] = {}
-    for name, key, seeds in _cells(runs):
+    for name, settings, seeds in _cells(runs):
         for grid, plan in plans.items():
-            wanted = {one.seeds for one in plan if (one.dataset, one.mode, one.keep) == key}
+            wanted = {one.seeds for one in plan if one.is_of(settings)}
             for planned in wanted - {seeds}:
                 off.setdefault((grid, seeds, planned), []).append(name)
     return [_said(*key, names) for key, names in off.items()]
 
 
-def _cells(runs: pd.DataFrame) -> Iterator[tuple[str, tuple[str, str, int | str], SeedList]]:
-    """Each cell's name for people, its task, mode and depth as a plan has them, and its seeds."""
-    for _, cell in runs.groupby(["task", "line", "keep"], sort=True):
-        keep, depth = int(cell.keep.iloc[0]), int(cell.depth.iloc[0])
-        key = (cell.dataset.iloc[0], cell["mode"].iloc[0], "all" if keep == depth else keep)
-        name = f"{cell.task.iloc[0]}, {cell.line.iloc[0]}, keep {keep}"
-        yield name, key, tuple(sorted(set(cell.seed.tolist())))
+def _cells(runs: pd.DataFrame) -> Iterator[tuple[str, dict[str, object], SeedList]]:
+    """Each cell's name for people, its settings as a plan has them, and its seeds."""
+    for _, cell in runs.groupby(["task", "line", "keep", "cut"], sort=True):
+        row = cell.head(1).astype(object).where(lambda one: one.notna(), None)
+        (run,) = row.to_dict("records")
+        settings = {str(name): value for name, value in run.items()}
+        keep = "all" if run["keep"] == run["depth"] else run["keep"]
+        settings |= cut_of(keep, run["select"], run["layers"])
+        name = f"{run['task']}, {run['line']}, keep {run['keep']}"
+        yield name, settings, tuple(sorted(set(cell.seed.tolist())))
 
 
 def _said(grid: str, seeds: SeedList, planned: SeedList, names: Sequence[str]) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from slimcls.escaping import in_csv, in_markdown
 from slimcls.reporting.comparisons import Comparisons
 from slimcls.reporting.study import Study
+from slimcls.storage.yaml_files import read_yaml
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
 TableRows = list[dict[str, object]]
@@ -182,7 +182,7 @@ def sizes_and_costs(compared: Comparisons) -> pd.DataFrame:
 
 def published(study: Study) -> tuple[pd.DataFrame, str]:
     """Figures of the paper and their source; none where no task here is one of the paper's."""
-    content = yaml.safe_load(PUBLISHED.read_text(encoding="utf-8"))
+    content = read_yaml(PUBLISHED)
     if not set(study.compared.cells.task) & set(content["tasks"]):
         return pd.DataFrame(), ""
     rows = pd.DataFrame(content["rows"])
@@ -207,7 +207,9 @@ EXTRA_CSV: dict[str, Callable[[Study], pd.DataFrame]] = {
 
 def csv_table(table: pd.DataFrame) -> str:
     """A table as CSV with all its digits; no text in it is a formula to a spreadsheet."""
-    return str(table.map(in_csv).to_csv(index=False))
+    # Of line ends inside a cell, pandas puts quotes around this one alone.
+    plain = table.replace(r"\r\n?", "\n", regex=True)
+    return str(plain.map(in_csv).to_csv(index=False))
 
 
 def markdown_table(table: pd.DataFrame) -> str:

@@ -13,16 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
-from slimcls.statistics import (
-    LUCK,
-    PSEUDO,
-    Estimate,
-    Floats,
-    SeedItems,
-    UnequalSeeds,
-    by_seed,
-    paired_difference,
-)
+from slimcls.statistics import Estimate, SeedItems, UnequalSeeds, by_seed, paired_difference
+from slimcls.statistics.components import LUCK, PSEUDO, Floats
 
 
 def difference(first: Sequence[SeedItems], second: Sequence[SeedItems]) -> Estimate:

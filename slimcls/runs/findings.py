@@ -25,7 +25,8 @@ class Course:
     """Mean training loss of each epoch; empty where nothing was trained."""
     guessing: float
     """What the loss is where all classes are equally probable; 0 where that says nothing."""
-    best_epoch: int
+    converged: bool
+    """Whether validation had stopped improving."""
     lr: float
     """Peak learning rate."""
 
@@ -86,13 +87,13 @@ def _says_never_fell(course: Course) -> str:
 
 
 def _still_learning(course: Course) -> bool:
-    return course.epochs > 0 and course.best_epoch == course.epochs
+    return course.epochs > 0 and not course.converged
 
 
 def _says_still_learning(course: Course) -> str:
     return (
-        f"the best epoch was the last of {course.epochs}: it may not have learnt all it can; "
-        f"try --epochs {2 * course.epochs}"
+        f"validation was still improving when training ended after {course.epochs} epochs: it may "
+        f"not have learnt all it can; try --epochs {2 * course.epochs}"
     )
 
 

@@ -3,36 +3,60 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from slimcls.backbones.selectors import named_by_hand
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
+from slimcls.roles import Role, settings_with, settings_without
+from slimcls.storage.json_files import parse_json
 
 #: Folder beside the run directories: a file a grid.
 FOLDER = "plans"
 
+#: Settings, besides the cut, that tell apart what may have seeds of its own.
+_TELLING = settings_without(
+    Role.REPEAT | Role.SEARCHED | Role.CUT | Role.NEUTRAL | Role.ARITHMETIC | Role.OUTSIDE
+)
+#: Of those, what a run fills in where a grid leaves it open.
+_OPEN = settings_with(Role.SCORING)
+
 
 @dataclass(frozen=True)
 class PlannedSeeds:
-    """The seeds with which a grid meant to run one task, mode and depth."""
+    """The seeds with which a grid meant to run one cut of a model, on one task in one way."""
 
-    dataset: str
-    mode: str
-    keep: int | str
-    """Kept layers, or ``all``."""
+    settings: Mapping[str, object]
+    """What tells these runs from the grid's others, the cut as :func:`cut_of` has it."""
     seeds: tuple[int, ...]
+
+    def is_of(self, run: Mapping[str, object]) -> bool:
+        """Whether a run with these settings, cut as :func:`cut_of` has it, was planned here."""
+        return all(run[name] == value for name, value in self.settings.items())
+
+
+def cut_of(keep: object, select: str, layers: Sequence[int] | None) -> dict[str, object]:
+    """What makes a cut another: its rule, how many layers stay, and which if named outright.
+
+    ``keep`` is ``all`` where the model is not cut: whatever would have chosen is then no matter.
+    """
+    if keep == "all":
+        return {"keep": "all", "select": "first", "layers": None}
+    named = list(layers or ()) if named_by_hand(select, layers) else None
+    return {"keep": keep, "select": select, "layers": named}
 
 
 def planned_seeds(runs: Iterable[RunConfig]) -> list[PlannedSeeds]:
-    """The seeds of a grid's cells, by task, mode and depth; in the cells' order."""
-    found: dict[tuple[str, str, int | str], set[int]] = {}
+    """The seeds of a grid's cells, by all that tells cells apart; in the cells' order."""
+    found: dict[str, tuple[dict[str, object], set[int]]] = {}
     for run in runs:
-        key = (run.dataset, run.mode, "all" if run.keep is None else run.keep)
-        found.setdefault(key, set()).add(run.seed)
-    return [PlannedSeeds(*key, tuple(sorted(seeds))) for key, seeds in found.items()]
+        told = {name: getattr(run, name) for name in _TELLING}
+        told = {name: v for name, v in told.items() if v is not None or name not in _OPEN}
+        told |= cut_of(run.keep, run.select, run.layers)
+        found.setdefault(repr(told), (told, set()))[1].add(run.seed)
+    return [PlannedSeeds(told, tuple(sorted(seeds))) for told, seeds in found.values()]
 
 
 def keep_plan(out: Path, grid: str, plan: list[PlannedSeeds]) -> None:
@@ -62,13 +86,16 @@ def read_plans(out: Path) -> dict[str, list[PlannedSeeds]] | None:
 
 def _read(path: Path) -> list[list[PlannedSeeds]]:
     try:
-        plans = json.loads(path.read_text(encoding="utf-8"))
+        plans = parse_json(path.read_text(encoding="utf-8"))
         return [[_row(**row) for row in plan] for plan in plans]
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{path}: cannot be read ({error}); delete it, and its plan is lost"
         ) from None
 
 
-def _row(seeds: list[int], **rest: Any) -> PlannedSeeds:
-    return PlannedSeeds(seeds=tuple(map(int, seeds)), **rest)
+def _row(settings: Mapping[str, object], seeds: Iterable[int]) -> PlannedSeeds:
+    known = {*_TELLING, *cut_of("all", "first", None)}
+    if foreign := sorted(set(settings) - known):
+        raise ValueError(f"{foreign[0]} is no setting that a plan has")
+    return PlannedSeeds(dict(settings), tuple(map(int, seeds)))

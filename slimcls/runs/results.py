@@ -90,7 +90,10 @@ def load(folder: str | Path, warn: Callable[[str], object] = _say) -> pd.DataFra
     for path, reason in sorted([*faults, *copies]):
         warn(f"{path}: {reason}; left out")
     if not places:
-        raise UserError(f"{folder}: none of its {len(files)} result files can be used")
+        path, reason = min(faults)
+        raise UserError(
+            f"{folder}: none of its {len(files)} result files can be used ({path}: {reason})"
+        )
     return _frame({name: [values[place] for place in places] for name, values in found.items()})
 
 
@@ -160,19 +163,35 @@ def version_of(path: Path) -> int | None:
 
 
 def _result_files(folder: Path) -> list[Path]:
-    """The result files of a folder, sorted. Raises UserError where there are none."""
+    """The result files of a folder, sorted. Raises UserError where there are none to be seen.
+
+    What lies in a folder that may not be entered is taken for one, so that its reader names it.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give the one that --out named")
     found = []
-    for place in [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]:
-        here = place / RESULT
-        if here.is_file():
-            found.append(here)
-        elif place != folder:
-            found += sorted(place.glob(f"*/{RESULT}"))
+    try:
+        for place in [folder, *_folders(folder)]:
+            if _may_hold(place):
+                found.append(place / RESULT)
+            elif place != folder:
+                found += [run / RESULT for run in _folders(place) if _may_hold(run)]
+    except OSError as error:
+        raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from None
     if not found:
         raise UserError(f"{folder}: holds no finished run (no */{RESULT} in it)")
     return found
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
+
+
+def _may_hold(folder: Path) -> bool:
+    try:
+        return (folder / RESULT).is_file()
+    except PermissionError:
+        return True
 
 
 class _Mixed(Exception):
@@ -324,7 +343,9 @@ def _dtype(name: str, hint: object) -> type | str:
     plain, is_list = column_type(hint)
     if is_list or plain is str or isinstance(NULLS.get(name), str):
         return object
-    return "Int64" if plain is int and may_be_null(hint) and name not in NULLS else plain
+    if not may_be_null(hint) or name in NULLS:
+        return plain
+    return {int: "Int64", bool: "boolean"}.get(plain, plain)
 
 
 def _predicted(files: Sequence[Path]) -> tuple[pd.DataFrame, list[Fault]]:

@@ -58,6 +58,13 @@ class Outcome:
     source_note: str
     scores_fingerprint: str = ""
     """Content hash of the layer scores that chose the kept layers; empty where none did."""
+    taught: str = ""
+    """How the run was taught, as ``taught by 30 layers, cls, all of rest``; empty where labels are
+    what it has learnt."""
+    taught_by: str = ""
+    """The run that was the teacher; it has seen the same labels."""
+    unlabelled_texts: int = 0
+    """Texts that were learnt from the teacher without their labels."""
     data_fingerprint: str
     data_version: int
     data_note: str
@@ -113,6 +120,9 @@ class Outcome:
     over_tfidf_high: float | None = None
     best_epoch: int
     epochs_run: int
+    converged: bool | None = None
+    """Whether validation had stopped improving before training ended; null where nothing was
+    trained, and of runs of an earlier slimcls."""
     train_seconds: float
     total_seconds: float
     """Wall time of the process that finished the run."""

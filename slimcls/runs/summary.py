@@ -31,6 +31,8 @@ def run_summary(result: RunResult) -> str:
         ),
         ("labels used", f"{o.labels_used:,} (training, validation{demonstrations})"),
     ]
+    if o.taught:
+        rows.append(("taught", f"by {o.taught_by}, on {o.unlabelled_texts:,} more texts"))
     if o.source_note:
         rows.append(("weights", o.source_note))
     if o.data_note:

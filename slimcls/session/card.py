@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from slimcls.backbones.saved import NEEDS_PROMPT
+from slimcls.escaping import in_markdown
 from slimcls.runs.schema import RunResult
 from slimcls.runs.summary import rival_words
 
@@ -43,7 +44,7 @@ tokenizer = AutoTokenizer.from_pretrained(folder)
 model = {factory}.from_pretrained(
     folder, variant="{variant}", dtype=torch.float32
 ).eval()
-slimcls = json.loads((folder / "slimcls.json").read_text())
+slimcls = json.loads((folder / "slimcls.json").read_text("utf-8"))
 labels = slimcls["labels"]
 
 
@@ -125,22 +126,29 @@ def code(description: dict[str, object]) -> str:
 
 def _what(result: RunResult, description: dict[str, object]) -> str:
     c, o = result.config, result.outcome
-    model, data = description["model"], description["dataset"]
-    note = f" ({o.source_note})" if o.source_note else ""
+    model, data = (in_markdown(str(description[name])) for name in ("model", "dataset"))
+    note = f" ({in_markdown(o.source_note)})" if o.source_note else ""
     drawn = (
         " The weights of these layers are not the original's: they were drawn at random before "
         "training, as a baseline that shows what pretraining is worth."
         if c.random_blocks
         else ""
     )
+    taught = (
+        f" What it learnt are the scores of the run {in_markdown(o.taught_by)} on these texts and "
+        f"{o.unlabelled_texts:,} without labels."
+        if o.taught
+        else ""
+    )
     return (
         f"# {model} cut to {c.keep} of {o.depth} layers, classifying {data}\n\n"
-        f"Made by slimcls {o.slimcls_version} from `{model}`{note}, weights "
+        f"Made by slimcls {o.slimcls_version} from {model}{note}, weights "
         f"`{o.source_fingerprint}`. Kept layers: {c.layers}, numbered from 0; embeddings, "
         f"positions and the final norm were kept too.{drawn} {o.params_kept:,} of "
         f"{o.params_full:,} backbone parameters are left ({o.params_saved:.1%} saved).\n\n"
         f"Mode `{c.mode}`, tuned `{c.tune}`, seed {c.seed}. Trained on {o.train_items} texts; "
         f"{o.validation_items} more chose the epoch; {o.labels_used} labels were used in all."
+        f"{taught}"
     )
 
 
@@ -148,9 +156,10 @@ def _figures(result: RunResult, description: dict[str, object]) -> str:
     o = result.outcome
     rows = [
         "## Figures\n",
-        f"Test: {o.test_items} texts of `{description['dataset']}` (version {o.data_version}), "
-        "read once. Intervals are 95 % Wilson intervals over test items; another seed may differ "
-        "by more." + (f" {o.data_note}" if o.data_note else "") + "\n",
+        f"Test: {o.test_items} texts of {in_markdown(str(description['dataset']))} (version "
+        f"{o.data_version}), read once. Intervals are 95 % Wilson intervals over test items; "
+        f"another seed may differ by more. {in_markdown(o.data_note)}".rstrip()
+        + "\n",
         "| | accuracy | interval | macro-F1 |",
         "| --- | --- | --- | --- |",
         f"| test | {o.test_accuracy:.3f} | {o.test_low:.3f} to {o.test_high:.3f} | "
@@ -163,10 +172,10 @@ def _figures(result: RunResult, description: dict[str, object]) -> str:
     ]
     for figures in json.loads(o.per_class):
         rows.append(
-            f"| {figures['label']} | {figures['items']} | {figures['precision']:.3f} | "
-            f"{figures['recall']:.3f} | {figures['f1']:.3f} |"
+            f"| {in_markdown(figures['label'])} | {figures['items']} | "
+            f"{figures['precision']:.3f} | {figures['recall']:.3f} | {figures['f1']:.3f} |"
         )
-    said = [f"Warning: {o.warnings}."] if o.warnings else []
+    said = [f"Warning: {in_markdown(o.warnings)}."] if o.warnings else []
     for words in (*said, *rival_words(result)):
         rows += ["", words]
     return "\n".join(rows)

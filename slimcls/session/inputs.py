@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,11 +31,19 @@ class Inputs:
     validation: list[list[int]]
     test: list[list[int]]
     texts_cut: int
+    unlabelled: Sequence[list[int]] = ()
+    """Texts that are learnt from a teacher alone, as they go in."""
 
     @property
     def longest(self) -> int:
         """Tokens of the longest item."""
-        return max(len(ids) for ids in [*self.train, *self.validation, *self.test])
+        return max(
+            len(ids) for ids in (*self.train, *self.unlabelled, *self.validation, *self.test)
+        )
+
+    @property
+    def _read(self) -> tuple[Sequence[list[int]], ...]:
+        return (self.train, self.unlabelled, self.validation)
 
     @property
     def pad_id(self) -> int:
@@ -46,7 +55,7 @@ class Inputs:
     @property
     def rows(self) -> int:
         """How many different tokens training and validation read."""
-        return len(in_use(self.train, self.validation, [[self.pad_id]], self.mode.word_ids))
+        return len(in_use(*self._read, [[self.pad_id]], self.mode.word_ids))
 
 
 def draw_items(config: RunConfig, data: Tables) -> Splits:

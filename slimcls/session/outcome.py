@@ -26,6 +26,7 @@ from slimcls.data.tables import Tables
 from slimcls.runs.findings import Course, judge_course
 from slimcls.runs.folder import write_result, write_rows
 from slimcls.runs.schema import PREDICTED, PREDICTIONS, SCHEMA_VERSION, Outcome, RunResult
+from slimcls.session.teaching import Lesson
 from slimcls.statistics import wilson
 from slimcls.training.loop import Fitted
 from slimcls.version import __version__, checkout_commit
@@ -75,6 +76,8 @@ class Measured:
     seconds: float
     """Wall time so far."""
     scores_fingerprint: str = ""
+    lesson: Lesson = Lesson()  # noqa: RUF009 - it is frozen
+    """What a teacher has taught."""
     guessing: float = 0.0
     """What the training loss is where all classes are equally probable; 0 where that says nothing,
     and where nothing was trained."""
@@ -108,6 +111,7 @@ def _outcome(found: Measured, run: str) -> Outcome:
         **_about(run, found.device),
         **_origin(found.data, found.source),
         scores_fingerprint=found.scores_fingerprint,
+        **found.lesson.columns,
         **asdict(found.footprint),
         **_items(found.splits, found.config.uses_prompt),
         **_accuracy(found.splits, found.fitted, test),
@@ -185,7 +189,7 @@ def _judged(found: Measured, test: Metrics) -> Columns:
         macro_f1=test.macro_f1,
         losses=found.fitted.losses,
         guessing=found.guessing,
-        best_epoch=found.fitted.best_epoch,
+        converged=found.fitted.converged,
         lr=found.config.lr or 0.0,
     )
     columns: Columns = {"warnings": judge_course(course) if course.losses else ""}
@@ -203,6 +207,7 @@ def _cost(fitted: Fitted, seconds: float, device: str) -> Columns:
     return {
         "best_epoch": fitted.best_epoch,
         "epochs_run": fitted.epochs_run,
+        "converged": fitted.converged if fitted.epochs_run else None,
         "train_seconds": fitted.train_seconds,
         "total_seconds": seconds,
         "examples_per_second": fitted.examples / train_seconds,

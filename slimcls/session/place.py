@@ -12,6 +12,7 @@ from slimcls.data.encoding import DEFAULT_TOKENS
 from slimcls.data.lengths import are_long
 from slimcls.data.tables import Tables
 from slimcls.layers.layer_scores import Scores
+from slimcls.session import teaching
 from slimcls.session.selection import selection_of
 from slimcls.session.shared import Shared
 
@@ -47,10 +48,12 @@ def find_place(
     data, source = shared.tables(config), shared.source(config, fetch=fetch)
     # From here on torch and transformers are needed.
     from slimcls import runs
+    from slimcls.backbones.truncate import depth_of, read_config
     from slimcls.session.settle import settle
 
     scores = selection.scores(source, lambda: shared.sample(config, source, data), wait=wait)
-    settled = settle(config, selection.layers(source, scores))
+    layers = selection.layers(source, scores)
+    settled = settle(config, layers, depth_of(read_config(source)))
     fingerprints = fingerprints_of(config, shared, data, source)
     if scores:
         fingerprints["scores"] = scores.fingerprint
@@ -69,6 +72,7 @@ def fingerprints_of(
     found = {"data": data.fingerprint}
     if source is None:
         return found
+    found |= teaching.fingerprints(config, data)
     found["source"] = source.fingerprint
     if config.max_text_tokens is None:
         usual = shared.usual_tokens(source, data)

@@ -13,11 +13,11 @@ from slimcls.errors import UserError
 from slimcls.kinds import LM_LOSSES
 
 
-def settle(config: RunConfig, layers: Sequence[int]) -> RunConfig:
+def settle(config: RunConfig, layers: Sequence[int], depth: int) -> RunConfig:
     """The same run with nothing left open: what is saved, hashed and reported.
 
-    ``layers`` are those that stay. Without a cut it does not matter what would have chosen:
-    ``select`` is then ``first``.
+    ``layers`` are those that stay of the ``depth`` that the model has. Without a cut it does not
+    matter what would have chosen: ``select`` is then ``first``.
 
     Raises:
         UserError: a device or arithmetic that this machine lacks.
@@ -31,24 +31,24 @@ def settle(config: RunConfig, layers: Sequence[int]) -> RunConfig:
         accelerator=accelerator,
         precision=_precision(config.precision, accelerator),
         lm_loss=(config.lm_loss or LM_LOSSES[0]) if config.mode == "lm" else None,
-        lr=config.lr if config.lr is not None else learning_rate(config.tune, len(layers)),
+        lr=config.lr or learning_rate(config.tune, len(layers), depth),
     )
 
 
-#: Default peak learning rates by what is trained: (kept layers at most, rate), in order.
+#: Default learning rates by what is trained: (share of the layers kept, at most; rate), in order.
 #: The search that chose them is in docs/defaults.md.
 LEARNING_RATES: dict[str, list[tuple[float, float]]] = {
-    "full": [(4, 3e-4), (float("inf"), 1e-4)],
-    "lora": [(float("inf"), 1e-3)],
-    "head": [(float("inf"), 1e-2)],
-    "last": [(4, 3e-4), (float("inf"), 1e-4)],
+    "full": [(1 / 3, 3e-4), (1, 1e-4)],
+    "lora": [(1, 1e-3)],
+    "head": [(1, 1e-2)],
+    "last": [(1 / 3, 3e-4), (1, 1e-4)],
 }
 
 
-def learning_rate(tune: str, keep: int) -> float:
-    """The default peak learning rate for a way of tuning and a number of kept layers."""
+def learning_rate(tune: str, keep: int, depth: int) -> float:
+    """The default learning rate for a way of tuning and ``keep`` layers of ``depth``."""
     rows = LEARNING_RATES[tune.partition("-")[0]]
-    return next(rate for most, rate in rows if keep <= most)
+    return next(rate for most, rate in rows if keep / depth <= most)
 
 
 def _precision(wanted: Precision, accelerator: Accelerator) -> Precision:

@@ -6,6 +6,7 @@ import math
 import shutil
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -29,6 +30,7 @@ from slimcls.session import handover, plan
 from slimcls.session.outcome import Footprint, Measured, complete, labels_of
 from slimcls.session.place import Place
 from slimcls.session.shared import Shared
+from slimcls.session.teaching import lesson_of
 from slimcls.training import tuning
 from slimcls.training.features import Features
 from slimcls.training.loop import Fitted, Work, fit
@@ -56,6 +58,8 @@ class Session:
         self.log.say(f"run directory: {place.folder}")
         self.inputs = shared.inputs(config, source, data, self.log)
         self.usual_tokens = shared.usual_tokens(source, data)
+        self.lesson = lesson_of(config, data, self.inputs, self.log)
+        self.inputs = replace(self.inputs, unlabelled=self.lesson.ids)
         tokens, rows = self.inputs.longest, self.inputs.rows
         self.plan = plan.make_plan(config, source, tokens, len(data.spec.labels), rows)
         self.log.say(self.plan.describe())
@@ -75,6 +79,8 @@ class Session:
     def _fit(self) -> tuple[PreTrainedModel, Fitted]:
         config, inputs, mode = self.config, self.inputs, self.inputs.mode
         assert config.layers is not None
+        # Before the cut is opened: a teacher at full depth takes as much memory as all else.
+        mode.soft_targets = self.lesson.targets(self.log)
         layers = f"{config.keep} layers of {config.model}"
         drawn = f"drawing the weights of {layers} at random, loading its embeddings"
         self.log.say(drawn if config.random_blocks else f"loading {layers}")
@@ -94,9 +100,11 @@ class Session:
             mode.class_weights = class_weights(labels_of(inputs.splits.train), classes)
         shared = config.share_prefix and mode.shares_prefix
         prefix = inputs.encoder.shared_prefix_ids() if shared else []
+        labels = labels_of(inputs.splits.train)
+        labels += [0] * len(inputs.unlabelled)  # never read
         train = [
-            mode.training_ids(ids, example.label)[len(prefix) :]
-            for ids, example in zip(inputs.train, inputs.splits.train, strict=True)
+            mode.training_ids(ids, label)[len(prefix) :]
+            for ids, label in zip([*inputs.train, *inputs.unlabelled], labels, strict=True)
         ]
         validation = [ids[len(prefix) :] for ids in inputs.validation]
         if config.tune == "head" and not config.recompute_features:
@@ -108,7 +116,7 @@ class Session:
             model,
             mode,
             config,
-            Items(train, labels_of(inputs.splits.train)),
+            Items(train, labels),
             Items(validation, labels_of(inputs.splits.validation)),
             prefix,
             self.folder,
@@ -141,6 +149,7 @@ class Session:
             seconds=time.perf_counter() - self.started,
             scores_fingerprint=self.scores.fingerprint if self.scores else "",
             guessing=_guessing(self.config, len(classifier.labels)),
+            lesson=self.lesson,
             beside=self._beside(logits),
         )
         result = complete(found, self.folder, lambda result: self._keep(classifier, result))
@@ -199,7 +208,8 @@ class Session:
 
 def _guessing(config: RunConfig, classes: int) -> float:
     """The loss where all classes are equally probable; 0 where it is over more than the classes."""
-    return math.log(classes) if config.lm_loss in (None, LM_LOSSES[0]) else 0.0
+    over_classes = config.teacher is None and config.lm_loss in (None, LM_LOSSES[0])
+    return math.log(classes) if over_classes else 0.0
 
 
 def method_of(config: RunConfig) -> str:

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 
-def parse_json(text: str) -> Any:
-    """What a text of JSON means.
+def parse_json(text: str | bytes) -> Any:
+    """What a text of JSON means; bytes are UTF-8.
 
     Raises ValueError where it is none, gives a key twice, is nested too deeply to be read, or has
     a number of thousands of digits.

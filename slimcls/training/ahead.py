@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from slimcls.log import Log
+from slimcls.training.stopping import epoch_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -49,7 +50,7 @@ class Ahead(L.Callback):
         batch_idx: int,
     ) -> None:
         """Move the bar, or say a line where the last one is old enough."""
-        epoch = f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}"
+        epoch = epoch_words(trainer, trainer.current_epoch + 1)
         if self._bar is not None:
             self._bar.set_description(epoch, refresh=False)
             self._bar.update(trainer.global_step - self._bar.n)
@@ -57,8 +58,9 @@ class Ahead(L.Callback):
             self._said = time.monotonic()
             done = trainer.global_step
             each = (self._said - self._started) / max(1, done - self._first)
-            left = in_words(each * (self.steps - done))
-            self.report.say(f"{epoch}, step {done:,} of {self.steps:,}: about {left} left")
+            left = duration(each * (self.steps - done))
+            sure = "at most" if trainer.early_stopping_callback else "about"
+            self.report.say(f"{epoch}, step {done:,} of {self.steps:,}: {sure} {left} left")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take the bar away."""
@@ -75,7 +77,7 @@ class Ahead(L.Callback):
             self._bar.close()
 
 
-def in_words(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A length of time as people say it."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"

@@ -25,6 +25,7 @@ from slimcls.log import Log
 from slimcls.storage.files import replacing, write_text
 from slimcls.training.learner import Learner
 from slimcls.training.left import BEST, LAST, save_trained
+from slimcls.training.stopping import epoch_words
 
 #: Columns of curves.csv.
 CURVES = (
@@ -149,7 +150,7 @@ class Progress(L.Callback):
             self.best_score, self.best_epoch = pl_module.monitored, epoch
         if trainer.is_global_zero:
             self.report.say(
-                f"epoch {epoch} of {trainer.max_epochs}: loss {self.curves[-1]['train_loss']:.3f}, "
+                f"{epoch_words(trainer, epoch)}: loss {self.curves[-1]['train_loss']:.3f}, "
                 f"validation accuracy {accuracy:.3f}, macro-F1 {macro_f1:.3f}"
             )
             write_text(self.run / "curves.csv", as_csv(self.curves))

@@ -163,7 +163,7 @@ class OnFeatures(Classification):
     """``p-cls`` or ``cls`` with vectors that were computed before: only the head has work to do."""
 
     def __init__(self, plain: Mode, items: Sequence[list[int]], vectors: Tensor) -> None:
-        self.class_weights = plain.class_weights
+        self.class_weights, self.soft_targets = plain.class_weights, plain.soft_targets
         self._vectors = vectors
         self._rows = {digest(ids): row for row, ids in enumerate(items)}
 

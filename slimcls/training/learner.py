@@ -22,6 +22,7 @@ from slimcls.classifier.trunk import decoder_of, read_prefix
 from slimcls.config import RunConfig
 from slimcls.data.batches import Batch
 from slimcls.errors import Diverged
+from slimcls.training.stopping import warm_steps
 
 #: Share of the peak learning rate, by step and number of steps behind the warm-up: those of
 #: transformers' get_scheduler, whose module imports peft and what quantises wherever it is there.
@@ -165,7 +166,7 @@ def schedule(kind: str, optimizer: Optimizer, *, warm: int, steps: int) -> Lambd
 
 
 def _schedule_of(config: RunConfig, optimizer: Optimizer, steps: int) -> LambdaLR:
-    warm = math.ceil(config.warmup * steps)
+    warm = warm_steps(config, steps)
     return schedule(config.schedule, optimizer, warm=warm, steps=steps)
 
 

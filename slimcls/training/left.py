@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from torch import nn
 from slimcls.errors import UserError
 from slimcls.log import Log
 from slimcls.storage.files import replacing
+from slimcls.storage.json_files import parse_json
 from slimcls.training.learner import trained_state
 
 #: The state of training, the weights of the best epoch, and, once training is over, what it came
@@ -79,7 +79,7 @@ def _check_best(path: Path) -> None:
 
 
 def _check_outcome(path: Path) -> None:
-    if not isinstance(json.loads(path.read_text(encoding="utf-8")), dict):
+    if not isinstance(parse_json(path.read_text(encoding="utf-8")), dict):
         raise ValueError("not an object")
     if not path.with_name(BEST).exists():
         raise ValueError(f"{BEST} beside it is gone")

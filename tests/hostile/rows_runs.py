@@ -47,6 +47,18 @@ def killed_in_handover(run: Path) -> None:
     (run / ".model.1.tmp" / "config.json").touch()
 
 
+def without_weights(run: Path) -> None:
+    """Somebody has deleted the weights of the artefact."""
+    (run / "model" / "model.safetensors").unlink()
+
+
+def figures_kept(folder: Path) -> None:
+    """The figures are there still, and nothing was trained behind the user's back."""
+    (run,) = (folder / "runs").iterdir()
+    assert (run / "result.parquet").is_file()
+    assert not (run / "model" / "model.safetensors").exists()
+
+
 def twice(folder: Path, world: Path) -> None:
     """study1, and study[1] that is a pattern for it."""
     for name in ("study1", "study[1]"):
@@ -102,8 +114,16 @@ CASES = [
         "train: finished, but its weights are gone",
         AGAIN,
         0,
-        "",
-        changed(lambda run: (run / "model" / "model.safetensors").unlink()),
+        r"finished before, but its model/ lacks the weights; --overwrite starts again",
+        changed(without_weights),
+        check=figures_kept,
+    ),
+    Case(
+        "train: finished, its weights are gone, and it shall start again",
+        AGAIN + " --overwrite",
+        0,
+        "test accuracy",
+        changed(without_weights),
         check=finished,
     ),
     Case(
@@ -181,9 +201,9 @@ CASES = [
 
 
 def _no_formula(path: Path) -> None:
+    """What would run has an apostrophe in front; what is a number has none."""
     import csv
 
     with path.open(newline="", encoding="utf-8") as file:
         cells = [row[0] for row in csv.reader(file)][1:]
-    assert len(cells) == 4
-    assert not [cell for cell in cells if cell[0] in "=+-@"]
+    assert cells == ["'=1+cmd|' /C calc'!A0", "+1", "-2", "'@x"]

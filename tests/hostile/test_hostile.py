@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from conftest import PATIENCE
 from hostile import rows_data, rows_models, rows_runs, rows_words
-from hostile.pending import PENDING
 from hostile.table import QUICK, Case
 
 from slimcls.__main__ import main
@@ -60,8 +59,6 @@ def test_case(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    if case.name in PENDING:
-        pytest.skip(f"pending: {PENDING[case.name]}")
     monkeypatch.chdir(tmp_path)
     for name, value in case.env.items():
         monkeypatch.setenv(name, value)
@@ -90,4 +87,3 @@ def test_case(
 def test_names_are_unique() -> None:
     names = [case.name for case in CASES]
     assert len(names) == len(set(names))
-    assert set(names) >= PENDING.keys(), "what is pending is a row"

@@ -390,6 +390,15 @@ def test_criteria_named_twice_count_once(texts: Path, tmp_path: Path) -> None:
     assert verb.evaluate(config).removed.tolist() == [0, 1]
 
 
+def test_nothing_outside_is_live_on_the_card(tmp_path: Path) -> None:
+    """Names of files are shown as they are."""
+    name = "![x](y) <b> `c`.txt"
+    write_texts(tmp_path / name)
+    verb.prune(settings(tmp_path / name, tmp_path / "a", select="bi", keep=3, heal=1, held_out=4))
+    card = (tmp_path / "a" / "README.md").read_text(encoding="utf-8")
+    assert card.count(r"!\[x\](y) \<b\> \`c\`.txt") == 2
+
+
 def test_scores_from_a_file_say_what_they_looked_at(
     texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

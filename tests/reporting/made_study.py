@@ -9,6 +9,7 @@ import numpy as np
 
 from slimcls import runs
 from slimcls.config import RunConfig
+from slimcls.data.prompts import DEFAULT_TOKENS
 from slimcls.reporting.verdicts import CHEAP
 from slimcls.runs.schema import Outcome, RunResult
 
@@ -28,6 +29,7 @@ def add_run(
     data, source = settings.pop("data", "sha256:b"), settings.pop("source", "sha256:a")
     best, warnings = settings.pop("best_epoch", 1), settings.pop("warnings", "")
     validation, note = settings.pop("validation", right), settings.pop("note", "")
+    usual_tokens = settings.pop("usual_tokens", DEFAULT_TOKENS)
     known = {"dataset": "sst2", "model": "made", "lr": 1e-3, "precision": "32"}
     config = RunConfig(**(known | cut | {"seed": seed} | settings))
     random = np.random.default_rng(seed)
@@ -48,6 +50,7 @@ def add_run(
         "peak_memory_mb": 100.0 + keep, "data_fingerprint": data, "source_fingerprint": source,
         "device": "cpu", "threads": 1, "source_note": "made up", "data_note": note,
         "per_class": "[]", "best_epoch": best, "epochs_run": 3, "warnings": warnings,
+        "usual_tokens": usual_tokens,
     }  # fmt: skip
     folder = out / name
     folder.mkdir(parents=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reporting.made_study import add_run
+from reporting.made_study import add_cheap, add_run
 
 from slimcls import runs
 from slimcls.reporting.evidence import Evidence, gather
@@ -50,4 +50,37 @@ def test_what_changes_what_comes_out_makes_a_line_of_its_own(
 def test_what_changes_no_prediction_makes_none(tmp_path: Path, settings: dict[str, Any]) -> None:
     for seed, more in ((0, {}), (1, settings)):
         add_run(tmp_path, right=0.8, keep=1, seed=seed, **more)
+    assert gathered(tmp_path).runs.family.unique().tolist() == ["p-cls"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_text_tokens": 256}])
+def test_another_length_of_texts_makes_a_line_though_no_setting_says_it(
+    tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    """What goes in unasked was changed once; 256 said outright are the 256 unasked."""
+    for keep in (6, 1):
+        add_run(tmp_path, right=0.8, keep=keep, seed=0, **settings)
+        add_run(tmp_path, right=0.8, keep=keep, seed=1)
+        add_run(tmp_path, right=0.9, keep=keep, seed=2, usual_tokens=512)
+    found = gathered(tmp_path)
+    families = found.runs.groupby("family").seed.unique().map(sorted).to_dict()
+    assert families == {
+        "p-cls, max text tokens 256": [0, 1],
+        "p-cls, max text tokens 512": [2],
+    }
+
+
+def test_tasks_with_texts_of_other_lengths_keep_their_names(tmp_path: Path) -> None:
+    """What compares lies within a task."""
+    for task, usual in (("sst2", 256), ("bbcnews", 512)):
+        add_run(tmp_path, right=0.8, keep=1, seed=0, dataset=task, usual_tokens=usual)
+    add_cheap(tmp_path, 0, dataset="bbcnews")
+    found = gathered(tmp_path)
+    assert found.runs.family.unique().tolist() == ["p-cls"]
+    assert set(found.baselines.family) == {""}
+
+
+def test_no_length_counts_where_another_was_said_outright(tmp_path: Path) -> None:
+    for seed, usual in ((0, 256), (1, 512)):
+        add_run(tmp_path, right=0.8, keep=1, seed=seed, max_text_tokens=64, usual_tokens=usual)
     assert gathered(tmp_path).runs.family.unique().tolist() == ["p-cls"]

@@ -50,13 +50,28 @@ def test_one_depth_is_seen_as_one() -> None:
 
 def test_baselines_of_one_name_are_told_apart() -> None:
     rows = [
-        ("trec", "tfidf", "", 0.6),
-        ("trec", "embeddings", "a", 0.5),
-        ("trec", "embeddings", "b", 0.4),
+        ("trec", "tfidf", "", 0.8),
+        ("trec", "embeddings", "a", 0.7),
+        ("trec", "embeddings", "b", 0.66),
     ]
     levels = pd.DataFrame(rows, columns=BASELINES.columns)
     (axes,) = figures.accuracy_against_layers(cells([2, 30]), levels).axes
     assert {"tfidf", "embeddings, a", "embeddings, b"} <= {line.get_label() for line in axes.lines}
+
+
+def test_the_axis_spans_what_was_measured() -> None:
+    """A level far below, such as the majority's, is told in the legend; one above is drawn."""
+    rows = [("trec", "majority", "", 0.2), ("trec", "tfidf", "", 0.95)]
+    levels = pd.DataFrame(rows, columns=BASELINES.columns)
+    figure = figures.accuracy_against_layers(cells([2, 30]), levels)
+    (axes,) = figure.axes
+    low, high = axes.get_ylim()
+    assert 0.65 < low < 0.7
+    assert high > 0.95
+    (legend,) = figure.legends
+    named = [text.get_text() for text in legend.get_texts()]
+    assert "majority: 0.20, below" in named
+    assert "tfidf" in named
 
 
 def test_costs_have_units() -> None:

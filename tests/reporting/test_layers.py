@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from reporting.made_layers import make_evidence
 
-from slimcls.layers import layer_scores
+from slimcls.errors import UserError
 from slimcls.pruning import pages
 from slimcls.reporting import figures, layers
 
@@ -88,5 +88,12 @@ def test_profiles_are_drawn_with_their_intervals(found: layers.LayerEvidence) ->
 def test_broken_scores_are_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "scores").mkdir()
     (tmp_path / "scores" / "bi-trec.json").write_text("{}")
-    with pytest.raises(layer_scores.UserError, match=r"bi-trec\.json: not a file of slimcls score"):
+    with pytest.raises(UserError, match=r"bi-trec\.json: not a file of slimcls score"):
+        layers.read_evidence(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", "{", '{"model": "a", "model": "b"}', "[" * 50_000])
+def test_a_broken_healing_is_named(text: str, tmp_path: Path) -> None:
+    (tmp_path / "healing.json").write_text(text)
+    with pytest.raises(UserError, match=r"healing\.json: not what slimcls prune wrote"):
         layers.read_evidence(tmp_path)

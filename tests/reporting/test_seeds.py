@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from reporting.made_study import add_cheap, add_run
 
+from slimcls.config import RunConfig
 from slimcls.errors import UserError
 from slimcls.report import ReportConfig, report
 from slimcls.reporting import study
 from slimcls.reporting.seeds import NO_PLAN
 from slimcls.runs import choices
 from slimcls.runs.choices import Candidate, Choice
-from slimcls.runs.plans import PlannedSeeds, keep_plan
+from slimcls.runs.plans import PlannedSeeds, keep_plan, planned_seeds
 
 SEEDS = (0, 1, 2)
 
@@ -27,8 +30,15 @@ def make(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:
     return folder
 
 
+def planned(keeps: Sequence[Any], seeds: Sequence[int], **settings: Any) -> list[PlannedSeeds]:
+    known = {"dataset": "sst2", "model": "made", "mode": "cls"} | settings
+    return planned_seeds(
+        RunConfig(**(known | {"keep": keep, "seed": seed})) for keep in keeps for seed in seeds
+    )
+
+
 def plan(folder: Path, *seeds: int) -> None:
-    keep_plan(folder, "g", [PlannedSeeds("sst2", "cls", keep, seeds) for keep in ("all", 2)])
+    keep_plan(folder, "g", planned(("all", 2), seeds))
 
 
 def test_seeds_as_planned_are_no_word(tmp_path: Path) -> None:
@@ -58,7 +68,42 @@ def test_a_look_before_the_planned_end_is_said(tmp_path: Path) -> None:
 
 def test_what_no_grid_planned_is_not_held_against_one(tmp_path: Path) -> None:
     make(tmp_path)
-    keep_plan(tmp_path, "g", [PlannedSeeds("trec", "cls", 2, (0,))])
+    keep_plan(tmp_path, "g", planned([2], [0], dataset="trec"))
+    assert study.read_study(tmp_path).on_seeds == ()
+
+
+def test_rules_for_layers_have_plans_of_their_own(tmp_path: Path) -> None:
+    """One rule had ten seeds, the others three, and layers named by hand had two, as planned."""
+    make(tmp_path)
+    rules: list[tuple[dict[str, Any], int]] = [
+        ({"keep": 2, "select": "bi", "layers": [0, 5]}, 10),
+        ({"keep": 2, "layers": [1, 4]}, 2),
+        ({"keep": 2, "layers": [2, 3]}, 4),
+    ]
+    plans = planned(("all", 2), SEEDS)
+    for rule, seeds in rules:
+        more = rule | ({"layers": None} if "select" in rule else {})
+        plans += planned([2], range(seeds), **more)
+        for seed in range(seeds):
+            add_run(tmp_path, right=0.8, seed=seed, mode="cls", **rule)
+    keep_plan(tmp_path, "g", plans)
+    assert study.read_study(tmp_path).on_seeds == ()
+    add_run(tmp_path, right=0.8, seed=4, mode="cls", keep=2, layers=[2, 3])
+    (said,) = study.read_study(tmp_path).on_seeds
+    assert said.startswith("sst2, cls, layers 2-3, keep 2: seeds 0, 1, 2, 3, 4 where g planned 0,")
+
+
+def test_ways_of_training_and_models_have_plans_of_their_own(tmp_path: Path) -> None:
+    make(tmp_path)
+    plans = planned(("all", 2), SEEDS)
+    for more in ({"tune": "lora"}, {"max_text_tokens": 9}, {"model": "other"}, {"mode": "lm"}):
+        plans += planned(("all", 2), [0, 1], **more)
+        for seed in (0, 1):
+            for keep in (6, 2):
+                filled = {"lm_loss": "label-words"} if "mode" in more else {}
+                known = {"mode": "cls", "keep": keep, "seed": seed} | more | filled
+                add_run(tmp_path, right=0.8, **known)
+    keep_plan(tmp_path, "g", plans)
     assert study.read_study(tmp_path).on_seeds == ()
 
 

@@ -242,8 +242,50 @@ def test_a_folder_without_runs_is_an_error(tmp_path: Path) -> None:
         runs.load(tmp_path)
     write(tmp_path / "bad")
     _half(tmp_path / "bad" / "result.parquet")
-    with pytest.raises(UserError, match="none of its 1 result files can be used"):
+    with pytest.raises(
+        UserError,
+        match=r"none of its 1 result files can be used \(.*bad/result.parquet: cannot be read",
+    ):
         load(tmp_path)
+
+
+def locked(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """A folder that may be neither listed nor entered; root may do both, so it is played."""
+
+    def refusing(name: str) -> None:
+        whole = getattr(Path, name)
+
+        def call(path: Path, *args: Any, **more: Any) -> Any:
+            if folder in path.parents or (name == "iterdir" and path == folder):
+                raise PermissionError(13, "Permission denied", str(path))
+            return whole(path, *args, **more)
+
+        monkeypatch.setattr(Path, name, call)
+
+    for name in ("iterdir", "is_file", "is_dir"):
+        refusing(name)
+
+
+def test_a_run_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "good")
+    write(tmp_path / "shut")
+    _half(tmp_path / "shut" / "result.parquet")
+    locked(monkeypatch, tmp_path / "shut")
+    rows, warned = load(tmp_path)
+    assert rows.folder.tolist() == [str(tmp_path / "good")]
+    (line,) = warned
+    assert line.startswith(f"{tmp_path / 'shut' / 'result.parquet'}: cannot be read")
+
+
+def test_a_folder_that_may_not_be_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "runs" / "good")
+    locked(monkeypatch, tmp_path / "runs")
+    with pytest.raises(UserError, match=r"runs: cannot be read \(Permission denied\)"):
+        runs.load(tmp_path / "runs")
 
 
 def test_many_files_come_in_the_order_of_their_names(

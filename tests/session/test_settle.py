@@ -13,11 +13,14 @@ from slimcls.errors import UserError
 from slimcls.session.selection import selection_of
 from slimcls.session.settle import LEARNING_RATES, learning_rate, settle
 
+#: Layers of tiny-gpt2.
+DEPTH = 6
+
 
 def resolved(**settings: Any) -> RunConfig:
     config = RunConfig(dataset="sst2", **({"model": "tiny-gpt2"} | settings))
     source = sources.find("tiny-gpt2")
-    return settle(config, selection_of(config).layers(source, None))
+    return settle(config, selection_of(config).layers(source, None), DEPTH)
 
 
 @pytest.fixture
@@ -47,7 +50,7 @@ def test_layers(settings: dict[str, Any], layers: list[int]) -> None:
 
 def test_resolving_twice_is_resolving_once(no_device: None) -> None:
     config = resolved(mode="lm")
-    assert settle(config, config.layers or []) == config
+    assert settle(config, config.layers or [], DEPTH) == config
     assert None not in (config.keep, config.layers, config.lr, config.lm_loss)
     assert "auto" not in (config.precision, config.accelerator)
 
@@ -64,12 +67,12 @@ def test_learning_rate_of_its_way_of_tuning_and_depth() -> None:
     for tune, rows in LEARNING_RATES.items():
         depths = [most for most, _ in rows]
         assert depths == sorted(depths)
-        assert depths[-1] == float("inf")
+        assert depths[-1] == 1
         name = "last-1" if tune == "last" else tune
         for keep in (1, 2, 6):
             config = resolved(keep=keep, tune=name)
-            expected = next(rate for most, rate in rows if keep <= most)
-            assert config.lr == learning_rate(name, keep) == expected
+            expected = next(rate for most, rate in rows if keep / DEPTH <= most)
+            assert config.lr == learning_rate(name, keep, DEPTH) == expected
     assert resolved(lr=3e-4).lr == 3e-4
 
 

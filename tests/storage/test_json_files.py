@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from slimcls.backbones.layout import read_json
-from slimcls.classifier.description import DESCRIPTION, read_task
+from slimcls.classifier.description import DESCRIPTION, read_description
 from slimcls.data.lines import json_rows
 from slimcls.errors import UserError
+from slimcls.grids import attempts
 from slimcls.layers.layer_scores import read_scores
+from slimcls.runs import choices, plans
 from slimcls.storage.json_files import parse_json
 
 TWICE = '{"text": "a", "label": "b", "text": "c"}'
@@ -46,11 +48,27 @@ def test_every_reader_of_files_that_people_write_says_so_in_a_line(
 ) -> None:
     path = tmp_path / DESCRIPTION
     path.write_text(text, encoding="utf-8")
-    for read in (lambda: read_scores(path), lambda: read_task(tmp_path)):
+    for read in (lambda: read_scores(path), lambda: read_description(tmp_path)):
         with pytest.raises(UserError) as refusal:
             read()
         assert str(path) in str(refusal.value)
         assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [(TWICE, "twice"), (DEEP, "deeply"), (LONG, "digits")]
+)
+def test_what_grids_keep_is_read_so_too(text: str, message: str, tmp_path: Path) -> None:
+    for folder, read in ((plans.FOLDER, plans.read_plans), (choices.FOLDER, choices.read_choices)):
+        path = tmp_path / folder / "g.json"
+        path.parent.mkdir()
+        path.write_text(text, encoding="utf-8")
+        with pytest.raises(UserError, match=message):
+            read(tmp_path)
+    (tmp_path / attempts.FAILED).write_text(text, encoding="utf-8")
+    found = attempts.failure(tmp_path)
+    assert found is not None
+    assert message in found.error
 
 
 @pytest.mark.parametrize(

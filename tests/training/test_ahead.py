@@ -13,7 +13,7 @@ from slimcls.config import RunConfig
 from slimcls.errors import Interrupted
 from slimcls.train import train
 from slimcls.training import ahead
-from slimcls.training.ahead import in_words
+from slimcls.training.ahead import duration
 
 LINE = re.compile(r"^epoch (\d+) of (\d+), step (\d+) of (\d+): about .+ left$", re.MULTILINE)
 
@@ -21,7 +21,7 @@ LINE = re.compile(r"^epoch (\d+) of (\d+), step (\d+) of (\d+): about .+ left$",
 def settings(toy: Path, out: Path, **more: Any) -> RunConfig:
     quick: dict[str, Any] = {
         "model": "tiny-gpt2", "mode": "cls", "keep": 2, "shots": 8, "epochs": 2, "batch_size": 6,
-        "accelerator": "cpu", "save_model": "none", "baseline": False,
+        "accelerator": "cpu", "save_model": "none", "baseline": False, "patience": 0,
     }  # fmt: skip
     return RunConfig(dataset=str(toy), out=str(out), **(quick | more))
 
@@ -36,6 +36,16 @@ def test_a_line_where_the_last_is_old_enough(
     monkeypatch.setattr(ahead, "EVERY", 0.0)
     found = lines(train(settings(toy, tmp_path)).folder)
     assert found == [(str(1 + step // 5), "2", str(step), "8") for step in range(1, 9)]
+
+
+def test_with_patience_it_is_the_most(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "EVERY", 0.0)
+    found = train(settings(toy, tmp_path, patience=None)).folder / "log.txt"
+    said = found.read_text(encoding="utf-8")
+    assert re.search(r"^epoch 1 of at most 2, step 3 of 8: at most .+ left$", said, re.MULTILINE)
+    assert re.search(r"^epoch 2 of at most 2: loss ", said, re.MULTILINE)
 
 
 def test_no_line_where_it_is_not(
@@ -89,4 +99,4 @@ def test_who_goes_on_counts_on(toy: Path, tmp_path: Path, monkeypatch: pytest.Mo
     [(0.4, "0 seconds"), (89, "89 seconds"), (150, "2 minutes"), (5 * 3600, "5.0 hours")],
 )
 def test_lengths_of_time(seconds: float, words: str) -> None:
-    assert in_words(seconds) == words
+    assert duration(seconds) == words

@@ -22,7 +22,7 @@ import torch
 
 from slimcls.backbones import sources
 from slimcls.backbones.truncate import open_cut
-from slimcls.classifier.modes import make_mode
+from slimcls.classifier.modes import SoftTargets, make_mode
 from slimcls.config import RunConfig
 from slimcls.data.batches import Batch, Items
 from slimcls.log import Log
@@ -38,6 +38,10 @@ MODES = [
     ("lm", "label-words"),
     ("lm", "label-token"),
     ("lm", "sequence"),
+    # A teacher's scores in place of the labels.
+    ("cls", "taught"),
+    ("p-cls", "taught"),
+    ("lm", "taught"),
 ]
 WORDS = [[300], [301, 44], [302, 9]]
 STEPS, ITEMS_A_STEP = 3, 4
@@ -52,7 +56,11 @@ def items(seed: int) -> list[list[int]]:
 
 def first_losses(family: str, name: str, lm_loss: str | None, folder: Path) -> list[float]:
     """Losses of one epoch of three steps, as the learner gives them to Lightning."""
+    taught, lm_loss = lm_loss == "taught", None if lm_loss == "taught" else lm_loss
     mode = make_mode(name, lm_loss, WORDS)
+    if taught:
+        generator = torch.Generator().manual_seed(3)
+        mode.soft_targets = SoftTargets(torch.randn(STEPS * ITEMS_A_STEP, 3, generator=generator))
     config = RunConfig(
         dataset="made up", model=family, mode=name, lm_loss=lm_loss, epochs=1, lr=1e-3, seed=7,
         batch_size=ITEMS_A_STEP, precision="32", accelerator="cpu",

@@ -9,6 +9,7 @@ import torch
 from transformers import get_scheduler
 
 from slimcls.config import RunConfig
+from slimcls.training import stopping
 from slimcls.training.learner import rates
 
 THEIRS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
@@ -27,3 +28,22 @@ def test_schedules_are_those_of_transformers(schedule: str, warmup: float, steps
         optimizer.step()
         theirs.step()
     assert rates(config, steps, steps) == expected
+
+
+def test_a_warm_up_is_a_share_or_a_number_of_steps() -> None:
+    def warm(steps: int, **settings: float) -> int:
+        return stopping.warm_steps(RunConfig(dataset="trec", **settings), steps)
+
+    assert (warm(1000), warm(70), warm(1)) == (50, 7, 1)
+    assert (warm(1000, warmup=0), warm(1000, warmup=0.3), warm(1000, warmup=7)) == (0, 300, 7)
+
+
+def test_patience_has_a_hundred_steps_where_nobody_says() -> None:
+    usual, own = RunConfig(dataset="trec"), RunConfig(dataset="trec", patience=2)
+    assert [stopping.patience(usual, steps) for steps in (1, 6, 25, 26, 900)] == [100, 17, 4, 4, 4]
+    assert stopping.patience(own, 6) == 2
+
+
+def test_steps_are_whole_epochs() -> None:
+    config = RunConfig(dataset="trec", epochs=9, steps=21)
+    assert [stopping.most_epochs(config, steps) for steps in (1, 7, 10, 50)] == [9, 3, 3, 1]

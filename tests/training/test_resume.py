@@ -28,7 +28,9 @@ from slimcls.training.learner import Learner
 from slimcls.training.left import save_trained
 
 SETTINGS = "--model tiny-gpt2 --mode p-cls --keep 2 --shots 60 --epochs 8 --batch-size 8 --lr 1e-3"
+#: What no two runs have in common: times, places, and whether the checkout was changed meanwhile.
 TIMES = {
+    "commit",
     "train_seconds",
     "total_seconds",
     "examples_per_second",
@@ -296,5 +298,5 @@ def test_what_is_whole_is_gone_on_from(
     train(RunConfig(out=str(tmp_path), **settings))
     said = capsys.readouterr().err
     assert "damaged" not in said
-    assert ("epoch 1 of 3" in said) is False
-    assert ("epoch 2 of 3" in said) is (at == "training")
+    assert ("epoch 1 of " in said) is False
+    assert ("epoch 2 of " in said) is (at == "training")
