@@ -67,10 +67,10 @@ class Teacher:
         import torch
         from safetensors.torch import save_file
 
-        from slimcls.classifier.artefact import load
+        from slimcls.classifier.artefact import load_run
 
         log.say(f"reading {len(texts)} texts with the teacher, {self.result.run}")
-        classifier = load(self.result.folder)
+        classifier = load_run(self.result.folder)
         ids = classifier.encoder.encode(list(texts)).ids
         found = torch.as_tensor(classifier.logits(ids))
         found = found[:, [classifier.labels.index(name) for name in labels]]

@@ -9,7 +9,7 @@ import pytest
 
 from slimcls.backbones import sources
 from slimcls.backbones.tokenizers import open_tokenizer
-from slimcls.classifier.description import as_json, read_task
+from slimcls.classifier.description import as_json, read_description, task_of
 from slimcls.classifier.modes import LabelWords, WholePrompt
 from slimcls.classifier.task import Task
 from slimcls.data.prompts import PromptBuilder
@@ -31,7 +31,8 @@ TASKS = [
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.mode)
 def test_an_artefact_gives_back_the_task_of_its_run(task: Task, tmp_path: Path) -> None:
     (tmp_path / "slimcls.json").write_text(json.dumps(as_json(task)), encoding="utf-8")
-    folder, again = read_task(tmp_path)
+    folder, description = read_description(tmp_path)
+    again = task_of(description)
     assert (folder, again) == (tmp_path, task)
     tokenizer = open_tokenizer(sources.find("tiny-gpt2", None))
     texts = ["rain and wind", "bread " * 100]
@@ -42,7 +43,7 @@ def test_in_format_1_a_prompt_was_tokenised_as_one_string(tmp_path: Path) -> Non
     said = as_json(TASKS[1]) | {"format": 1}
     del said["answers_alone"]
     (tmp_path / "slimcls.json").write_text(json.dumps(said), encoding="utf-8")
-    old = read_task(tmp_path)[1]
+    old = task_of(read_description(tmp_path)[1])
     tokenizer = open_tokenizer(sources.find("tiny-gpt2", None))
     assert not old.answers_alone
     then, now = old.saved_encoder(tokenizer), TASKS[1].encoder(tokenizer)

@@ -20,7 +20,7 @@ BITS = (32, 8, 4)
 def make_run(folder: Path, **settings: Any) -> Path:
     defaults: dict[str, Any] = {
         "model": "tiny-gpt2", "mode": "p-cls", "keep": 2, "shots": 16, "epochs": 2, "lr": 3e-3,
-        "accelerator": "cpu", "max_text_tokens": 24, "validation_size": 40,
+        "accelerator": "cpu", "max_text_tokens": 24,
     }  # fmt: skip
     data = write_csv(folder / "toy.csv", made_up_rows(80, 2))
     config = RunConfig(dataset=str(data), out=str(folder / "runs"), **(defaults | settings))

@@ -92,9 +92,9 @@ def _settings(path: Path) -> None:
 
 
 def _task(path: Path) -> None:
-    from slimcls.classifier.description import read_task
+    from slimcls.classifier.description import read_description, task_of
 
-    read_task(path.parent)
+    task_of(read_description(path.parent)[1])
 
 
 def _config(path: Path) -> None:

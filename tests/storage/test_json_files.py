@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from slimcls.backbones.layout import read_json
-from slimcls.classifier.description import DESCRIPTION, read_task
+from slimcls.classifier.description import DESCRIPTION, read_description
 from slimcls.data.lines import json_rows
 from slimcls.errors import UserError
 from slimcls.grids import attempts
@@ -48,7 +48,7 @@ def test_every_reader_of_files_that_people_write_says_so_in_a_line(
 ) -> None:
     path = tmp_path / DESCRIPTION
     path.write_text(text, encoding="utf-8")
-    for read in (lambda: read_scores(path), lambda: read_task(tmp_path)):
+    for read in (lambda: read_scores(path), lambda: read_description(tmp_path)):
         with pytest.raises(UserError) as refusal:
             read()
         assert str(path) in str(refusal.value)
