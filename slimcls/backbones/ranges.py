@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,8 +16,6 @@ from slimcls.storage.network import endpoint
 TRIES = 5
 #: Seconds to wait after the first of them; doubled after each.
 WAIT = 0.5
-
-_PART = re.compile(r"bytes (\d+)-(\d+)/(\d+)")
 
 #: Told where bytes belong in the file, and the bytes.
 Take = Callable[[int, bytes], None]
@@ -130,9 +127,9 @@ class RemoteFile:
             with said(self._repo, self._commit):
                 hf_raise_for_status(answer)
             raise self._changed(f"status {status}")
-        part = _PART.fullmatch(answer.headers.get("Content-Range", ""))
-        if part is None or tuple(map(int, part.groups())) != (start, stop - 1, self.size):
-            raise self._changed(f"it sent {part and part[0]}, not {start}-{stop - 1}/{self.size}")
+        sent, wanted = answer.headers.get("Content-Range"), f"bytes {start}-{stop - 1}/{self.size}"
+        if sent != wanted:
+            raise self._changed(f"it sent {sent}, not {wanted}")
         self._check_names([*answer.history, answer])
 
     def _check_names(self, chain: list[Any]) -> None:
