@@ -41,7 +41,7 @@ def search() -> str:
 
 def reference() -> str:
     """Test accuracy at the default learning rates, over seeds."""
-    from slimcls.session.settle import learning_rate
+    from slimcls.training.rates import learning_rate
 
     rows = [
         row

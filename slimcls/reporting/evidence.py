@@ -9,10 +9,10 @@ that a task and a family's name stand for one family.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -181,6 +181,7 @@ def _named(frame: pd.DataFrame, searched: Sequence[str]) -> pd.DataFrame:
     frame["backbone"] = _told_apart(names, frame.source_fingerprint)
     frame["select"] = frame["select"].where(frame.keep < frame.depth, "first")
     frame["cut"] = _cuts(frame)
+    frame["exits"] = [",".join(map(str, _listed(depths))) for depths in frame.exits]
     frame["family"] = _families(frame, searched)
     tuned = frame[frame.method == "fine-tuned"]
     frame["rule"] = _rules(frame)
@@ -238,6 +239,11 @@ def _rules(frame: pd.DataFrame) -> list[str]:
 
 def _by_hand(select: str, layers: Sequence[int] | None) -> bool:
     return select == "first" and layers is not None and list(layers) != list(range(len(layers)))
+
+
+def _listed(value: object) -> list[int]:
+    """A column of lists has arrays in it where it was read from a file, and null for none."""
+    return [] if value is None else list(cast("Iterable[int]", value))
 
 
 def _cuts(frame: pd.DataFrame) -> pd.Series:
