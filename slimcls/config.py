@@ -278,7 +278,8 @@ def _check_exits(config: RunConfig) -> None:
         raise UserError(f"--exits {named}: depths from 1 up, ascending, each once, as in 4,8,15")
     for name, meant in _NO_EXITS.items():
         if meant(value := getattr(config, name)):
-            raise UserError(f"{flag(name)} {value}: not with --exits")
+            given = flag(name) if value is True else f"{flag(name)} {value}"
+            raise UserError(f"{given}: not with --exits")
 
 
 def _add_deepest_exit(config: RunConfig) -> None:
