@@ -156,7 +156,7 @@ class Progress(L.Callback):
                 f"epoch {epoch} of {trainer.max_epochs}: loss {self.curves[-1]['train_loss']:.3f}, "
                 f"validation accuracy {accuracy:.3f}, macro-F1 {macro_f1:.3f}"
                 + "".join(
-                    f"; {depth} layers {scores[0]:.3f}"
+                    f"; at {depth}: {scores[0]:.3f}"
                     for depth, scores in zip(pl_module.config.exits or [], shallower, strict=False)
                 )
             )

@@ -77,12 +77,13 @@ def test_every_depth_is_weighed_by_class(family: str) -> None:
     mode.class_weights = torch.tensor([1.0, 2.0, 5.0])
     model = made(family, mode)
     loss = mode.loss(model, items, None)
+    weights = mode.class_weights[items.labels]
     by_item = [
         F.cross_entropy(logits, items.labels, reduction="none")
         for logits in mode.logits(model, items, None)
     ]
-    expected = sum((one * mode.class_weights[items.labels]).mean() for one in by_item)
-    assert float(loss.detach()) == pytest.approx(float(expected), rel=1e-6)
+    expected = torch.stack([(one * weights).mean() for one in by_item]).sum()
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-6)
     loss.backward()
     untrained = [name for name, p in model.named_parameters() if p.grad is None]
     assert untrained == [], "one loss trains them all"
