@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Any, Literal
 
 from slimcls import cli
 from slimcls.devices import Accelerator
@@ -55,6 +56,10 @@ class RunConfig:
     scores: PathName | None = None
     """A scores.json of slimcls score, for a --select that ranks layers; measured on the run's own
     training texts if not given."""
+
+    exits: list[int] | None = None
+    """Trains a classifier at each of these depths in one training, as in 4,8,15,30: how many of the
+    kept layers each has. The deepest is --keep. Each becomes a run of its own."""
 
     random_blocks: bool = False
     """Draw the kept blocks' weights anew: the baseline that shows what pretraining is worth."""
@@ -213,9 +218,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         cli.keep_plain(self)
-        for check in (
-            _check_ranges, _check_cut, _check_mode, _check_tune, _check_teacher, _check_devices
-        ):  # fmt: skip
+        for check in _CHECKS:
             check(self)
 
     @property
@@ -259,7 +262,8 @@ def _check_cut(config: RunConfig) -> None:
     if config.layers is not None and config.select != "first" and config.keep is None:
         raise UserError(f"--layers names the layers itself: leave out --select {config.select}")
     if config.keep is None:
-        config.keep = len(config.layers) if config.layers else 2
+        deepest = config.exits[-1] if config.exits else 2
+        config.keep = len(config.layers) if config.layers else deepest
     if isinstance(config.keep, int) and config.keep < 1:
         raise UserError(f"--keep {config.keep}: at least one layer must stay, or all")
     if config.layers is None:
@@ -274,6 +278,40 @@ def _check_cut(config: RunConfig) -> None:
         raise UserError(
             f"--layers {','.join(map(str, config.layers))}: must be ascending, each layer once"
         )
+
+
+#: Ways that a training of several depths does not go, with the values that are meant.
+_NO_EXITS: dict[str, Callable[[Any], bool]] = {
+    "tune": lambda tune: tune != "full",
+    "lm_loss": lambda loss: loss == "sequence",
+    "compile": bool,
+    "epochs": lambda epochs: not epochs,
+}
+
+
+def _check_exits(config: RunConfig) -> None:
+    """All depths, ascending; the deepest is that of the cut, or the run is one of its exits."""
+    if config.exits is None:
+        return
+    named = ",".join(map(str, config.exits))
+    if not config.exits or config.exits[0] < 1 or config.exits != sorted(set(config.exits)):
+        raise UserError(f"--exits {named}: depths from 1 up, ascending, each once, as in 4,8,15")
+    for name, meant in _NO_EXITS.items():
+        if meant(value := getattr(config, name)):
+            given = flag(name) if value is True else f"{flag(name)} {value}"
+            raise UserError(f"{given}: not with --exits")
+
+
+def _add_deepest_exit(config: RunConfig) -> None:
+    if config.exits is None or not isinstance(config.keep, int):
+        return
+    if config.keep > config.exits[-1]:
+        config.exits = [*config.exits, config.keep]
+    named = ",".join(map(str, config.exits))
+    if config.keep not in config.exits:
+        raise UserError(f"--exits {named}: deeper than --keep {config.keep}")
+    if len(config.exits) < 2:
+        raise UserError(f"--exits {named}: that is --keep alone; name a depth above it too")
 
 
 def _check_mode(config: RunConfig) -> None:
@@ -321,6 +359,19 @@ def _check_devices(config: RunConfig) -> None:
         raise UserError("--devices, --num-nodes: several processes need --strategy ddp")
     if config.precision == "16" and config.accelerator == "cpu":
         raise UserError("--precision 16: processors have no float16 training; use bf16 or 32")
+
+
+#: In an order in which each may rely on those before it.
+_CHECKS: tuple[Callable[[RunConfig], None], ...] = (
+    _check_ranges,
+    _check_exits,
+    _check_cut,
+    _add_deepest_exit,
+    _check_mode,
+    _check_tune,
+    _check_teacher,
+    _check_devices,
+)
 
 
 def flag(field: str) -> str:

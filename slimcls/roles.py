@@ -71,6 +71,7 @@ ROLES: dict[str, Role] = {
     "scores": Role.CUT | Role.OUTSIDE,
     "random_blocks": Role.KIND,
     "lm_loss": Role.SCORING,
+    "exits": Role.TRAINING,
     "tune": Role.TRAINING,
     "lora_rank": Role.TRAINING,
     "lora_alpha": Role.TRAINING | Role.FREE,

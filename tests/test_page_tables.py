@@ -8,7 +8,7 @@ from conftest import ROOT, load_script
 from slimcls.data.encoding import DEFAULT_TOKENS
 from slimcls.runs.folder import run_name
 from slimcls.runs.results import read_result
-from slimcls.session.settle import LEARNING_RATES
+from slimcls.training.rates import LEARNING_RATES
 
 PAGE = ROOT / "docs" / "defaults.md"
 

@@ -85,6 +85,9 @@ class Family:
     lm_head_aliases: tuple[str, ...] = ()
     """Other names under which checkpoints hold the head."""
 
+    after_norm: tuple[str, str] | None = None
+    """A projection of final hidden states, which a model may do without: where, and its name."""
+
 
 FAMILIES: tuple[Family, ...] = (
     Family(
@@ -120,6 +123,7 @@ FAMILIES: tuple[Family, ...] = (
         mlp_out="fc2",
         mlp_in="fc1",
         per_token=("self_attn.q_proj", "self_attn.out_proj", "fc1", "fc2"),
+        after_norm=("decoder", "project_out"),
     ),
     Family(
         name="Llama-like",

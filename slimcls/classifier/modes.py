@@ -10,7 +10,7 @@ arXiv 2402.11700. ``lm`` has three losses, a row each in ``BY_LOSS``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from slimcls.backbones.vocabulary import rows_of
+from slimcls.classifier.exits import heads_of, read_states
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import decoder_of, hidden_states, last_tokens
 from slimcls.data.batches import Batch
@@ -62,10 +63,9 @@ class Mode:
 
     def loss(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
         """Training loss, a scalar: the sum over the depths that the model answers at."""
-        first, *others = (
+        return _sum(
             self._loss_of(at_depth, batch) for at_depth in self.logits(model, batch, prefix)
         )
-        return sum(others, first)
 
     def _loss_of(self, logits: Tensor, batch: Batch) -> Tensor:
         """The mean over the items of logits (items, classes)."""
@@ -103,7 +103,9 @@ class Classification(Mode):
     head = "classification"
 
     def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
-        return _exact(head_of(model)(_pooled(model, batch, prefix)))[None]
+        states = read_states(model, batch, prefix)
+        pairs = zip(heads_of(model), states, strict=True)
+        return torch.stack([_exact(head(state)) for head, state in pairs])
 
     def linear_head(self, model: PreTrainedModel) -> nn.Linear:
         return head_of(model)
@@ -120,7 +122,8 @@ class LabelWords(Mode):
     def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
         firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
         weight = _lm_head(model).weight[rows_of(model, firsts)]
-        return _exact(F.linear(_pooled(model, batch, prefix), weight))[None]
+        states = read_states(model, batch, prefix)
+        return torch.stack([_exact(F.linear(state, weight)) for state in states])
 
     def linear_head(self, model: PreTrainedModel) -> nn.Linear:
         return _rows_of_head(_lm_head(model).weight, None, self.word_ids)
@@ -131,8 +134,10 @@ class LabelToken(LabelWords):
 
     def loss(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
         firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
-        logits = _exact(_lm_head(model)(_pooled(model, batch, prefix)))
-        return F.cross_entropy(logits, firsts[batch.labels])
+        return _sum(
+            F.cross_entropy(_exact(_lm_head(model)(state)), firsts[batch.labels])
+            for state in read_states(model, batch, prefix)
+        )
 
 
 class WholePrompt(LabelWords):
@@ -216,8 +221,9 @@ def _lm_head(model: PreTrainedModel) -> nn.Linear:
     return cast("nn.Linear", model.get_output_embeddings())
 
 
-def _pooled(model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
-    return last_tokens(decoder_of(model), batch, prefix)[:, 0]
+def _sum(losses: Iterable[Tensor]) -> Tensor:
+    first, *others = losses
+    return sum(others, first)
 
 
 def _exact(logits: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slimcls.data import texts
-from slimcls.data.near_duplicates import near_duplicates_among
 from slimcls.data.reader import READERS, stream_texts
 from slimcls.data.splits import Splits
 from slimcls.data.tables import Tables
@@ -59,6 +58,9 @@ def draw_unlabelled(
     Raises:
         UserError: a file that cannot be read, or nothing is left.
     """
+    # numpy and scipy take longer to import than most commands to say that a flag is wrong.
+    from slimcls.data.near_duplicates import near_duplicates_among
+
     given = data.train.texts if name == REST else _read(Path(name), column)
     held_out = [*data.test.texts, *(data.validation.texts if data.validation else ())]
     held_out += [item.text for item in splits.validation]

@@ -9,10 +9,10 @@ that a task and a family's name stand for one family.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -182,6 +182,7 @@ def _named(frame: pd.DataFrame, searched: Sequence[str]) -> pd.DataFrame:
     frame["backbone"] = _told_apart(names, frame.source_fingerprint)
     frame["select"] = frame["select"].where(frame.keep < frame.depth, "first")
     frame["cut"] = _cuts(frame)
+    frame["exits"] = [",".join(map(str, _listed(depths))) for depths in frame.exits]
     frame["family"] = _families(frame.assign(max_text_tokens=_lengths(frame)), searched)
     tuned = frame[frame.method == "fine-tuned"]
     frame["rule"] = _rules(frame)
@@ -244,6 +245,11 @@ def _rules(frame: pd.DataFrame) -> list[str]:
         f"layers {cut}" if named_by_hand(select, layers) else select
         for select, layers, cut in zip(frame["select"], frame.layers, frame["cut"], strict=True)
     ]
+
+
+def _listed(value: object) -> list[int]:
+    """A column of lists has arrays in it where it was read from a file, and null for none."""
+    return [] if value is None else list(cast("Iterable[int]", value))
 
 
 def _cuts(frame: pd.DataFrame) -> pd.Series:

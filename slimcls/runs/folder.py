@@ -73,11 +73,12 @@ def run_name(config: RunConfig, fingerprints: dict[str, str], method: str | None
 
 
 def _cut(config: RunConfig) -> list[str]:
-    """Which layers a run keeps, in a word of its name, and that their weights are new."""
+    """Which layers a run keeps, in a word of its name, and what else is odd about them."""
     cut = f"k{config.keep}"
     if config.layers != list(range(len(config.layers or []))):
         cut = "l" + "-".join(map(str, config.layers or []))
     words = [cut if len(cut) < 40 else f"k{config.keep}"]
+    words += ["exits"] if config.exits else []
     return [*words, "random"] if config.random_blocks else words
 
 

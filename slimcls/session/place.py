@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimcls.backbones import sources
@@ -29,6 +29,8 @@ class Place:
     """The run directory, which need not exist yet."""
     scores: Scores | None = None
     """What chose the kept layers, where scores did."""
+    exits: tuple[Place, ...] = ()
+    """Places of the shallower runs that come of the same training, the shallowest first."""
 
 
 def find_place(
@@ -57,8 +59,21 @@ def find_place(
     fingerprints = fingerprints_of(config, shared, data, source)
     if scores:
         fingerprints["scores"] = scores.fingerprint
-    name = runs.run_name(settled, fingerprints)
-    return Place(settled, source, data, Path(settled.out) / name, scores)
+
+    def place(config: RunConfig, exits: tuple[Place, ...] = ()) -> Place:
+        folder = Path(config.out) / runs.run_name(config, fingerprints)
+        return Place(config, source, data, folder, scores, exits)
+
+    return place(settled, tuple(place(one) for one in _at_exits(settled)))
+
+
+def _at_exits(config: RunConfig) -> list[RunConfig]:
+    """The shallower runs of a training of several depths, as settled as it is."""
+    assert config.layers is not None
+    *shallower, deepest = config.exits or [len(config.layers)]
+    if config.keep != deepest:
+        return []
+    return [replace(config, keep=depth, layers=config.layers[:depth]) for depth in shallower]
 
 
 def fingerprints_of(

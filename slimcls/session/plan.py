@@ -8,9 +8,10 @@ import torch
 from transformers import PretrainedConfig
 
 from slimcls.backbones import sizes
-from slimcls.backbones.sizes import Memory, Sizes, TrainingStep
+from slimcls.backbones.sizes import Memory, Shape, Sizes, TrainingStep
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import cut_config, read_config
+from slimcls.classifier.exits import add_exits
 from slimcls.config import RunConfig
 from slimcls.devices import torch_device
 from slimcls.errors import UserError
@@ -25,7 +26,7 @@ class Plan:
     model: str
     depth: int
     layers: tuple[int, ...]
-    sizes: Sizes
+    shape: Shape
     params_trained: int
     memory: Memory
     available: int
@@ -36,6 +37,11 @@ class Plan:
     random_blocks: bool = False
     rows: int | None = None
     """Embedding rows that are trained in place of all."""
+
+    @property
+    def sizes(self) -> Sizes:
+        """Parameters, with as many layers as are kept."""
+        return self.shape.sizes(len(self.layers))
 
     def describe(self) -> str:
         """Three lines for the person at the terminal."""
@@ -90,7 +96,7 @@ def make_plan(
         config.model,
         step.shape.depth,
         layers,
-        step.shape.sizes(len(layers)),
+        step.shape,
         trained,
         step.memory(len(layers), trained),
         available,
@@ -112,6 +118,8 @@ def count_trained(full: PretrainedConfig, config: RunConfig, classes: int) -> in
             model = AutoModelForCausalLM.from_config(cut)
         else:
             model = AutoModelForSequenceClassification.from_config(cut)
+        if config.exits:
+            add_exits(model, config.exits[:-1])
         tuning.choose_trained(model, config)
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 

@@ -11,6 +11,7 @@ from slimcls.config import Precision, RunConfig
 from slimcls.devices import Accelerator, accelerator_for
 from slimcls.errors import UserError
 from slimcls.kinds import LM_LOSSES
+from slimcls.training.rates import learning_rate
 
 
 def settle(config: RunConfig, layers: Sequence[int], depth: int) -> RunConfig:
@@ -23,6 +24,8 @@ def settle(config: RunConfig, layers: Sequence[int], depth: int) -> RunConfig:
         UserError: a device or arithmetic that this machine lacks.
     """
     accelerator = accelerator_for(config.accelerator)
+    # An exit was trained at the rates of them all.
+    deepest = max([len(layers), *(config.exits or [])])
     return dataclasses.replace(
         config,
         keep=len(layers),
@@ -31,24 +34,8 @@ def settle(config: RunConfig, layers: Sequence[int], depth: int) -> RunConfig:
         accelerator=accelerator,
         precision=_precision(config.precision, accelerator),
         lm_loss=(config.lm_loss or LM_LOSSES[0]) if config.mode == "lm" else None,
-        lr=config.lr or learning_rate(config.tune, len(layers), depth),
+        lr=config.lr or learning_rate(config.tune, deepest, depth),
     )
-
-
-#: Default learning rates by what is trained: (share of the layers kept, at most; rate), in order.
-#: The search that chose them is in docs/defaults.md.
-LEARNING_RATES: dict[str, list[tuple[float, float]]] = {
-    "full": [(1 / 3, 3e-4), (1, 1e-4)],
-    "lora": [(1, 1e-3)],
-    "head": [(1, 1e-2)],
-    "last": [(1 / 3, 3e-4), (1, 1e-4)],
-}
-
-
-def learning_rate(tune: str, keep: int, depth: int) -> float:
-    """The default learning rate for a way of tuning and ``keep`` layers of ``depth``."""
-    rows = LEARNING_RATES[tune.partition("-")[0]]
-    return next(rate for most, rate in rows if keep / depth <= most)
 
 
 def _precision(wanted: Precision, accelerator: Accelerator) -> Precision:

@@ -16,9 +16,11 @@ from transformers import PreTrainedModel
 
 from slimcls import runs
 from slimcls.backbones.parts import amount
+from slimcls.backbones.sizes import Sizes
 from slimcls.backbones.truncate import open_cut, read_config
 from slimcls.classifier.accuracy import metrics
 from slimcls.classifier.classifier import Classifier
+from slimcls.classifier.exits import add_exits, cut_at, take_exits
 from slimcls.classifier.modes import class_weights
 from slimcls.classifier.trunk import check_compiler
 from slimcls.config import RunConfig
@@ -49,6 +51,7 @@ class Session:
     """
 
     def __init__(self, place: Place, shared: Shared) -> None:
+        self.place = place
         self.config, self.source, self.data = place.config, place.source, place.data
         self.folder, self.scores = place.folder, place.scores
         config, source, data = place.config, place.source, place.data
@@ -57,6 +60,11 @@ class Session:
         self.started = time.perf_counter()
         if config.compile:
             check_compiler()
+        if config.exits and config.keep != config.exits[-1]:
+            raise UserError(
+                f"--keep {config.keep}: --exits trains all depths at once: give --keep "
+                f"{config.exits[-1]}, which leaves a run of {config.keep} layers too"
+            )
         self.log = Log(quiet=runs.is_helper_process(config))
         self.log.say(f"run directory: {place.folder}")
         self.inputs = shared.inputs(config, source, data, self.log)
@@ -87,9 +95,12 @@ class Session:
         if self.scores:
             layer_scores.write_scores(self.scores, self.folder / layer_scores.SCORES_FILE)
         model, fitted = self._fit()
-        inputs = self.inputs
-        classifier = Classifier(model, inputs.mode, inputs.encoder, inputs.task.labels)
-        return self._finish(classifier, fitted)
+        exits = take_exits(model)
+        for end, place, scores in zip(exits, self.place.exits, fitted.at_exits, strict=True):
+            self._finish_exit(cut_at(model, end), place, fitted.at(scores))
+        result = self._finish(model, fitted, self.place)
+        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
+        return result
 
     def _fit(self) -> tuple[PreTrainedModel, Fitted]:
         config, inputs, mode = self.config, self.inputs, self.inputs.mode
@@ -109,6 +120,8 @@ class Session:
             pad_token_id=self.inputs.pad_id,
             random_blocks=config.random_blocks,
         )
+        if config.exits:
+            add_exits(model, config.exits[:-1])
         adapted = tuning.choose_trained(model, config)
         if config.class_weights:
             classes = len(self.data.spec.labels)
@@ -140,8 +153,18 @@ class Session:
         fitted = fit(work)
         return tuning.merge(adapted), fitted
 
-    def _finish(self, classifier: Classifier, fitted: Fitted) -> RunResult:
-        splits = self.inputs.splits
+    def _finish_exit(self, model: PreTrainedModel, place: Place, fitted: Fitted) -> None:
+        """Leave the run of an exit; it is there before the run of the whole training is."""
+        with runs.locked(place.folder):
+            runs.clear(place.folder)
+            runs.write_config(place.config, place.folder / "config.yaml")
+            result = self._finish(model, fitted, place)
+        accuracy = result.outcome.test_accuracy
+        self.log.say(f"{place.config.keep} layers: test accuracy {accuracy:.3f}, {place.folder}")
+
+    def _finish(self, model: PreTrainedModel, fitted: Fitted, place: Place) -> RunResult:
+        inputs, splits = self.inputs, self.inputs.splits
+        classifier = Classifier(model, inputs.mode, inputs.encoder, inputs.task.labels)
         classifier.model.to(self.plan.device)
         logits = self._logits(classifier, self.inputs.test, "testing")
         if fitted.epochs_run == 0:
@@ -150,12 +173,12 @@ class Session:
             fitted.validation_accuracy = validation.accuracy
             fitted.validation_macro_f1 = validation.macro_f1
         found = Measured(
-            config=self.config,
-            method=method_of(self.config),
+            config=place.config,
+            method=method_of(place.config),
             data=self.data,
             source=self.source,
             splits=splits,
-            footprint=self._footprint(),
+            footprint=self._footprint(self.plan.shape.sizes(len(place.config.layers or []))),
             fitted=fitted,
             logits=logits,
             tokens=self.inputs.test,
@@ -167,9 +190,7 @@ class Session:
             lesson=self.lesson,
             beside=self._beside(logits),
         )
-        result = complete(found, self.folder, lambda result: self._keep(classifier, result))
-        shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
-        return result
+        return complete(found, place.folder, lambda result: self._keep(classifier, result))
 
     def _beside(self, logits: torch.Tensor) -> Beside | None:
         """What the cheap rival does on the same items; None where it is not wanted, or cannot."""
@@ -185,8 +206,7 @@ class Session:
             self.log.say(f"note: no TF-IDF beside it: {error}")
             return None
 
-    def _footprint(self) -> Footprint:
-        sizes = self.plan.sizes
+    def _footprint(self, sizes: Sizes) -> Footprint:
         return Footprint(
             depth=self.plan.depth,
             params_full=sizes.params_full,
@@ -224,7 +244,8 @@ class Session:
 def _guessing(config: RunConfig, classes: int) -> float:
     """The loss where all classes are equally probable; 0 where it is over more than the classes."""
     over_classes = config.teacher is None and config.lm_loss in (None, LM_LOSSES[0])
-    return math.log(classes) if over_classes else 0.0
+    depths = len(config.exits or [config.keep])
+    return depths * math.log(classes) if over_classes else 0.0
 
 
 def method_of(config: RunConfig) -> str:

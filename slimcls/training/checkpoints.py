@@ -7,7 +7,7 @@ import io
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -19,6 +19,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.utilities.types import STEP_OUTPUT
 from torch import Tensor
 
+from slimcls.config import RunConfig
 from slimcls.data.batches import Batch, TrainingBatches
 from slimcls.errors import Interrupted
 from slimcls.log import Log
@@ -37,6 +38,8 @@ CURVES = (
     "learning_rate",
     "train_seconds",
 )
+#: Further columns, of each exit above the end of the model.
+EXIT_CURVES = ("validation_accuracy_at_{}", "validation_macro_f1_at_{}")
 _Handler = Callable[[int, FrameType | None], object] | int | None
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -132,7 +135,7 @@ class Progress(L.Callback):
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note the epoch's figures; write the weights if they are the best so far."""
         assert isinstance(pl_module, Learner)
-        accuracy, macro_f1 = pl_module.validation
+        *shallower, (accuracy, macro_f1) = pl_module.validation
         epoch = trainer.current_epoch + 1
         figures = (
             epoch,
@@ -143,7 +146,8 @@ class Progress(L.Callback):
             trainer.optimizers[0].param_groups[0]["lr"],
             self.clock["train_seconds"],
         )
-        self.curves.append(dict(zip(CURVES, figures, strict=True)))
+        at_exits = exit_columns(pl_module.config, shallower)
+        self.curves.append(dict(zip(CURVES, figures, strict=True)) | at_exits)
         self.losses = {"sum": 0.0, "items": 0}
         better = pl_module.monitored > self.best_score
         if better:
@@ -152,6 +156,10 @@ class Progress(L.Callback):
             self.report.say(
                 f"{epoch_words(trainer, epoch)}: loss {self.curves[-1]['train_loss']:.3f}, "
                 f"validation accuracy {accuracy:.3f}, macro-F1 {macro_f1:.3f}"
+                + "".join(
+                    f"; at {depth}: {scores[0]:.3f}"
+                    for depth, scores in zip(pl_module.config.exits or [], shallower, strict=False)
+                )
             )
             write_text(self.run / "curves.csv", as_csv(self.curves))
             if better:
@@ -251,6 +259,15 @@ class Resume(L.Callback):
         signals = torch.tensor(float(self.pending), device=trainer.strategy.root_device)
         self.pending = int(trainer.strategy.reduce(signals, reduce_op="max"))
         return bool(trainer.strategy.broadcast(due))
+
+
+def exit_columns(config: RunConfig, scores: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Accuracy and macro-F1 of the exits above the end of a model, as curves.csv has them."""
+    return {
+        name.format(depth): score
+        for depth, of_exit in zip(config.exits or [], scores, strict=False)
+        for name, score in zip(EXIT_CURVES, of_exit, strict=True)
+    }
 
 
 def as_csv(rows: list[dict[str, float]]) -> str:

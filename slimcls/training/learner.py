@@ -22,6 +22,7 @@ from slimcls.classifier.trunk import decoder_of, read_prefix
 from slimcls.config import RunConfig
 from slimcls.data.batches import Batch
 from slimcls.errors import Diverged
+from slimcls.training.rates import embedding_rate, parameter_groups
 from slimcls.training.stopping import warm_steps
 
 #: Share of the peak learning rate, by step and number of steps behind the warm-up: those of
@@ -54,18 +55,15 @@ class Learner(L.LightningModule):
         self.strict_loading = False
         self.model, self.mode, self.config, self.steps = model, mode, config, steps
         self.prefix_ids = prefix_ids
-        #: Accuracy and macro-F1 of the last validation.
-        self.validation = (0.0, 0.0)
+        #: Accuracy and macro-F1 of the last validation, from the shallowest depth on.
+        self.validation = [(0.0, 0.0)]
         self._prefix: Prefix | None = None
         self._confusion = torch.zeros(0)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW over what is trained; the learning rate changes every step."""
-        assert self.config.lr is not None
-        trained = [p for p in self.model.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
-            trained,
-            lr=self.config.lr,
+            parameter_groups(self.model, self.config),
             weight_decay=self.config.weight_decay,
             # A fused optimiser unscales float16 gradients after they were clipped.
             fused=self.config.precision != "16",
@@ -115,14 +113,15 @@ class Learner(L.LightningModule):
         self._confusion = torch.zeros(0)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count predictions by true and predicted class."""
-        logits = self.mode.logits(self.model, batch, self._prefix)[-1]
+        """Count predictions by depth, true and predicted class."""
+        logits = self.mode.logits(self.model, batch, self._prefix)
         self._check_finite("validation logits", logits)
-        classes = logits.shape[1]
+        depths, items, classes = logits.shape
         if not len(self._confusion):
-            self._confusion = torch.zeros(classes, classes, device=self.device)
-        ones = torch.ones(len(batch.labels), device=self.device)
-        self._confusion.index_put_((batch.labels, logits.argmax(1)), ones, accumulate=True)
+            self._confusion = torch.zeros(depths, classes, classes, device=self.device)
+        ones = torch.ones(depths, items, device=self.device)
+        where = (torch.arange(depths, device=self.device)[:, None], batch.labels, logits.argmax(2))
+        self._confusion.index_put_(where, ones, accumulate=True)
 
     def on_validation_epoch_end(self) -> None:
         """Log accuracy and macro-F1 over the whole validation set, all processes together."""
@@ -130,15 +129,16 @@ class Learner(L.LightningModule):
         confusion = self._confusion
         if self.trainer.world_size > 1:
             confusion = self.trainer.strategy.reduce(confusion, reduce_op="sum")
-        self.validation = accuracy_and_f1(confusion)
+        self.validation = [accuracy_and_f1(at_depth) for at_depth in confusion]
         names = ("validation_accuracy", "validation_macro_f1")
-        self.log_dict(dict(zip(names, self.validation, strict=True)))
+        self.log_dict(dict(zip(names, self.validation[-1], strict=True)))
         self.log("monitored", self.monitored)
 
     @property
     def monitored(self) -> float:
-        """The validation score that picks the best epoch."""
-        return self.validation[0 if self.config.monitor == "accuracy" else 1]
+        """The validation score that picks the best epoch: the mean over the depths."""
+        which = 0 if self.config.monitor == "accuracy" else 1
+        return sum(scores[which] for scores in self.validation) / len(self.validation)
 
     def _check_finite(self, name: str, values: Tensor) -> None:
         if not torch.isfinite(values).all():
@@ -171,9 +171,8 @@ def _schedule_of(config: RunConfig, optimizer: Optimizer, steps: int) -> LambdaL
 
 
 def rates(config: RunConfig, steps: int, done: int) -> list[float]:
-    """Learning rates of the first ``done`` steps of a run of ``steps``, as AdamW gets them."""
-    assert config.lr is not None
-    optimizer = torch.optim.SGD([torch.zeros(1)], lr=config.lr)
+    """Learning rates of the embedding in the first ``done`` steps of a run of ``steps``."""
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=embedding_rate(config))
     changing = _schedule_of(config, optimizer, steps)
     found = []
     for _ in range(done):

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from slimcls.errors import Diverged, Interrupted, UserError
 from slimcls.log import Log
 from slimcls.storage.files import write_text
 from slimcls.training.ahead import Ahead
-from slimcls.training.checkpoints import CURVES, AtomicIO, Progress, Resume, Seeds
+from slimcls.training.checkpoints import CURVES, EXIT_CURVES, AtomicIO, Progress, Resume, Seeds
 from slimcls.training.learner import Learner, rates, trained_state
 from slimcls.training.left import BEST, LAST, TRAINED, drop_damaged, load_trained
 from slimcls.training.steps import rows_trained
@@ -59,7 +59,14 @@ class Fitted:
     """Whether validation had stopped improving: as many epochs as patience has, or one, brought
     nothing better."""
     losses: list[float] = field(default_factory=list)
-    """Mean training loss of each epoch."""
+    """Mean training loss of each epoch, the sum over depths."""
+    at_exits: list[list[float]] = field(default_factory=list)
+    """Validation accuracy and macro-F1 of each exit above the end of the model."""
+
+    def at(self, scores: list[float]) -> Fitted:
+        """The same with the validation scores of an exit."""
+        accuracy, macro_f1 = scores
+        return replace(self, validation_accuracy=accuracy, validation_macro_f1=macro_f1)
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,10 @@ def _train(work: Work, count: int) -> Fitted:
         best_step=int(best["step"]),
         converged=ended,
         losses=[epoch["train_loss"] for epoch in progress.curves],
+        at_exits=[
+            [best[name.format(depth)] for name in EXIT_CURVES]
+            for depth in (work.config.exits or [])[:-1]
+        ],
     )
     write_text(work.checkpoints / TRAINED, json.dumps(asdict(fitted)))
     (work.checkpoints / LAST).unlink(missing_ok=True)

@@ -28,6 +28,7 @@ def gathered(folder: Path) -> Evidence:
         ({"precision": "bf16"}, "precision bf16"),
         ({"class_weights": True}, "class weights True"),
         ({"max_text_tokens": 9}, "max text tokens 9"),
+        ({"exits": [1, 6]}, "exits 1,6"),
     ],
 )
 def test_what_changes_what_comes_out_makes_a_line_of_its_own(

@@ -11,7 +11,8 @@ from slimcls.backbones import sources
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
 from slimcls.session.selection import selection_of
-from slimcls.session.settle import LEARNING_RATES, learning_rate, settle
+from slimcls.session.settle import settle
+from slimcls.training.rates import LEARNING_RATES, learning_rate
 
 #: Layers of tiny-gpt2.
 DEPTH = 6
