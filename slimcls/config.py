@@ -286,6 +286,8 @@ _NO_EXITS: dict[str, Callable[[Any], bool]] = {
     "lm_loss": lambda loss: loss == "sequence",
     "compile": bool,
     "epochs": lambda epochs: not epochs,
+    "devices": lambda processes: processes > 1,
+    "num_nodes": lambda machines: machines > 1,
 }
 
 

@@ -168,6 +168,7 @@ def test_a_part_of_the_layers_has_exits_too(toy: Path, tmp_path: Path) -> None:
         ({"exits": [2, 4], "layers": [0, 1, 5]}, "deeper than --keep 3"),
         ({"exits": [2, 4], "tune": "lora"}, "--tune lora: not with --exits"),
         ({"exits": [2, 4], "tune": "head"}, "--tune head: not with --exits"),
+        ({"exits": [2, 4], "devices": 2, "strategy": "ddp"}, "--devices 2: not with --exits"),
         ({"exits": [2, 4], "epochs": 0}, "--epochs 0: not with --exits"),
         ({"exits": [2, 4], "compile": True}, "--compile: not with --exits"),
         ({"exits": [2, 4], "mode": "lm", "lm_loss": "sequence"}, "--lm-loss sequence: not with"),
