@@ -285,6 +285,7 @@ _NO_EXITS: dict[str, Callable[[Any], bool]] = {
     "tune": lambda tune: tune != "full",
     "lm_loss": lambda loss: loss == "sequence",
     "compile": bool,
+    "teacher": bool,
     "epochs": lambda epochs: not epochs,
     "devices": lambda processes: processes > 1,
     "num_nodes": lambda machines: machines > 1,

@@ -46,21 +46,34 @@ class RemoteFile:
 
     def __init__(self, repo: str, name: str, commit: str) -> None:
         """Ask for length and hash. Raises UserError."""
-        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+        from huggingface_hub import hf_hub_url
         from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         self._repo, self._name, self._commit = repo, name, commit
         self._url = hf_hub_url(repo, name, revision=commit)
         self._headers = build_hf_headers() | {"Accept-Encoding": "identity"}
         self._tag, self._lock = "", threading.Lock()
-        with said(repo, commit):
-            announced = get_hf_file_metadata(self._url)
+        announced = self._announced()
         if not announced.size or not announced.etag:
             raise UserError(
                 f"--model {repo}: {endpoint()} does not announce length and hash of {name}; is "
                 "there a proxy or a mirror between it and this machine?"
             )
         self.size, self.hash = announced.size, announced.etag
+
+    def _announced(self) -> Any:
+        from huggingface_hub import get_hf_file_metadata
+
+        vain = 0
+        while True:
+            with said(self._repo, self._commit):
+                try:
+                    return get_hf_file_metadata(self._url)
+                except _transport_error():
+                    vain += 1
+                    if vain == TRIES:
+                        raise
+            time.sleep(WAIT * 2**vain)
 
     def read(self, start: int, stop: int) -> bytes:
         """Bytes ``start`` to ``stop``. Raises as :meth:`stream` does."""
@@ -160,7 +173,7 @@ def _plain(tag: str | None) -> str:
 
 def _transport_error() -> type[Exception]:
     """What the hub's session raises where a connection fails: of httpx2, or httpx in versions 1."""
-    from huggingface_hub.utils import get_session
+    from huggingface_hub.utils import get_session  # type: ignore[attr-defined]
 
     library = importlib.import_module(type(get_session()).__module__.partition(".")[0])
     found: type[Exception] = library.TransportError
