@@ -86,11 +86,11 @@ def run(settings: dict[str, Any], out: Path, cache: Path) -> Took:
 
     from slimcls import RunConfig
     from slimcls.train import train
-    from slimcls.training import features
+    from slimcls.training import frozen
 
     losses: list[float] = []
     with (
-        mock.patch.object(features, "cache_dir", return_value=cache),
+        mock.patch.object(frozen, "cache_dir", return_value=cache),
         noted(losses),
         contextlib.redirect_stderr(io.StringIO()),
     ):

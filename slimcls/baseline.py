@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from slimcls import cli, roles
 from slimcls.backbones import sources
 from slimcls.config import RunConfig
+from slimcls.devices import accelerator_for
 from slimcls.errors import UserError
 from slimcls.roles import Role, settings_with, settings_without
 from slimcls.runs.folder import check_runs_folder
@@ -24,8 +25,7 @@ from slimcls.storage.paths import PathName
 from slimcls.train import train
 
 if TYPE_CHECKING:
-    from slimcls.runs.folder import check_runs_folder
-from slimcls.runs.schema import RunResult
+    from slimcls.runs.schema import RunResult
 
 _OF_ITEMS = settings_with(Role.ITEMS | Role.FOLDER)
 
@@ -34,10 +34,14 @@ DECIDES = {
     "majority": _OF_ITEMS,
     "tfidf": _OF_ITEMS,
     "embeddings": settings_with(Role.ITEMS | Role.FOLDER | Role.MODEL | Role.INPUT, but=Role.KIND),
+    "probe": (
+        *settings_with(Role.ITEMS | Role.FOLDER | Role.MODEL | Role.INPUT),
+        "accelerator",
+    ),
     "untrained": settings_without(Role.TRAINING | Role.KIND),
 }
 
-#: What the result row of a rival that keeps no layer has for what it does without.
+#: What the result row of a rival that trains no layer has for what it does without.
 WITHOUT: dict[str, Any] = {
     "model": "", "mode": "cls", "keep": "all", "tune": "head", "epochs": 0, "precision": "32",
     "accelerator": "cpu", "save_model": "none",
@@ -51,9 +55,13 @@ class BaselineConfig(RunConfig):
     With --grid GRID.yaml --out OUT --data-dir DATA alone: all those of a grid's finished runs.
     """
 
-    method: Literal["all", "majority", "tfidf", "embeddings", "untrained", "random-blocks"] = "all"
+    method: Literal[
+        "all", "majority", "tfidf", "embeddings", "probe", "untrained", "random-blocks"
+    ] = "all"
     """majority: the most frequent class. tfidf: TF-IDF and logistic regression. embeddings: mean of
-    the model's token embeddings and logistic regression. untrained: the cut in mode lm, before any
+    the model's token embeddings and logistic regression. probe: logistic regression on the frozen
+    uncut model's hidden states, at the depth that suits best; of bare texts with --mode cls, of
+    prompts otherwise. untrained: the cut in mode lm, before any
     training. random-blocks: a run with these settings whose blocks' weights are drawn anew."""
 
     baseline: bool = False
@@ -67,7 +75,8 @@ class BaselineConfig(RunConfig):
 class GridRivalsConfig:
     """Every rival of a grid's finished runs, each once.
 
-    majority, tfidf and embeddings: every seed of a task. untrained: every seed of a cut in mode lm.
+    majority, tfidf and embeddings: every seed of a task. probe: every seed of a task, of texts and
+    of prompts as the cuts have them. untrained: every seed of a cut in mode lm.
     random-blocks: the first seed of each cut and mode, with the settings that were chosen for it.
     """
 
@@ -170,12 +179,17 @@ def _untrained(config: RunConfig, name: str, shared: Shared) -> RunResult:
 
 def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     """A rival of scikit-learn's, in a directory like a run's."""
-    settled = RunConfig(**WITHOUT | {field: getattr(config, field) for field in DECIDES[name]})
+    settings = WITHOUT | {field: getattr(config, field) for field in DECIDES[name]}
+    if settings["mode"] == "lm":
+        # A probe reads the same prompts in both modes that have them.
+        settings["mode"] = "p-cls"
+    settled = RunConfig(**settings)
     data = shared.tables(settled)
     source = None if name in WITHOUT_MODEL else shared.source(settled)
     # From here on scikit-learn and torch are needed.
+    settled.accelerator = accelerator_for(settled.accelerator)
     from slimcls import runs
-    from slimcls.baselines import rival_runs
+    from slimcls.baselines import probe_runs, rival_runs
 
     fingerprints = fingerprints_of(settled, shared, data, source)
     folder = Path(config.out) / runs.run_name(settled, fingerprints, name)
@@ -185,8 +199,9 @@ def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     with runs.locked(folder):
         if config.overwrite:
             runs.clear(folder)
+        measure = probe_runs.measure_probe if name == "probe" else rival_runs.measure_rival
         finished = runs.read_result(folder)
-        return finished or rival_runs.measure_rival(settled, name, shared, source, folder)
+        return finished or measure(settled, name, shared, source, folder)
 
 
 #: By the name that ``--method`` takes, the cheap ones first.
@@ -194,6 +209,7 @@ METHODS: dict[str, Callable[[RunConfig, str, Shared], RunResult]] = {
     "majority": _no_layers,
     "tfidf": _no_layers,
     "embeddings": _no_layers,
+    "probe": _no_layers,
     "untrained": _untrained,
     "random-blocks": _random_blocks,
 }

@@ -30,7 +30,7 @@ from slimcls.config import RunConfig
 from slimcls.data import catalog, tables
 from slimcls.data.splits import Example, Splits
 from slimcls.errors import UserError
-from slimcls.rivals.methods import RIVALS, STRENGTHS, Nothing, Rival, Words
+from slimcls.rivals.methods import RIVALS, STRENGTHS, Nothing, Rival, Words, coefficients
 from slimcls.runs.schema import RunResult
 from slimcls.runs.summary import run_summary
 from slimcls.session.inputs import draw_items
@@ -40,7 +40,7 @@ FAST: dict[str, Any] = {
     "model": "tiny-gpt2", "mode": "cls", "keep": 1, "shots": 20, "epochs": 1, "accelerator": "cpu",
     "save_model": "none",
 }  # fmt: skip
-ALONE = ("majority", "tfidf", "embeddings")
+ALONE = ("majority", "tfidf", "embeddings", "probe")
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def rivals(toy: Path, out: Path) -> dict[str, RunResult]:
     """Every rival on the toy data, by method."""
     results = baseline(BaselineConfig(dataset=str(toy), out=str(out), **FAST))
     assert [result.method for result in results] == [
-        "majority", "tfidf", "embeddings", "untrained", "random-blocks",
+        "majority", "tfidf", "embeddings", "probe", "untrained", "random-blocks",
     ]  # fmt: skip
     return {result.method: result for result in results}
 
@@ -128,9 +128,10 @@ def test_the_rows_are_of_one_table(
     assert frame["mode"].drop("untrained").eq("cls").all()
     assert frame["mode"]["untrained"] == "lm"
     assert frame.model[["majority", "tfidf"]].tolist() == ["", ""]
-    assert frame.model["embeddings"] == "tiny-gpt2"
+    assert frame.model[["embeddings", "probe"]].tolist() == ["tiny-gpt2"] * 2
     assert frame.depth.to_dict() | {"majority": 0, "tfidf": 0} == frame.depth.to_dict()
-    assert frame.source_fingerprint["embeddings"] == frame.source_fingerprint["fine-tuned"]
+    for method in ("embeddings", "probe"):
+        assert frame.source_fingerprint[method] == frame.source_fingerprint["fine-tuned"]
     assert frame.random_blocks.sum() == 1
     for method, result in rivals.items():
         alone = runs.read_result(result.folder)
@@ -218,6 +219,36 @@ def test_embeddings_are_the_models_own(rivals: dict[str, RunResult], splits: Spl
     assert result.model_mb > table.numel() * 4 / 1e6
 
 
+def test_a_probe_says_what_it_chose_and_among_what(rivals: dict[str, RunResult]) -> None:
+    result = rivals["probe"]
+    tried = json.loads(result.tried)
+    assert len(tried) == 7 * 3, "depths 0 to 6, three poolings"
+    best = min(tried, key=lambda one: one["log_loss"])
+    assert result.read_layers == best["layers"]
+    assert result.validation_accuracy == best["accuracy"]
+    assert result.chosen == (
+        f"{best['layers']} layer{'s' * (best['layers'] != 1)}, {best['pooling']}, "
+        f"C = {best['strength']:.2g}"
+    )
+    log = (result.folder / "log.txt").read_text()
+    assert f"chosen on validation: {result.chosen}\nlayers   last   mean   both\n     0  0." in log
+    columns = 32 * (2 if best["pooling"] == "both" else 1)
+    assert result.params_trained == 3 * columns + 3
+    assert result.params_kept <= result.params_full
+    assert json.loads(rivals["tfidf"].tried)[0]["name"] == "C = 0.001"
+    assert rivals["tfidf"].chosen.startswith("C = ")
+
+
+def test_a_probe_of_prompts_is_one_for_both_modes(toy: Path, tmp_path: Path) -> None:
+    prompts = FAST | {"mode": "p-cls"}
+    config: dict[str, Any] = {"dataset": str(toy), "out": str(tmp_path), "method": "probe"}
+    (first,) = baseline(BaselineConfig(**config, **prompts))
+    (again,) = baseline(BaselineConfig(**config, **FAST | {"mode": "lm", "lm_loss": "sequence"}))
+    assert first.mode == "p-cls"
+    assert again.folder == first.folder
+    assert first.labels_used > baseline(BaselineConfig(**config, **FAST))[0].labels_used
+
+
 def test_the_majority_is_what_validation_has_most_of() -> None:
     train = [Example(0, "x", 0), Example(1, "y", 0), Example(2, "z", 1)]
     validation = [Example(3, "u", 1), Example(4, "v", 1), Example(5, "w", 0)]
@@ -225,7 +256,7 @@ def test_the_majority_is_what_validation_has_most_of() -> None:
     assert rival.chosen == "b"
     assert rival.tried == {"a": 1 / 3, "b": 2 / 3}
     assert rival.logits(["p", "q"]).softmax(1).tolist() == [[0, 1, 0]] * 2
-    assert rival.coefficients == 0
+    assert coefficients(rival.classifier) == 0
     even = Rival(RIVALS["majority"], Nothing(), train, validation[1:], ("a", "b", "c"))
     assert even.chosen == "a", "of equally good ones the more frequent in training"
 
@@ -328,10 +359,12 @@ def test_a_grid_has_each_rival_once(
         assert main([f"--grid={path}", *words]) == 1
     said = capsys.readouterr()
     assert "failed: tfidf, " in said.err
-    assert "4 of 4 cuts finished: 8 rivals, 1 failed" in said.out
+    assert "4 of 4 cuts finished: 10 rivals, 1 failed" in said.out
     assert main(["--grid", str(path), *words]) == 0
     rows = table(out)
-    expected = {"fine-tuned": 6, "majority": 1, "tfidf": 1, "embeddings": 1, "untrained": 2}
+    expected = {
+        "fine-tuned": 6, "majority": 1, "tfidf": 1, "embeddings": 1, "probe": 2, "untrained": 2,
+    }  # fmt: skip
     assert rows.method.value_counts().to_dict() == expected | {"random-blocks": 4}
     drawn = rows[rows.random_blocks]
     assert sorted(zip(drawn["mode"], drawn.keep, strict=True)) == [
@@ -353,7 +386,7 @@ def test_a_grid_without_seeds_and_choices_has_its_rivals(
     methods = table(tmp_path / "out").method.value_counts()
     assert set(methods) == {2}
     assert set(methods.index) == {"fine-tuned", *ALONE, "random-blocks"}
-    for more, again in ([], 8), (["--overwrite"], 0):
+    for more, again in ([], 10), (["--overwrite"], 0):
         capsys.readouterr()
         assert main(["--grid", str(path), *words, *more]) == 0
         assert capsys.readouterr().err.count("finished before") == again

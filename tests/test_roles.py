@@ -52,6 +52,7 @@ def test_a_rival_takes_what_decides_its_figures() -> None:
     assert words < model < cut
     assert model - words == {"model", "revision", "max_text_tokens"}
     assert {"seed", "test_size", "out", "overwrite"} < words
+    assert set(DECIDES["probe"]) - model == {"mode", "accelerator"}
     assert not cut & {"mode", "random_blocks", *settings_with(Role.TRAINING)}
 
 

@@ -44,6 +44,8 @@ def _all(cuts: list[list[RunConfig]]) -> Iterator[tuple[str, RunConfig]]:
     for runs in cuts:
         for run in runs:
             yield from ((method, run) for method in ("majority", "tfidf", "embeddings"))
+            # What it reads is the same in both modes that have prompts.
+            yield "probe", replace(run, mode="p-cls", lm_loss=None) if run.uses_prompt else run
             if run.mode == "lm":
                 yield "untrained", run
         yield "random-blocks", runs[0]

@@ -1,4 +1,4 @@
-"""The work of one rival that keeps no layer: draw, fit, choose, test, write."""
+"""The work of one rival that reads no hidden state: draw, fit, choose, test, write."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from slimcls.backbones import sizes
 from slimcls.backbones.sources import Source
@@ -16,7 +18,14 @@ from slimcls.config import RunConfig
 from slimcls.data.encoding import TextEncoder
 from slimcls.data.splits import Splits
 from slimcls.log import Log
-from slimcls.rivals.methods import RIVALS, Embeddings, Rival, Vectoriser
+from slimcls.rivals.methods import (
+    RIVALS,
+    Embeddings,
+    Rival,
+    Vectoriser,
+    coefficients,
+    latency,
+)
 from slimcls.runs.folder import write_config
 from slimcls.runs.schema import RunResult
 from slimcls.session.inputs import draw_items
@@ -54,7 +63,7 @@ def measure_rival(
     finished one. Raises UserError where texts, model and method do not go together.
     """
     started = time.perf_counter()
-    log = _log(config, method, folder)
+    log = begun(config, method, folder)
     data = shared.tables(config)
     splits = draw_items(config, data)
     for note in dict.fromkeys((*data.notes, *splits.notes)):
@@ -73,21 +82,23 @@ def measure_rival(
         logits=rival.logits(texts),
         tokens=rival.vectoriser.tokens(texts),
         device="cpu",
-        latency_ms=rival.latency(texts),
+        latency_ms=latency(lambda text: rival.logits([text]), texts),
         seconds=time.perf_counter() - started,
+        chosen=rival.chosen,
+        tried=[{"name": name, "accuracy": right} for name, right in rival.tried.items()],
     )
     return complete(found, folder, lambda result: rival.megabytes)
 
 
 def _footprint(rival: Rival, base: Base | None, splits: Splits) -> Footprint:
     if base is None:
-        return Footprint(params_trained=rival.coefficients)
+        return Footprint(params_trained=coefficients(rival.classifier))
     return Footprint(
         depth=base.depth,
         params_full=base.params_full,
         params_kept=base.params_kept,
         params_saved=1 - base.params_kept / base.params_full,
-        params_trained=rival.coefficients,
+        params_trained=coefficients(rival.classifier),
         embedding_share=1.0,
         text_tokens=base.vectors.encoder.max_text_tokens,
         usual_tokens=base.usual_tokens,
@@ -95,7 +106,8 @@ def _footprint(rival: Rival, base: Base | None, splits: Splits) -> Footprint:
     )
 
 
-def _log(config: RunConfig, method: str, folder: Path) -> Log:
+def begun(config: RunConfig, method: str, folder: Path) -> Log:
+    """The log of a baseline that begins; its settings are written."""
     log = Log()
     log.say(f"run directory: {folder}")
     log.keep(folder / "log.txt")
@@ -130,10 +142,14 @@ def _fit(
     tried = ", ".join(f"{name}: {accuracy:.3f}" for name, accuracy in rival.tried.items())
     log.say(f"chosen on validation: {rival.chosen} (accuracy of {tried})")
     logits = rival.logits([example.text for example in splits.validation])
+    return rival, validated(logits, splits, names, seconds)
+
+
+def validated(logits: Tensor, splits: Splits, names: tuple[str, ...], seconds: float) -> Fitted:
+    """A baseline after ``seconds`` of fitting, with logits (validation items, classes)."""
     found = metrics(logits, labels_of(splits.validation), names)
-    fitted = Fitted(
+    return Fitted(
         validation_accuracy=found.accuracy,
         validation_macro_f1=found.macro_f1,
         train_seconds=seconds,
     )
-    return rival, fitted

@@ -147,7 +147,7 @@ def tally(model: nn.Module, sample: Sample, columns: Mapping[str, Column]) -> di
 
 def _sums(model: nn.Module, batch: Batch, columns: Mapping[str, Column]) -> dict[str, Tensor]:
     """Each column's (items, blocks) of one batch, float64."""
-    real = _real(batch)
+    real = real_tokens(batch)
     found: dict[str, list[Tensor]] = {name: [] for name in columns}
     passes = {column.last_only for column in columns.values()}
 
@@ -177,7 +177,7 @@ def at_last_token(states: Tensor, batch: Batch) -> Tensor:
     return states[items, batch.lengths - 1]
 
 
-def _real(batch: Batch) -> Tensor:
+def real_tokens(batch: Batch) -> Tensor:
     """(items, tokens): whether a position is no padding."""
     places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
     return places < batch.lengths[:, None]

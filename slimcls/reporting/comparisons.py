@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,9 +10,9 @@ import pandas as pd
 from slimcls.reporting import evidence, selections
 from slimcls.reporting.evidence import Evidence
 from slimcls.reporting.unequal_seeds import difference, seeds_of, unused
-from slimcls.reporting.verdicts import CHEAP, ComparedCut, CutFamily, Verdict, judge
+from slimcls.reporting.verdicts import CHEAP, UNTUNED, ComparedCut, CutFamily, Verdict, judge
 from slimcls.runs.schema import WITHOUT_MODEL
-from slimcls.statistics import Estimate, SeedItems, mean_accuracy
+from slimcls.statistics import ENOUGH_SEEDS, Estimate, SeedItems, mean_accuracy
 
 #: A family's cuts by one rule: (task, line).
 LineKey = tuple[str, str]
@@ -57,7 +57,8 @@ def compare_runs(
             lacking += [f"{task}, {line}, {fault}" for fault in faults]
             if judged:
                 cuts[key] = judged
-                over = _over(_items(full, items), rivals, items)
+                cheap = rivals[rivals.method.isin(CHEAP)]
+                over = _over(_items(full, items), cheap, items)
                 families[key] = CutFamily(list(judged.values()), over)
                 for name, seeds in _absent(rivals, rows, found.runs.backbone.nunique()).items():
                     absent.setdefault(task, {}).setdefault(name, set()).update(seeds)
@@ -77,12 +78,33 @@ def _items(rows: pd.DataFrame, items: Mapping[str, SeedItems]) -> list[SeedItems
 
 
 def _rivals(baselines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """The cheap baselines measured on the items of these runs, and on their model if on any."""
-    alike = baselines.method.isin(CHEAP)
+    """What of ``UNTUNED`` was measured on what these runs read.
+
+    That is their items, their model if on any, and for a model's states texts or prompts as here.
+    """
+    alike = baselines.method.isin(UNTUNED)
+    alike &= (baselines.method != "probe") | (_bare(baselines) == _bare(rows).iloc[0])
     for name in evidence.ITEMS:
         alike &= baselines[name] == rows[name].iloc[0]
     wordy = baselines.method.isin(WITHOUT_MODEL)
     return baselines[alike & (wordy | (baselines.backbone == rows.backbone.iloc[0]))]
+
+
+def _bare(rows: pd.DataFrame) -> pd.Series:
+    """Whether bare texts go in."""
+    return rows["mode"] == "cls"
+
+
+def _no_deeper(rivals: pd.DataFrame, keep: int, seeds: Collection[int]) -> pd.DataFrame:
+    """What a cut has to beat of the rivals.
+
+    A probe only where none reads more layers than the cut keeps, and where a verdict has seeds
+    enough.
+    """
+    probes = rivals[rivals.method == "probe"]
+    enough = len(set(probes.seed) & set(seeds)) >= ENOUGH_SEEDS
+    fair = enough and bool((probes.read_layers <= keep).all())
+    return rivals if fair else rivals[rivals.method != "probe"]
 
 
 #: Costs of a run that are averaged over seeds.
@@ -134,7 +156,8 @@ def _cuts(
             faults.append(f"keep {keep} ({cut}): no comparison, {error}")
             continue
         faults += [f"keep {keep} ({cut}): {said}" for said in unused(loss, rows, full)]
-        judged[keep, cut] = ComparedCut(keep, loss, _over(mine, rivals, items))
+        beaten = _no_deeper(rivals, keep, {one.seed for one in mine})
+        judged[keep, cut] = ComparedCut(keep, loss, _over(mine, beaten, items))
     return judged, faults
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 from slimcls.backbones.selectors import named_by_hand
 from slimcls.config import CUT_SETTINGS
 from slimcls.errors import UserError
-from slimcls.reporting.verdicts import CHEAP
+from slimcls.reporting.verdicts import CHEAP, UNTUNED
 from slimcls.roles import Role, settings_with, settings_without
 from slimcls.runs.choices import Candidate, Choice, choose_best
 from slimcls.runs.schema import WITHOUT_MODEL
@@ -217,11 +217,11 @@ def _lengths(frame: pd.DataFrame) -> pd.Series:
 def _families(frame: pd.DataFrame, searched: Sequence[str]) -> list[str]:
     """Mode, model where there are several, and each setting that runs of a family must share.
 
-    A setting is named where it differs. Baselines without layers have no mode, and of the settings
-    those that decide items; of them embeddings alone have a model.
+    A setting is named where it differs. Baselines that train no layer have of the settings those
+    that decide items, and a model if they read one; of them a probe alone has a mode.
     """
-    cheap, wordy = frame.method.isin(CHEAP), frame.method.isin(WITHOUT_MODEL)
-    words = [frame["mode"].mask(cheap, "")]
+    cheap, wordy = frame.method.isin(UNTUNED), frame.method.isin(WITHOUT_MODEL)
+    words = [frame["mode"].mask(frame.method.isin(CHEAP), "")]
     if frame.backbone[~wordy].nunique() > 1:
         words.append(frame.backbone.mask(wordy, ""))
     tuned = frame[frame.method == "fine-tuned"]

@@ -18,6 +18,13 @@ CHEAP = {
     "embeddings": "the mean of the embeddings",
 }
 
+#: Baselines that a cut has to beat where they were measured, and that no claim waits for. A probe
+#: counts against cuts that keep as many layers as it reads, or more.
+FURTHER = {"probe": "a probe of the frozen model"}
+
+#: Baselines that train no layer.
+UNTUNED = CHEAP | FURTHER
+
 #: What a verdict's word begins with where a cheap baseline was not beaten; its name follows.
 NOT_SHOWN = "not shown to beat"
 
@@ -30,7 +37,7 @@ class ComparedCut:
     loss: Estimate
     """The cut's accuracy minus that of full depth."""
     baselines: Mapping[str, Estimate] = field(default_factory=dict)
-    """The cut's accuracy minus that of each cheap baseline, by its name."""
+    """The cut's accuracy minus that of each baseline of ``UNTUNED``, by its name."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +177,9 @@ def _absent(over: Mapping[str, Estimate]) -> list[str]:
 
 
 def _thin(over: Mapping[str, Estimate]) -> list[str]:
-    return [CHEAP.get(name, name) for name, one in over.items() if one.fewest_seeds < ENOUGH_SEEDS]
+    return [
+        UNTUNED.get(name, name) for name, one in over.items() if one.fewest_seeds < ENOUGH_SEEDS
+    ]
 
 
 def _word(
@@ -221,7 +230,7 @@ def _not_beaten(
 ) -> Iterator[tuple[str, str]]:
     """The word and the reason where a baseline was not beaten; ``reference``: by full depth."""
     if name := unbeaten(over, level):
-        one, named = over[name], CHEAP.get(name, name)
+        one, named = over[name], UNTUNED.get(name, name)
         word = "no reference" if reference else f"{NOT_SHOWN} {named}"
         p = f"p = {one.p_above(0.0):.2g}, level {level:.2g}"
         yield word, f"{what} against {named}: {in_points(one)} points, not shown to be better ({p})"

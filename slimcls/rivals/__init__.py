@@ -1,1 +1,1 @@
-"""Classifiers that keep no layer, which a cut model has to beat."""
+"""Classifiers that train no layer, which a cut model has to beat."""

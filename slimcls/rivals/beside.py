@@ -1,4 +1,4 @@
-"""What the cheap rival does on the very items that a run was tested on."""
+"""What rivals do on the very items that a run was tested on."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from torch import Tensor
 
 from slimcls.data.splits import Splits
 from slimcls.rivals.methods import RIVALS, Rival
+from slimcls.rivals.probe import PartStates, Probe
 from slimcls.statistics import SeedItems, paired_difference
 
 
 @dataclass(frozen=True)
 class Beside:
-    """TF-IDF with logistic regression beside a model, on the same test items; shares, 0 to 1."""
+    """A rival beside a model, on the same test items; shares, 0 to 1."""
 
     accuracy: float
     """Of the rival."""
@@ -24,9 +25,11 @@ class Beside:
     low: float
     """Lower end of its 95 % interval over items."""
     high: float
+    layers: int | None = None
+    """How many layers of the model the rival reads the output of, where it reads any."""
 
 
-def beside(splits: Splits, names: Sequence[str], logits: Tensor) -> Beside:
+def words_beside(splits: Splits, names: Sequence[str], logits: Tensor) -> Beside:
     """Fit TF-IDF with logistic regression to a run's items, and hold it against its test logits.
 
     ``logits`` is (test items, classes). Whole texts go in, however long. Raises UserError where no
@@ -34,11 +37,24 @@ def beside(splits: Splits, names: Sequence[str], logits: Tensor) -> Beside:
     """
     method = RIVALS["tfidf"]
     rival = Rival(method, method.vectoriser(), splits.train, splits.validation, names)
+    return _held_against(rival.logits([item.text for item in splits.test]), splits, logits)
+
+
+def probe_beside(
+    states: PartStates, splits: Splits, names: Sequence[str], logits: Tensor
+) -> Beside:
+    """Fit a probe to the states of a run's items; as :func:`words_beside` otherwise."""
+    probe = Probe(states, splits, len(names))
+    return _held_against(probe.logits(states.test), splits, logits, probe.chosen.layers)
+
+
+def _held_against(
+    theirs: Tensor, splits: Splits, ours: Tensor, layers: int | None = None
+) -> Beside:
     truth = np.array([item.label for item in splits.test])
-    theirs = _right(rival.logits([item.text for item in splits.test]), truth)
-    ours = _right(logits, truth)
-    found = paired_difference([ours], [theirs])
-    return Beside(float(theirs.correct.mean()), found.mean, *found.interval())
+    rival = _right(theirs, truth)
+    found = paired_difference([_right(ours, truth)], [rival])
+    return Beside(float(rival.correct.mean()), found.mean, *found.interval(), layers)
 
 
 def _right(logits: Tensor, truth: np.ndarray) -> SeedItems:

@@ -36,7 +36,7 @@ from slimcls.errors import UserError
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
 
 #: Numbers (texts, columns).
-Matrix = NDArray[np.float64] | csr_matrix
+Matrix = NDArray[np.float64] | NDArray[np.float32] | csr_matrix
 
 
 class Learns(Protocol):
@@ -223,7 +223,7 @@ class Rival:
         self.tried: dict[str, float] = {}
         fitted = {}
         for candidate in method.candidates(labels, names):
-            fitted[candidate.name] = _fit(candidate.classifier, inputs, labels)
+            fitted[candidate.name] = fitted_quietly(candidate.classifier, inputs, labels)
             found = fitted[candidate.name].predict(unseen)
             self.tried[candidate.name] = float(np.mean(found == truth))
         self.chosen = max(self.tried, key=lambda name: self.tried[name])
@@ -231,29 +231,7 @@ class Rival:
 
     def logits(self, texts: Sequence[str]) -> Tensor:
         """Logarithms of the class probabilities (texts, classes); -inf for what cannot be."""
-        with np.errstate(divide="ignore"):
-            logs = np.log(self.classifier.predict_proba(self.vectoriser(texts)))
-        logits = torch.full((len(texts), self.classes), float("-inf"), dtype=torch.float64)
-        logits[:, list(self.classifier.classes_)] = torch.from_numpy(logs)
-        return logits
-
-    def latency(self, texts: Sequence[str], repeats: int = 20) -> float:
-        """Median milliseconds for one text alone, as for a cut model."""
-        times = []
-        for turn in range(3 + repeats):
-            started = time.perf_counter()
-            self.logits([texts[turn % len(texts)]])
-            times.append(time.perf_counter() - started)
-        return 1000 * median(times[3:])
-
-    @property
-    def coefficients(self) -> int:
-        """Fitted coefficients and intercepts."""
-        fitted = self.classifier
-        last = fitted[-1] if isinstance(fitted, Pipeline) else fitted
-        return sum(
-            getattr(last, name).size for name in ("coef_", "intercept_") if hasattr(last, name)
-        )
+        return class_logits(self.classifier, self.vectoriser(texts), self.classes)
 
     @property
     def megabytes(self) -> float:
@@ -261,7 +239,33 @@ class Rival:
         return (self.vectoriser.bytes + len(pickle.dumps(self.classifier))) / 1e6
 
 
-def _fit(classifier: Learns, inputs: Matrix, labels: Sequence[int]) -> Learns:
+def class_logits(classifier: Learns, inputs: Matrix, classes: int) -> Tensor:
+    """Logarithms of the class probabilities (texts, classes); -inf for what cannot be."""
+    with np.errstate(divide="ignore"):
+        logs = np.log(classifier.predict_proba(inputs))
+    logits = torch.full((len(logs), classes), float("-inf"), dtype=torch.float64)
+    logits[:, list(classifier.classes_)] = torch.from_numpy(logs).double()
+    return logits
+
+
+def coefficients(classifier: Learns) -> int:
+    """Fitted coefficients and intercepts."""
+    last = classifier[-1] if isinstance(classifier, Pipeline) else classifier
+    return sum(getattr(last, name).size for name in ("coef_", "intercept_") if hasattr(last, name))
+
+
+def latency(classify: Callable[[str], object], texts: Sequence[str], repeats: int = 20) -> float:
+    """Median milliseconds for one text alone, as for a cut model."""
+    times = []
+    for turn in range(3 + repeats):
+        started = time.perf_counter()
+        classify(texts[turn % len(texts)])
+        times.append(time.perf_counter() - started)
+    return 1000 * median(times[3:])
+
+
+def fitted_quietly(classifier: Learns, inputs: Matrix, labels: Sequence[int]) -> Learns:
+    """The classifier, fitted; that it might have gone further is not said."""
     with warnings.catch_warnings():
         # At the weak end of the search the optimum lies far out: whether going there is better
         # shows long before it is reached.

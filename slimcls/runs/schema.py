@@ -37,11 +37,11 @@ class Outcome:
     schema_version: int
     method: str = "fine-tuned"
     """What was measured: fine-tuned, or a baseline. random-blocks and untrained (no epoch) are runs
-    like others, of a model cut to ``keep`` layers. majority, tfidf and embeddings keep no layer:
-    their ``keep`` and ``layers`` are null, ``mode`` is cls because bare texts go in, ``model`` is
-    empty but for embeddings, and settings of a training they do not have stand for nothing. What
-    they share with runs on the same items is dataset, data_fingerprint, seed, shots, demos, split,
-    validation_size and test_size."""
+    like others, of a model cut to ``keep`` layers. majority, tfidf, embeddings and probe train no
+    layer: their ``keep`` and ``layers`` are null, ``mode`` says what goes in (cls: bare texts),
+    ``model`` is empty but for embeddings and probe, and settings of a training they do not have
+    stand for nothing. What they share with runs on the same items is dataset, data_fingerprint,
+    seed, shots, demos, split, validation_size and test_size."""
     slimcls_version: str
     torch_version: str
     transformers_version: str
@@ -118,6 +118,20 @@ class Outcome:
     over_tfidf_low: float | None = None
     """Lower end of its 95 % interval, paired by test items."""
     over_tfidf_high: float | None = None
+    probe_accuracy: float | None = None
+    """The same of a probe of the uncut model, frozen; null where its states were not in the
+    cache."""
+    over_probe: float | None = None
+    over_probe_low: float | None = None
+    over_probe_high: float | None = None
+    chosen: str = ""
+    """What a baseline that trains no layer chose on validation, in words; empty of all else."""
+    tried: str = ""
+    """JSON: what it chose among, with the validation accuracy of each. Of a probe the best of each
+    depth and pooling, with its strength of regularisation and its log-loss, which decides."""
+    read_layers: int | None = None
+    """How many layers a probe reads the output of, 0 for the embeddings: this one, or the one
+    beside the run; null of all else."""
     best_epoch: int
     epochs_run: int
     converged: bool | None = None
@@ -132,8 +146,8 @@ class Outcome:
     """Real tokens of one process, without padding and without a shared prefix."""
     peak_memory_mb: float
     model_mb: float
-    """Size of model/ on disk, 0 if it was not saved; of majority, tfidf and embeddings, which are
-    not saved, what they take pickled."""
+    """Size of model/ on disk, 0 if it was not saved; of majority, tfidf, embeddings and probe,
+    which are not saved, what they take in memory."""
     latency_ms: float
     """Median time for one text, tokenising included."""
 

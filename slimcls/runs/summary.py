@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from slimcls.runs.schema import Outcome, RunResult
 
@@ -80,30 +81,41 @@ def _by_class(outcome: Outcome) -> list[str]:
 
 
 def rival_words(result: RunResult) -> list[str]:
-    """What the cheap rival did on the same texts, as a sentence or two; empty where none was asked.
+    """What rivals did on the same texts, a line each; none where none was asked.
 
     Better and worse are said where the 95 % interval, paired by texts, leaves no other answer.
     """
-    o = result.outcome
-    if o.tfidf_accuracy is None:
-        return []
-    words = (
-        "TF-IDF with logistic regression, which needs no language model, is right on "
-        f"{o.tfidf_accuracy:.3f} of the same texts: {_difference(o)}"
-    )
-    if (o.over_tfidf_low or 0.0) <= 0:
-        words += f" Take it, or {_more(result)}."
-    return [words + _whole_texts(result)]
+    o, said = result.outcome, []
+    if o.tfidf_accuracy is not None:
+        ahead = _Ahead(o.over_tfidf or 0.0, o.over_tfidf_low or 0.0, o.over_tfidf_high or 0.0)
+        words = (
+            "TF-IDF with logistic regression, which needs no language model, is right on "
+            f"{o.tfidf_accuracy:.3f} of the same texts: {_difference(ahead)}"
+        )
+        advice = f" Take it, or {_more(result)}." if ahead.low <= 0 else ""
+        said.append(words + advice + _whole_texts(result))
+    if o.probe_accuracy is not None:
+        ahead = _Ahead(o.over_probe or 0.0, o.over_probe_low or 0.0, o.over_probe_high or 0.0)
+        said.append(
+            f"Logistic regression on the states of the uncut model after {o.read_layers} layers, "
+            f"which trains nothing of it, is right on {o.probe_accuracy:.3f}: {_difference(ahead)}"
+        )
+    return said
 
 
-def _difference(outcome: Outcome) -> str:
-    """By how much TF-IDF is better or worse, in points with the 95 % interval."""
-    ahead, low, high = (
-        100 * (share or 0.0)
-        for share in (outcome.over_tfidf, outcome.over_tfidf_low, outcome.over_tfidf_high)
-    )
-    word = "worse" if ahead > 0 else "better"
-    sentence = f"{abs(ahead):.1f} points {word} than this run"
+class _Ahead(NamedTuple):
+    """How far a run is ahead of a rival, a share, with the 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def _difference(ahead: _Ahead) -> str:
+    """By how much a rival is better or worse, in points with the 95 % interval."""
+    mean, low, high = (100 * share for share in ahead)
+    word = "worse" if mean > 0 else "better"
+    sentence = f"{abs(mean):.1f} points {word} than this run"
     if low > 0:
         return f"{sentence} ({low:.1f} to {high:.1f})."
     if high < 0:

@@ -7,8 +7,8 @@ import math
 import platform
 import resource
 from collections import Counter
-from collections.abc import Callable, Sequence, Sized
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence, Sized
+from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,8 +81,14 @@ class Measured:
     guessing: float = 0.0
     """What the training loss is where all classes are equally probable; 0 where that says nothing,
     and where nothing was trained."""
-    beside: Beside | None = None
-    """What the cheap rival does on the same items, if it was asked."""
+    beside: Mapping[str, Beside] = field(default_factory=dict)
+    """What rivals do on the same items, by their names."""
+    chosen: str = ""
+    """What a baseline chose on validation, in words."""
+    tried: Sequence[Mapping[str, object]] = ()
+    """What it chose among, with the validation accuracy of each."""
+    read_layers: int | None = None
+    """How many layers a probe reads the output of."""
 
 
 def complete(found: Measured, folder: Path, keep: Callable[[RunResult], float]) -> RunResult:
@@ -116,6 +122,7 @@ def _outcome(found: Measured, run: str) -> Outcome:
         **_items(found.splits, found.config.uses_prompt),
         **_accuracy(found.splits, found.fitted, test),
         **_judged(found, test),
+        **_choice(found),
         **_cost(found.fitted, found.seconds, found.device),
         model_mb=0.0,
         latency_ms=found.latency_ms,
@@ -180,7 +187,7 @@ def _accuracy(splits: Splits, fitted: Fitted, test: Metrics) -> Columns:
 
 
 def _judged(found: Measured, test: Metrics) -> Columns:
-    """Columns: what speaks against the result, and what the cheap rival does."""
+    """Columns: what speaks against the result, and what rivals do."""
     items = Counter(labels_of(found.splits.test))
     course = Course(
         classes=[(name, items[place]) for place, name in enumerate(found.data.spec.labels)],
@@ -193,12 +200,22 @@ def _judged(found: Measured, test: Metrics) -> Columns:
         lr=found.config.lr or 0.0,
     )
     columns: Columns = {"warnings": judge_course(course) if course.losses else ""}
-    if found.beside:
-        columns["tfidf_accuracy"] = found.beside.accuracy
-        columns["over_tfidf"] = found.beside.ahead
-        columns["over_tfidf_low"] = found.beside.low
-        columns["over_tfidf_high"] = found.beside.high
+    for name, one in found.beside.items():
+        columns[f"{name}_accuracy"] = one.accuracy
+        columns[f"over_{name}"] = one.ahead
+        columns[f"over_{name}_low"] = one.low
+        columns[f"over_{name}_high"] = one.high
     return columns
+
+
+def _choice(found: Measured) -> Columns:
+    """Columns: what a baseline chose, and among what; how deep the probe beside a run reads."""
+    probe = found.beside.get("probe")
+    return {
+        "chosen": found.chosen,
+        "tried": json.dumps(found.tried) if found.tried else "",
+        "read_layers": found.read_layers if probe is None else probe.layers,
+    }
 
 
 def _cost(fitted: Fitted, seconds: float, device: str) -> Columns:

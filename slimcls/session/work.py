@@ -36,11 +36,13 @@ from slimcls.session.place import Place
 from slimcls.session.shared import Shared
 from slimcls.session.teaching import lesson_of
 from slimcls.training import tuning
+from slimcls.training.depths import DepthStates
 from slimcls.training.features import Features
 from slimcls.training.loop import Fitted, Work, fit
 
 if TYPE_CHECKING:
     from slimcls.rivals.beside import Beside
+    from slimcls.rivals.probe import PartStates
 
 
 class Session:
@@ -192,19 +194,37 @@ class Session:
         )
         return complete(found, place.folder, lambda result: self._keep(classifier, result))
 
-    def _beside(self, logits: torch.Tensor) -> Beside | None:
-        """What the cheap rival does on the same items; None where it is not wanted, or cannot."""
+    def _beside(self, logits: torch.Tensor) -> dict[str, Beside]:
+        """What rivals do on the same items, by name; none where they are not wanted, or cannot."""
         if not self.config.baseline:
-            return None
+            return {}
         # Importing it takes as long as many a small run.
-        from slimcls.rivals.beside import beside
+        from slimcls.rivals import beside
 
+        splits, names = self.inputs.splits, self.data.spec.labels
+        found = {}
         self.log.say("fitting TF-IDF and logistic regression to the same items")
         try:
-            return beside(self.inputs.splits, self.data.spec.labels, logits)
+            found["tfidf"] = beside.words_beside(splits, names, logits)
         except (UserError, ValueError) as error:
             self.log.say(f"note: no TF-IDF beside it: {error}")
-            return None
+        if states := self._states():
+            self.log.say("fitting probes to kept states of the uncut model, frozen")
+            found["probe"] = beside.probe_beside(states, splits, names, logits)
+        return found
+
+    def _states(self) -> PartStates | None:
+        """States of all items at all depths, where a probe has left them in the cache."""
+        from slimcls.rivals.probe import PartStates
+
+        inputs, prefix = self.inputs, shared_prefix(self.inputs.encoder)
+        states = DepthStates(self.source, self.plan.device, self.log)
+        kept = []
+        for items in (inputs.test, inputs.validation, inputs.train):
+            if (found := states.kept(items, prefix)) is None:
+                return None
+            kept.append(found)
+        return PartStates(test=kept[0], validation=kept[1], train=kept[2])
 
     def _footprint(self, sizes: Sizes) -> Footprint:
         return Footprint(

@@ -416,7 +416,7 @@ def test_a_study_has_its_rivals_and_its_report(toy: Path, tmp_path: Path):
     done = subprocess.run(words, check=False, env=environment, capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
     methods = table(tmp_path / "out").method.value_counts().to_dict()
-    rivals = ("majority", "tfidf", "embeddings", "untrained", "random-blocks")
+    rivals = ("majority", "tfidf", "embeddings", "probe", "untrained", "random-blocks")
     assert methods == {"fine-tuned": 2, **dict.fromkeys(rivals, 1)}
     assert "random-blocks" in (tmp_path / "report/report.md").read_text(encoding="utf-8")
     path.write_text("no grid", encoding="utf-8")

@@ -10,7 +10,7 @@ import numpy as np
 from slimcls import runs
 from slimcls.config import RunConfig
 from slimcls.data.prompts import DEFAULT_TOKENS
-from slimcls.reporting.verdicts import CHEAP
+from slimcls.reporting.verdicts import UNTUNED
 from slimcls.runs.schema import Outcome, RunResult
 
 DEPTH, ITEMS, LABELS = 6, 400, ("neg", "pos")
@@ -25,9 +25,10 @@ def add_run(
     Two runs of a seed so differ in as few items as their accuracies allow.
     """
     layers = settings.pop("layers", list(range(keep)))
-    cut = {"keep": "all", "layers": None} if method in CHEAP else {"keep": keep, "layers": layers}
+    cut = {"keep": "all", "layers": None} if method in UNTUNED else {"keep": keep, "layers": layers}
     data, source = settings.pop("data", "sha256:b"), settings.pop("source", "sha256:a")
     best, warnings = settings.pop("best_epoch", 1), settings.pop("warnings", "")
+    layers_read = settings.pop("read_layers", None)
     validation, note = settings.pop("validation", right), settings.pop("note", "")
     usual_tokens = settings.pop("usual_tokens", DEFAULT_TOKENS)
     known = {"dataset": "sst2", "model": "made", "lr": 1e-3, "precision": "32"}
@@ -50,7 +51,7 @@ def add_run(
         "peak_memory_mb": 100.0 + keep, "data_fingerprint": data, "source_fingerprint": source,
         "device": "cpu", "threads": 1, "source_note": "made up", "data_note": note,
         "per_class": "[]", "best_epoch": best, "epochs_run": 3, "warnings": warnings,
-        "usual_tokens": usual_tokens,
+        "usual_tokens": usual_tokens, "read_layers": layers_read,
     }  # fmt: skip
     folder = out / name
     folder.mkdir(parents=True)

@@ -438,6 +438,36 @@ def test_a_run_tested_on_one_item_has_no_interval(tmp_path: Path) -> None:
     assert found.compared.cells.keep.tolist() == [6]
 
 
+@pytest.mark.parametrize(("layers", "said"), [(2, True), (3, False), (None, False)])
+def test_a_cut_has_to_beat_a_probe_that_reads_no_more_layers(
+    layers: int | None, said: bool, tmp_path: Path
+) -> None:
+    """One that reads more stands in the table alone; so does one of prompts beside texts."""
+    for seed in (0, 1, 2):
+        add_cheap(tmp_path, seed, mode="cls")
+        for keep in (6, 2):
+            add_run(tmp_path, right=0.9, keep=keep, seed=seed, mode="cls")
+        probe = {"keep": 1, "seed": seed, "method": "probe"}
+        if layers:
+            add_run(tmp_path, right=0.9, mode="cls", read_layers=layers, **probe)
+        add_run(tmp_path, right=0.9, mode="p-cls", read_layers=1, **probe)
+    compared = study.read_study(tmp_path).compared
+    (verdict,) = compared.differences.verdict
+    assert verdict == ("not shown to beat a probe of the frozen model" if said else "good enough")
+    levels = compared.baselines[compared.baselines.baseline == "probe"]
+    assert levels["mode"].tolist() == (["cls"] if layers else []) + ["p-cls"]
+
+
+def test_a_probe_of_one_seed_holds_no_verdict_up(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        add_cheap(tmp_path, seed, mode="cls")
+        for keep in (6, 2):
+            add_run(tmp_path, right=0.9, keep=keep, seed=seed, mode="cls")
+    add_run(tmp_path, right=0.9, keep=1, seed=0, method="probe", mode="cls", read_layers=1)
+    compared = study.read_study(tmp_path).compared
+    assert compared.differences.verdict.tolist() == ["good enough"]
+
+
 def test_baselines_of_other_models_and_items_are_rows_of_their_own(tmp_path: Path) -> None:
     """Each model is held against its own embeddings, on its own items."""
     for seed in (0, 1, 2):

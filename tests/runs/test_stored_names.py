@@ -12,7 +12,7 @@ from conftest import ROOT
 
 from slimcls import runs
 from slimcls.config import RunConfig
-from slimcls.reporting.verdicts import CHEAP
+from slimcls.reporting.verdicts import UNTUNED
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def name_of(row: dict[str, Any]) -> str:
     settings = {f.name: row[f.name] for f in fields(RunConfig) if row.get(f.name) is not None}
     config = RunConfig(**{"shots": "all", "keep": "all"} | settings)
     prints = {name: row.get(f"{name}_fingerprint") for name in ("source", "data", "scores")}
-    method = row["method"] if row.get("method") in CHEAP else None
+    method = row["method"] if row.get("method") in UNTUNED else None
     return runs.run_name(config, {k: v for k, v in prints.items() if v}, method)
 
 

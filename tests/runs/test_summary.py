@@ -125,5 +125,23 @@ def test_whole_texts_beside_cut_ones_are_said() -> None:
     assert "reads whole texts, the model the first 64 tokens: 42% of them are longer" in said
 
 
+def test_a_probe_is_told_after_it() -> None:
+    tfidf = {
+        "tfidf_accuracy": 0.9,
+        "over_tfidf": 0.04,
+        "over_tfidf_low": 0.02,
+        "over_tfidf_high": 0.06,
+    }
+    probe = {"over_probe": -0.032, "over_probe_low": -0.054, "over_probe_high": -0.01}
+    words = rival_words(
+        result(Path("runs/a"), probe_accuracy=0.932, read_layers=15, **tfidf, **probe)
+    )
+    assert words[0].startswith("TF-IDF")
+    assert words[1:] == [
+        "Logistic regression on the states of the uncut model after 15 layers, which trains "
+        "nothing of it, is right on 0.932: 3.2 points better than this run (1.0 to 5.4)."
+    ]
+
+
 def test_nothing_is_said_where_no_rival_was_asked() -> None:
     assert rival_words(result(Path("runs/a"))) == []

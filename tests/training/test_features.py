@@ -31,7 +31,7 @@ from slimcls.data.batches import Batch, Items, collate
 from slimcls.log import Log
 from slimcls.storage.vectors import Vectors
 from slimcls.train import train
-from slimcls.training import features, tuning
+from slimcls.training import features, frozen, tuning
 from slimcls.training.features import Features
 from slimcls.training.learner import Learner
 from slimcls.training.loop import Work, fit
@@ -74,7 +74,7 @@ def models() -> dict[str, tuple[Any, Source]]:
 @pytest.fixture
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache in which no features are kept yet."""
-    monkeypatch.setattr(features, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(frozen, "cache_dir", lambda: tmp_path / "cache")
     return tmp_path / "cache"
 
 
@@ -117,7 +117,7 @@ def test_a_vector_has_the_same_bits_whatever_it_was_computed_with(
     found: dict[tuple[int, ...], Tensor] = {}
     for count, (order, parts) in enumerate(orders.items()):
         torch.set_num_threads(1 + count % 3)
-        monkeypatch.setattr(features, "cache_dir", lambda order=order: tmp_path / order)
+        monkeypatch.setattr(frozen, "cache_dir", lambda order=order: tmp_path / order)
         for part in parts:
             for ids, vector in zip(
                 part, made(models[family], part, prefix, precision), strict=True
@@ -253,11 +253,11 @@ def test_texts_that_fill_the_context(
 
 
 def test_whatever_decides_a_vector_decides_where_it_lies() -> None:
-    source = sources.find("tiny-gpt2", None)
+    model, source = opened("tiny-gpt2")
 
     def folder(prefix: list[int], precision: str, **more: Any) -> Path:
-        origin = features._origin(settings("tiny-gpt2", **more), source, "cpu")
-        return features._folder(origin | {"prefix": prefix, "precision": precision})
+        found = Features(model, settings("tiny-gpt2", **more), source, "cpu", Log(quiet=True))
+        return found._frozen._store(prefix, precision).folder
 
     others = [
         folder([], "32"), folder(PREFIX, "32"), folder(PREFIX[:-1], "32"), folder([], "bf16"),
@@ -370,7 +370,7 @@ def test_stopped_while_features_are_computed(
         add(self, vectors)
 
     with monkeypatch.context() as patch:
-        patch.setattr(features, "KEEP_EVERY", 0.0)
+        patch.setattr(frozen, "KEEP_EVERY", 0.0)
         patch.setattr(Vectors, "add", stop)
         with pytest.raises(KeyboardInterrupt):
             run(toy, tmp_path / "stopped")
@@ -395,7 +395,7 @@ def test_kill_9_in_training(
         "accelerator": "auto", "checkpoint_seconds": 0.0,
     }  # fmt: skip
     assert run(toy, tmp_path / "killed", **same) == killed
-    monkeypatch.setattr(features, "cache_dir", lambda: tmp_path / "cache")
+    monkeypatch.setattr(frozen, "cache_dir", lambda: tmp_path / "cache")
     assert_same(killed, run(toy, tmp_path / "whole", **same))
 
 
