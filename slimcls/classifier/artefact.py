@@ -30,7 +30,7 @@ def load(run: str | Path) -> Classifier:
     tokenizer = _open_tokenizer(folder, model.config)
     try:
         encoder = task.encoder(tokenizer)
-        return Classifier(model, task.strategy(encoder), encoder, task.labels)
+        return Classifier(model, task.strategy(encoder), encoder, task.labels, task.confidence)
     except UserError as error:
         raise UserError(f"{folder / DESCRIPTION}: {error}") from error
 

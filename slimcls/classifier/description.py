@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from slimcls.classifier.confidence import from_json
 from slimcls.classifier.task import Task
 from slimcls.data.lines import no_utf8
 from slimcls.data.prompts import template_fault
@@ -37,6 +38,8 @@ def as_json(task: Task) -> dict[str, object]:
         "max_text_tokens": task.max_text_tokens,
         "context": task.context,
     }
+    if task.confidence:
+        held["confidence"] = task.confidence.as_json()
     if task.mode == "cls":
         return held
     return held | {
@@ -89,6 +92,7 @@ def _task(description: dict[str, Any]) -> Task:
             (shown["text"], labels.index(shown["label"]))
             for shown in description.get("demonstrations", ())
         ),
+        confidence=from_json(description.get("confidence")),
     )
 
 
@@ -113,6 +117,8 @@ def _fault(description: dict[str, Any]) -> str:
         return f"'lm_loss' must be one of {', '.join(LM_LOSSES)}"
     if min(description["context"], description["max_text_tokens"]) < 1:
         return "'context' and 'max_text_tokens' must be at least 1"
+    if "confidence" in description and not from_json(description["confidence"]):
+        return "'confidence' has values of the wrong kind"
     labels, words = description["labels"], description.get("label_words")
     if len(set(labels)) < max(2, len(labels)):
         return "'labels' must name two classes or more, each once"

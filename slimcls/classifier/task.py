@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slimcls.classifier.confidence import Confidence
 from slimcls.data.prompts import DEFAULT_TOKENS, PromptBuilder, TextEncoder
 from slimcls.kinds import LossName, ModeName
 
@@ -41,6 +42,8 @@ class Task:
     """A word a class, in prompts."""
     demonstrations: tuple[tuple[str, int], ...] = ()
     """Texts with their class numbers, in the order that prompts show them."""
+    confidence: Confidence | None = None
+    """What its probabilities are worth, where that was measured."""
 
     def encoder(self, tokenizer: PreTrainedTokenizerFast) -> Encoder:
         """What makes token ids of texts: whole prompts, or bare texts in mode cls.

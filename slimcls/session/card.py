@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from slimcls.runs.schema import RunResult
-from slimcls.runs.summary import rival_words
+from slimcls.runs.summary import calibration_words, rival_words
 
 _HEAD = """\
 ---
@@ -75,7 +75,7 @@ _USE = """\
 
 texts = ["{example}"]
 logits = classify(texts)
-for text, row in zip(texts, logits):
+for row in logits / slimcls["confidence"]["temperature"]:
     print(slimcls["labels"][row.argmax()], row.softmax(0).tolist())
 """
 
@@ -162,8 +162,8 @@ def _limits(result: RunResult) -> str:
     return (
         "## Limits\n\n"
         f"It knows only these classes, and texts like those it was trained on; a text is cut "
-        f"after {o.text_tokens} tokens. Probabilities are not calibrated. The licences of the "
-        "original model and of the data hold for this model too."
+        f"after {o.text_tokens} tokens. Probabilities on test: {calibration_words(o)}. The "
+        "licences of the original model and of the data hold for this model too."
     )
 
 

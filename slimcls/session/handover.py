@@ -35,7 +35,8 @@ def describe_classifier(
 ) -> dict[str, object]:
     """The task, where the model is from, and what another program needs to classify as we do."""
     config, outcome, encoder = result.config, result.outcome, classifier.encoder
-    description = as_json(replace(task, max_text_tokens=encoder.max_text_tokens)) | {
+    task = replace(task, max_text_tokens=encoder.max_text_tokens, confidence=classifier.confidence)
+    description = as_json(task) | {
         "slimcls_version": __version__,
         "model": _name(config.model),
         "source": outcome.source_fingerprint,

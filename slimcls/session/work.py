@@ -123,8 +123,8 @@ class Session:
         splits = self.inputs.splits
         classifier.model.to(self.plan.device)
         logits = self._logits(classifier, self.inputs.test, "testing")
+        scored = self._logits(classifier, self.inputs.validation, "validating")
         if fitted.epochs_run == 0:
-            scored = self._logits(classifier, self.inputs.validation, "validating")
             validation = metrics(scored, labels_of(splits.validation), classifier.labels)
             fitted.validation_accuracy = validation.accuracy
             fitted.validation_macro_f1 = validation.macro_f1
@@ -137,6 +137,7 @@ class Session:
             footprint=self._footprint(),
             fitted=fitted,
             logits=logits,
+            validation=scored,
             tokens=self.inputs.test,
             device=self.plan.device,
             latency_ms=classifier.latency([example.text for example in splits.test]),
@@ -145,6 +146,7 @@ class Session:
             guessing=_guessing(self.config, len(classifier.labels)),
             beside=self._beside(logits),
         )
+        classifier.confidence = found.confidence
         result = complete(found, self.folder, lambda result: self._keep(classifier, result))
         shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         return result
