@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcls import cli
+from slimcls.classifier.confidence import share_of
 from slimcls.data.reader import READERS
 from slimcls.errors import UserError
 from slimcls.storage.files import check_writable
@@ -48,6 +49,14 @@ class PredictConfig:
     json: bool = False
     """Print a JSON object a line, as a .jsonl file would have it; for a text or standard input."""
 
+    abstain_risk: float | None = None
+    """Name a class only where it is sure enough that at most so many percent of the answers are
+    wrong, as the validation texts show it (docs/predicting.md)."""
+
+    sets: float | None = None
+    """Also give each text the classes of a set that lacks the true one in at most so many percent
+    of texts."""
+
     strict: bool = False
     """Stop at the first row that cannot be read, instead of reporting and skipping it."""
 
@@ -58,6 +67,14 @@ class PredictConfig:
         cli.keep_plain(self)
         if self.batch_size < 1:
             raise UserError(f"--batch-size {self.batch_size}: must be at least 1")
+        for name, value in self.promises.items():
+            if value is not None:
+                share_of(value, f"--{name.replace('_', '-')}")
+
+    @property
+    def promises(self) -> dict[str, float | None]:
+        """What is asked of the probabilities, in percent."""
+        return {"abstain_risk": self.abstain_risk, "sets": self.sets}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -76,18 +93,34 @@ def main(argv: list[str] | None = None) -> int:
     read_description(Path(config.run))
     paths = _paths(config)
     classifier = load(config.run)
+    if config.abstain_risk is not None:
+        print(_abstains(classifier, config.abstain_risk), file=sys.stderr)
     if paths:
         return _file(classifier, config, *paths)
     return _piped(classifier, config) if config.input == PIPED else _text(classifier, config)
 
 
+def _abstains(classifier: Predictor, risk: float) -> str:
+    """How many texts get an answer. Raises UserError where none would."""
+    found = classifier.abstention(risk)
+    return (
+        f"--abstain-risk {risk:g}: a class is named from a probability of {found.threshold:.3f} "
+        f"on; of the validation texts {found.answered:.0%} get an answer, of which "
+        f"{found.wrong:.1%} are wrong"
+    )
+
+
 def _text(classifier: Predictor, config: PredictConfig) -> int:
-    (found,) = classifier.predict([config.input])
+    (found,) = classifier.predict(
+        [config.input], abstain_risk=config.abstain_risk, sets=config.sets
+    )
     if config.json:
         cli.say(json.dumps({"text": config.input, **found.columns()}, ensure_ascii=False))
         return 0
     shares = (f"  {share:.3f}  {label}" for label, share in found.probabilities.items())
-    cli.say("\n".join([found.label, *shares]))
+    named = "(not sure enough to name a class)" if found.label is None else found.label
+    sets = [] if found.classes is None else [f"  set: {', '.join(found.classes) or 'empty'}"]
+    cli.say("\n".join([named, *shares, *sets]))
     return 0
 
 
@@ -104,6 +137,7 @@ def _piped(classifier: Predictor, config: PredictConfig) -> int:
         as_json=config.json,
         batch_size=config.batch_size,
         strict=config.strict,
+        **config.promises,
     )
     return 0
 
@@ -118,6 +152,7 @@ def _file(classifier: Predictor, config: PredictConfig, source: Path, target: Pa
         column=config.text_column,
         batch_size=config.batch_size,
         strict=config.strict,
+        **config.promises,
     )
     cli.say(f"{rows - bad} of {rows} rows classified: {target}")
     return 0

@@ -90,7 +90,8 @@ def finished(toy: Path, out: Path) -> RunResult:
 
 def test_the_run_directory(finished: RunResult) -> None:
     assert {path.name for path in finished.folder.iterdir()} - {".lock"} == {
-        "config.yaml", "result.parquet", "predictions.parquet", "curves.csv", "model", "log.txt",
+        "config.yaml", "result.parquet", "predictions.parquet", "validation.parquet", "curves.csv",
+        "model", "log.txt",
     }  # fmt: skip
     saved = yaml.safe_load((finished.folder / "config.yaml").read_text())
     assert RunConfig(**saved) == finished.config

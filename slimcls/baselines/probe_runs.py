@@ -14,7 +14,6 @@ from slimcls.backbones import sizes
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
 from slimcls.baselines.rival_runs import begun, validated
-from slimcls.classifier.classifier import shared_prefix
 from slimcls.classifier.trunk import decoder_of, read_prefix
 from slimcls.config import RunConfig
 from slimcls.data.batches import collate
@@ -80,7 +79,7 @@ def _states(inputs: Inputs, states: DepthStates, log: Log) -> PartStates:
     parts = (inputs.train, inputs.validation, inputs.test)
     states.check(sum(map(len, parts)))
     log.say("reading the states of all texts, one pass over the uncut model")
-    return PartStates(*(states.of(part, shared_prefix(inputs.encoder)) for part in parts))
+    return PartStates(*(states.of(part, inputs.encoder.shared_prefix_ids()) for part in parts))
 
 
 def _table(probe: Probe) -> str:
@@ -113,8 +112,11 @@ def _footprint(probe: Probe, inputs: Inputs, source: Source, usual_tokens: int) 
 def _alone(probe: Probe, inputs: Inputs, source: Source, device: str) -> Callable[[str], object]:
     """Classifies one text by the layers that the probe needs, and nothing that was kept."""
     layers = range(max(1, probe.chosen.layers))
-    base = decoder_of(open_cut(source, layers, head="lm").to(torch.device(device)))
-    ids = shared_prefix(inputs.encoder)
+    model = open_cut(source, layers, head="lm")
+    # transformers wraps this method in a way that hides its types.
+    torch.nn.Module.to(model, device)
+    base = decoder_of(model)
+    ids = inputs.encoder.shared_prefix_ids()
     prefix = read_prefix(base, torch.tensor(ids, device=device)) if ids else None
 
     def classify(text: str) -> object:

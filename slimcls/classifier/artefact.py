@@ -52,7 +52,7 @@ def _open(folder: Path, task: Task) -> Classifier:
     tokenizer = _open_tokenizer(folder, model.config)
     try:
         encoder = task.saved_encoder(tokenizer)
-        return Classifier(model, task.strategy(encoder), encoder, task.labels)
+        return Classifier(model, task.strategy(encoder), encoder, task.labels, task.confidence)
     except UserError as error:
         raise UserError(f"{folder / DESCRIPTION}: {error}") from error
 

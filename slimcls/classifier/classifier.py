@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from slimcls.classifier.confidence import Confidence
 from slimcls.classifier.modes import Mode
 from slimcls.classifier.prediction import Predictor
 from slimcls.classifier.prefix import Prefix
@@ -29,9 +30,14 @@ class Classifier(Predictor):
     """
 
     def __init__(
-        self, model: PreTrainedModel, mode: Mode, encoder: Encoder, labels: Sequence[str]
+        self,
+        model: PreTrainedModel,
+        mode: Mode,
+        encoder: Encoder,
+        labels: Sequence[str],
+        confidence: Confidence | None = None,
     ) -> None:
-        super().__init__(encoder, labels)
+        super().__init__(encoder, labels, confidence)
         self.model, self.mode = model.eval(), mode
         self.prefix_ids = encoder.shared_prefix_ids()
         self._prefix: Prefix | None = None

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from slimcls.classifier.confidence import from_json
 from slimcls.classifier.task import Task
 from slimcls.data.lines import no_utf8
 from slimcls.data.prompts import template_fault
@@ -44,6 +45,8 @@ def as_json(task: Task) -> dict[str, object]:
         "context": task.context,
         "answers_alone": task.answers_alone,
     }
+    if task.confidence:
+        held["confidence"] = task.confidence.as_json()
     if task.mode == "cls":
         return held
     return held | {
@@ -100,6 +103,7 @@ def task_of(description: dict[str, Any]) -> Task:
         ),
         # In format 1 the prompt was always slimcls's own affair.
         answers_alone=description.get("answers_alone", description["mode"] == "cls"),
+        confidence=from_json(description.get("confidence")),
     )
 
 
@@ -123,6 +127,8 @@ def _fault(description: dict[str, Any]) -> str:
         return f"'lm_loss' must be one of {', '.join(LM_LOSSES)}"
     if min(description["context"], description["max_text_tokens"]) < 1:
         return "'context' and 'max_text_tokens' must be at least 1"
+    if "confidence" in description and not from_json(description["confidence"]):
+        return "'confidence' has values of the wrong kind"
     labels, words = description["labels"], description.get("label_words")
     if len(set(labels)) < max(2, len(labels)):
         return "'labels' must name two classes or more, each once"

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from slimcls.backbones.families import blocks_of, family_of, final_norm_of
-from slimcls.backbones.truncate import block_pattern, cut_config, filled
+from slimcls.backbones.families import block_pattern, blocks_of, family_of, final_norm_of
+from slimcls.backbones.truncate import cut_config, filled
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import decoder_of, last_tokens
 from slimcls.data.batches import Batch

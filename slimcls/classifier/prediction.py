@@ -9,30 +9,40 @@ from typing import Any
 
 import numpy as np
 
+from slimcls.classifier.confidence import Abstention, Confidence, probabilities, share_of
 from slimcls.classifier.task import Encoder
 from slimcls.errors import UserError
+
+#: What a cell of a prediction's row holds.
+Cell = str | float | list[str] | None
 
 
 @dataclass(frozen=True)
 class Prediction:
     """The class of one text."""
 
-    label: str
-    """Name of the most probable class."""
+    label: str | None
+    """Name of the most probable class; None where it is not sure enough to be named."""
     probabilities: dict[str, float]
     """Probability of each class, by name, in the data set's order of classes."""
+    classes: tuple[str, ...] | None = None
+    """The classes of a set that holds the true one as often as asked, if one was asked; perhaps
+    none."""
 
-    def columns(self, label: str = "label") -> dict[str, str | float]:
+    def columns(self, label: str = "label") -> dict[str, Cell]:
         """As a row of a file has it; ``label`` names the column of the class."""
         shares = {f"probability_{name}": share for name, share in self.probabilities.items()}
-        return {label: self.label} | shares
+        sets = {} if self.classes is None else {"classes": list(self.classes)}
+        return {label: self.label} | shares | sets
 
 
 class Predictor(ABC):
     """Texts in, classes out; how logits come about is left open."""
 
-    def __init__(self, encoder: Encoder, labels: Sequence[str]) -> None:
-        self.encoder, self.labels = encoder, list(labels)
+    def __init__(
+        self, encoder: Encoder, labels: Sequence[str], confidence: Confidence | None = None
+    ) -> None:
+        self.encoder, self.labels, self.confidence = encoder, list(labels), confidence
 
     @abstractmethod
     def logits(
@@ -48,23 +58,68 @@ class Predictor(ABC):
         texts: str | Iterable[str],
         batch_size: int = 64,
         done: Callable[[int], object] | None = None,
+        *,
+        abstain_risk: float | None = None,
+        sets: float | None = None,
     ) -> list[Prediction]:
         """Classify a text, or texts (a list, a column); ``done`` is told how many each batch had.
 
-        Raises UserError for what is no string, and where the model gives no finite numbers, with
-        the place of the text.
+        With ``abstain_risk`` a class is named only where so few answers are wrong, and with
+        ``sets`` each text has the classes of a set that lacks the true one so seldom, both in
+        percent and for texts as those of validation were (:mod:`slimcls.classifier.confidence`).
+
+        Raises UserError for what is no string, where the model gives no finite numbers, with the
+        place of the text, and where the validation texts do not show what is asked.
         """
+        named_from = self.abstention(abstain_risk).threshold if abstain_risk is not None else 0.0
+        in_set_from = None if sets is None else self._in_set_from(sets)
         logits = np.asarray(self.logits(self.encoder.encode(_listed(texts)).ids, batch_size, done))
         for place in np.flatnonzero(~np.isfinite(logits).all(1)).tolist():
             raise UserError(
                 f"the logits of texts[{place}] are not finite: {logits[place].tolist()}"
             )
-        powers = np.exp(logits - logits.max(1, keepdims=True))
-        shares = powers / powers.sum(1, keepdims=True)
-        return [
-            Prediction(self.labels[best], dict(zip(self.labels, row, strict=True)))
-            for best, row in zip(logits.argmax(1).tolist(), shares.tolist(), strict=True)
-        ]
+        temperature = self.confidence.temperature if self.confidence else 1.0
+        rows = probabilities(logits.astype(np.float64), temperature).tolist()
+        return [self._prediction(row, named_from, in_set_from) for row in rows]
+
+    def abstention(self, risk: float) -> Abstention:
+        """From which probability on a class is named so that ``risk`` percent of answers are wrong.
+
+        Raises UserError where the validation texts show no such probability.
+        """
+        scores = self._measured("--abstain-risk")
+        found = scores.abstention(share_of(risk, "--abstain-risk"))
+        if not found.answered:
+            raise UserError(
+                f"--abstain-risk {risk:g}: the {len(scores.named)} validation texts do not show it "
+                "for any probability; allow more, or train with a larger --validation-size"
+            )
+        return found
+
+    def _in_set_from(self, sets: float) -> float:
+        return self._measured("--sets").least_in_set(share_of(sets, "--sets"))
+
+    def _measured(self, setting: str) -> Confidence:
+        if self.confidence is None or not self.confidence.named:
+            raise UserError(
+                f"{setting}: this classifier has no scores of validation texts; train it again, or "
+                "ask the run that it was exported from"
+            )
+        return self.confidence
+
+    def _prediction(
+        self, shares: list[float], named_from: float, in_set_from: float | None
+    ) -> Prediction:
+        best = max(range(len(shares)), key=shares.__getitem__)
+        classes = None
+        if in_set_from is not None:
+            within = zip(self.labels, shares, strict=True)
+            classes = tuple(name for name, share in within if share >= in_set_from)
+        return Prediction(
+            self.labels[best] if shares[best] >= named_from else None,
+            dict(zip(self.labels, shares, strict=True)),
+            classes,
+        )
 
 
 def _listed(given: str | Iterable[str]) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from slimcls.classifier.confidence import Confidence
 from slimcls.classifier.description import DESCRIPTION, ONNX, task_of
 from slimcls.classifier.prediction import Predictor
 from slimcls.classifier.task import Encoder
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 #: The graph and the tokenizer of an exported folder.
 MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
+#: Bits of a weight that say what the run's own say.
+EXACT = 32
 #: What goes into the graph, ids (items, tokens) and lengths (items,), and what comes out.
 IDS, LENGTHS, LOGITS = "ids", "lengths", "logits"
 
@@ -33,8 +37,14 @@ class OnnxClassifier(Predictor):
     Threads may share one.
     """
 
-    def __init__(self, session: InferenceSession, encoder: Encoder, labels: Sequence[str]) -> None:
-        super().__init__(encoder, labels)
+    def __init__(
+        self,
+        session: InferenceSession,
+        encoder: Encoder,
+        labels: Sequence[str],
+        confidence: Confidence | None = None,
+    ) -> None:
+        super().__init__(encoder, labels, confidence)
         self._session = session
         #: Tokens that every text begins with, which the graph has read already.
         self.prefix_tokens = len(encoder.shared_prefix_ids())
@@ -76,7 +86,11 @@ def open_exported(folder: Path, description: dict[str, Any]) -> OnnxClassifier:
         encoder = task.saved_encoder(cast("PreTrainedTokenizerFast", tokenizer))
     except UserError as error:
         raise UserError(f"{folder / DESCRIPTION}: {error}") from error
-    classifier = OnnxClassifier(_session(folder / MODEL), encoder, task.labels)
+    confidence = task.confidence
+    if confidence and description[ONNX]["bits"] < EXACT:
+        # Its scores of validation texts are others than the run's: no promise can rest on those.
+        confidence = replace(confidence, named=(), true=(), right=())
+    classifier = OnnxClassifier(_session(folder / MODEL), encoder, task.labels, confidence)
     _check_fit(folder, classifier, description)
     return classifier
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from slimcls.classifier.confidence import Confidence
 from slimcls.data.encoding import DEFAULT_TOKENS, FramedEncoder, TextEncoder
 from slimcls.data.prompts import PromptBuilder
 from slimcls.kinds import LossName, ModeName
@@ -45,6 +46,8 @@ class Task:
     answers_alone: bool = True
     """Whether an artefact classifies bare texts in whatever program opens it: its tokenizer has
     the prompt in it, its head a row a class. In a run: where that can be done."""
+    confidence: Confidence | None = None
+    """What its probabilities are worth, where that was measured."""
 
     def encoder(self, tokenizer: PreTrainedTokenizerFast) -> Encoder:
         """What makes token ids of texts: whole prompts, or bare texts in mode cls.

@@ -36,16 +36,18 @@ def classify_file(
     column: str | None,
     batch_size: int,
     strict: bool,
+    **promises: float | None,
 ) -> tuple[int, int]:
     """Classify a file's texts into another file; return how many rows went in and were bad.
 
-    Rows stream through in chunks. The output appears whole when all went well. Raises UserError
-    for a file that cannot be read or written, and with ``strict`` for the first bad row.
+    Rows stream through in chunks. The output appears whole when all went well. ``promises`` are
+    those of :meth:`Classifier.predict`. Raises UserError for a file that cannot be read or written,
+    and with ``strict`` for the first bad row.
     """
     with replacing(target) as temporary, ExitStack() as stack:
         write = WRITERS[source.suffix.lower()](source, temporary, stack)
         chunks = stream_texts(source, column, CHUNK)
-        return _classify(classifier, str(source), chunks, write, batch_size, strict)
+        return _classify(classifier, str(source), chunks, write, batch_size, strict, promises)
 
 
 def classify_lines(
@@ -57,6 +59,7 @@ def classify_lines(
     as_json: bool,
     batch_size: int,
     strict: bool,
+    **promises: float | None,
 ) -> tuple[int, int]:
     """As :func:`classify_file`, of open lines, each a text, into an open file.
 
@@ -64,7 +67,7 @@ def classify_lines(
     """
     write = (_as_json if as_json else _as_line)(output)
     chunks = _chunks(line_rows(lines))
-    return _classify(classifier, name, chunks, write, batch_size, strict)
+    return _classify(classifier, name, chunks, write, batch_size, strict, promises)
 
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[tuple[Row, str]]]:
@@ -79,6 +82,7 @@ def _classify(
     write: Write,
     batch_size: int,
     strict: bool,
+    promises: dict[str, float | None],
 ) -> tuple[int, int]:
     from tqdm import tqdm
 
@@ -89,7 +93,8 @@ def _classify(
                 if row.fault:
                     _report(name, row, strict)
             good = [(row, text) for row, text in chunk if not row.fault]
-            predictions = classifier.predict([text for _, text in good], batch_size, bar.update)
+            texts = [text for _, text in good]
+            predictions = classifier.predict(texts, batch_size, bar.update, **promises)
             write([_added(name, row, p) for (row, _), p in zip(good, predictions, strict=True)])
             done, bad = done + len(chunk), bad + len(chunk) - len(good)
     if done == bad:
@@ -118,16 +123,22 @@ def _lines(source: Path, path: Path, stack: ExitStack) -> Write:
 
 
 def _as_line(file: TextIO) -> Write:
-    """Label, probabilities and text, tabs between them."""
+    """Label, probabilities, a set of classes if asked, and text, tabs between them."""
 
     def write(rows: list[dict[str, object]]) -> None:
         for row in rows:
             text = row.pop("text")
-            label, *probabilities = row.values()
-            cells = [label, *(f"{p:.6f}" for p in probabilities), text]
-            file.write("\t".join(map(str, cells)) + "\n")
+            cells = [f"{v:.6f}" if isinstance(v, float) else _plain(v) for v in row.values()]
+            file.write("\t".join(map(str, [*cells, text])) + "\n")
 
     return write
+
+
+def _plain(value: object) -> object:
+    """A cell for files that have text alone: no label is nothing, a set is JSON."""
+    if isinstance(value, list):
+        return json.dumps(value, ensure_ascii=False)
+    return "" if value is None else value
 
 
 def _delimited(source: Path, path: Path, stack: ExitStack) -> Write:
@@ -141,7 +152,7 @@ def _delimited(source: Path, path: Path, stack: ExitStack) -> Write:
         if rows and not begun:
             out.writerow(map(in_csv, rows[0]))
             begun = True
-        out.writerows([map(in_csv, row.values()) for row in rows])
+        out.writerows([[in_csv(_plain(value)) for value in row.values()] for row in rows])
 
     return write
 
@@ -169,6 +180,7 @@ def _parquet(source: Path, path: Path, stack: ExitStack) -> Write:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    kinds = {float: pa.float64(), list: pa.list_(pa.string())}
     given = open_parquet(source).schema_arrow
     writers: list[pq.ParquetWriter] = []
 
@@ -176,7 +188,7 @@ def _parquet(source: Path, path: Path, stack: ExitStack) -> Write:
         if not rows:
             return
         new = [name for name in rows[0] if name not in given.names]
-        types = [pa.string(), *[pa.float64()] * (len(new) - 1)]
+        types = [kinds.get(type(rows[0][name]), pa.string()) for name in new]
         schema = pa.schema([*given, *zip(new, types, strict=True)])
         if not writers:
             writers.append(stack.enter_context(pq.ParquetWriter(path, schema)))

@@ -14,6 +14,7 @@ from slimcls.data.encoding import DEFAULT_TOKENS
 #: Raised whenever a column changes its name, type or meaning, or a run its outcome.
 SCHEMA_VERSION = 1
 RESULT, PREDICTIONS = "result.parquet", "predictions.parquet"
+VALIDATION = "validation.parquet"
 
 #: Baselines that read words and no model.
 WITHOUT_MODEL = ("majority", "tfidf")
@@ -26,6 +27,11 @@ PREDICTED: dict[str, object] = {
     "probabilities": list[float],
     "tokens": int,
 }
+
+
+#: The columns of validation.parquet, a row a validation item: what the classifier that was kept
+#: says of what chose it, from which temperatures and thresholds are found.
+VALIDATED: dict[str, object] = {"id": int, "label": str, "logits": list[float]}
 
 
 @dataclass(kw_only=True)
@@ -105,6 +111,17 @@ class Outcome:
     test_low: float
     test_high: float
     test_macro_f1: float
+    temperature: float | None = None
+    """What logits are divided by for probabilities, fitted to validation.parquet; null of baselines
+    that train no layer, and of runs before there was one."""
+    test_nll: float | None = None
+    """Mean negative log-likelihood of the true classes of the test part, in nats, without it."""
+    test_nll_tempered: float | None = None
+    """The same with it."""
+    test_ece: float | None = None
+    """Expected calibration error of the class named there, with it, in 15 bins of equal size."""
+    test_ece_floor: float | None = None
+    """What test_ece would be on average if the probabilities were exactly right."""
     per_class: str
     """JSON: precision, recall, f1 and items of each class in the test part."""
     warnings: str = ""

@@ -24,6 +24,7 @@ def run_summary(result: RunResult) -> str:
             f"over {o.test_items} test items)",
         ),
         ("macro-F1", f"{o.test_macro_f1:.3f}"),
+        *([("probabilities", calibration_words(o))] if o.temperature else []),
         ("layers kept", f"{c.keep} of {o.depth}"),
         (
             "parameters kept",
@@ -57,6 +58,15 @@ def run_summary(result: RunResult) -> str:
     lines = [title, *(f"  {name:<{width}}  {value}" for name, value in rows), *_by_class(o)]
     said = [f"warning: {o.warnings}"] if o.warnings else []
     return "\n".join([*lines, *said, *rival_words(result)])
+
+
+def calibration_words(outcome: Outcome) -> str:
+    """What the temperature does on the test part, and how far probabilities are off with it."""
+    return (
+        f"negative log-likelihood {outcome.test_nll_tempered:.3f} at temperature "
+        f"{outcome.temperature:.2f} ({outcome.test_nll:.3f} without); calibration error "
+        f"{outcome.test_ece:.3f} ({outcome.test_ece_floor:.3f} if they were right)"
+    )
 
 
 #: Most classes that the table at the end of a run has room for.

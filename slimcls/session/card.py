@@ -7,7 +7,7 @@ import json
 from slimcls.backbones.saved import NEEDS_PROMPT
 from slimcls.escaping import in_markdown
 from slimcls.runs.schema import RunResult
-from slimcls.runs.summary import rival_words
+from slimcls.runs.summary import calibration_words, rival_words
 
 _HEAD = """\
 ---
@@ -17,10 +17,13 @@ library_name: transformers
 """
 
 _OPEN = """\
+import json
+import pathlib
+
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-folder = "."  # where this README.md lies
+folder = pathlib.Path(".")  # where this README.md lies
 tokenizer = AutoTokenizer.from_pretrained(folder)
 model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
 labels = model.config.id2label
@@ -93,7 +96,9 @@ _USE = """\
 
 texts = ["{example}"]
 logits = classify(texts)
-for text, row in zip(texts, logits):
+about = json.loads((folder / "slimcls.json").read_text("utf-8"))
+heat = about["confidence"]["temperature"]
+for text, row in zip(texts, logits / heat):
     print(labels[row.argmax().item()], row.softmax(0).tolist())
 """
 
@@ -186,8 +191,8 @@ def _limits(result: RunResult) -> str:
     return (
         "## Limits\n\n"
         f"It knows only these classes, and texts like those it was trained on; a text is cut "
-        f"after {o.text_tokens} tokens. Probabilities are not calibrated. The licences of the "
-        "original model and of the data hold for this model too."
+        f"after {o.text_tokens} tokens. Probabilities on test: {calibration_words(o)}. The "
+        "licences of the original model and of the data hold for this model too."
     )
 
 

@@ -67,6 +67,7 @@ def describe_classifier(
     said = replace(
         task,
         max_text_tokens=encoder.max_text_tokens,
+        confidence=classifier.confidence,
         answers_alone=_answers_alone(encoder) is not None,
     )
     description = as_json(said) | {

@@ -9,6 +9,7 @@ import resource
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,28 @@ from torch import Tensor
 
 from slimcls.backbones.sources import Source
 from slimcls.classifier.accuracy import Metrics, metrics
+from slimcls.classifier.confidence import (
+    Confidence,
+    calibration_error,
+    log_likelihood_loss,
+    measured,
+    probabilities,
+)
 from slimcls.config import RunConfig
 from slimcls.data.encoding import DEFAULT_TOKENS
 from slimcls.data.splits import Example, Splits
 from slimcls.data.tables import Tables
 from slimcls.runs.findings import Course, judge_course
 from slimcls.runs.folder import write_result, write_rows
-from slimcls.runs.schema import PREDICTED, PREDICTIONS, SCHEMA_VERSION, Outcome, RunResult
+from slimcls.runs.schema import (
+    PREDICTED,
+    PREDICTIONS,
+    SCHEMA_VERSION,
+    VALIDATED,
+    VALIDATION,
+    Outcome,
+    RunResult,
+)
 from slimcls.session.teaching import Lesson
 from slimcls.statistics import wilson
 from slimcls.training.loop import Fitted
@@ -68,6 +84,8 @@ class Measured:
     fitted: Fitted
     logits: Tensor
     """(test items, classes), in the order of the test part."""
+    validation: Tensor | None = None
+    """Logits (validation items, classes), of a model that may be kept."""
     tokens: Sequence[Sized]
     """Each test item as it went in."""
     device: str
@@ -90,6 +108,13 @@ class Measured:
     read_layers: int | None = None
     """How many layers a probe reads the output of."""
 
+    @cached_property
+    def confidence(self) -> Confidence | None:
+        """What its probabilities are worth, where a model answered the validation items."""
+        if self.validation is None:
+            return None
+        return measured(self.validation.numpy(), labels_of(self.splits.validation))
+
 
 def complete(found: Measured, folder: Path, keep: Callable[[RunResult], float]) -> RunResult:
     """Write predictions and result, whose being there makes the run a finished one.
@@ -101,6 +126,8 @@ def complete(found: Measured, folder: Path, keep: Callable[[RunResult], float]) 
     result = RunResult(found.config, outcome, folder)
     outcome.model_mb = keep(result)
     _write_predictions(found, folder)
+    if found.validation is not None:
+        _write_validation(found, found.validation, folder)
     write_result(result)
     return result
 
@@ -121,6 +148,7 @@ def _outcome(found: Measured, run: str) -> Outcome:
         **asdict(found.footprint),
         **_items(found.splits, found.config.uses_prompt),
         **_accuracy(found.splits, found.fitted, test),
+        **_calibrated(found),
         **_judged(found, test),
         **_choice(found),
         **_cost(found.fitted, found.seconds, found.device),
@@ -186,6 +214,23 @@ def _accuracy(splits: Splits, fitted: Fitted, test: Metrics) -> Columns:
     }
 
 
+def _calibrated(found: Measured) -> Columns:
+    """Columns: the temperature, and what it does to the test part's probabilities."""
+    if not found.confidence:
+        return {}
+    temperature, logits = found.confidence.temperature, found.logits.double().numpy()
+    labels = labels_of(found.splits.test)
+    tempered = probabilities(logits, temperature)
+    error, floor = calibration_error(tempered, labels)
+    return {
+        "temperature": temperature,
+        "test_nll": log_likelihood_loss(probabilities(logits), labels),
+        "test_nll_tempered": log_likelihood_loss(tempered, labels),
+        "test_ece": error,
+        "test_ece_floor": floor,
+    }
+
+
 def _judged(found: Measured, test: Metrics) -> Columns:
     """Columns: what speaks against the result, and what rivals do."""
     items = Counter(labels_of(found.splits.test))
@@ -239,17 +284,28 @@ def _write_predictions(found: Measured, folder: Path) -> None:
     ``id`` is the item's row in its source split.
     """
     names = found.data.spec.labels
+    temperature = found.confidence.temperature if found.confidence else 1.0
     rows = [
         {
             "id": example.id,
             "label": names[example.label],
             "prediction": names[int(row.argmax())],
-            "probabilities": row.softmax(0).tolist(),
+            "probabilities": (row.double() / temperature).softmax(0).tolist(),
             "tokens": len(item),
         }
         for example, row, item in zip(found.splits.test, found.logits, found.tokens, strict=True)
     ]
     write_rows(folder / PREDICTIONS, PREDICTED, rows)
+
+
+def _write_validation(found: Measured, logits: Tensor, folder: Path) -> None:
+    """Write ``validation.parquet``: a row a validation item, in the order of that part."""
+    labels = found.data.spec.labels
+    rows = [
+        {"id": example.id, "label": labels[example.label], "logits": row.tolist()}
+        for example, row in zip(found.splits.validation, logits, strict=True)
+    ]
+    write_rows(folder / VALIDATION, VALIDATED, rows)
 
 
 def _interval(share: float, items: int) -> tuple[float, float]:

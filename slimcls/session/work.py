@@ -169,8 +169,8 @@ class Session:
         classifier = Classifier(model, inputs.mode, inputs.encoder, inputs.task.labels)
         classifier.model.to(self.plan.device)
         logits = self._logits(classifier, self.inputs.test, "testing")
+        scored = self._logits(classifier, self.inputs.validation, "validating")
         if fitted.epochs_run == 0:
-            scored = self._logits(classifier, self.inputs.validation, "validating")
             validation = metrics(scored, labels_of(splits.validation), classifier.labels)
             fitted.validation_accuracy = validation.accuracy
             fitted.validation_macro_f1 = validation.macro_f1
@@ -183,6 +183,7 @@ class Session:
             footprint=self._footprint(self.plan.shape.sizes(len(place.config.layers or []))),
             fitted=fitted,
             logits=logits,
+            validation=scored,
             tokens=self.inputs.test,
             device=self.plan.device,
             latency_ms=classifier.latency([example.text for example in splits.test]),
@@ -192,6 +193,7 @@ class Session:
             lesson=self.lesson,
             beside=self._beside(logits),
         )
+        classifier.confidence = found.confidence
         return complete(found, place.folder, lambda result: self._keep(classifier, result))
 
     def _beside(self, logits: torch.Tensor) -> dict[str, Beside]:
@@ -217,7 +219,7 @@ class Session:
         """States of all items at all depths, where a probe has left them in the cache."""
         from slimcls.rivals.probe import PartStates
 
-        inputs, prefix = self.inputs, shared_prefix(self.inputs.encoder)
+        inputs, prefix = self.inputs, self.inputs.encoder.shared_prefix_ids()
         states = DepthStates(self.source, self.plan.device, self.log)
         kept = []
         for items in (inputs.test, inputs.validation, inputs.train):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torch import nn
 from transformers import PreTrainedModel
 
-from slimcls.backbones.families import family_of
-from slimcls.backbones.truncate import block_pattern
+from slimcls.backbones.families import block_pattern, family_of
 from slimcls.classifier.exits import EXITS, HEAD
 from slimcls.config import RunConfig
 

@@ -348,10 +348,11 @@ def test_the_saved_model_is_the_whole_one(toy: Path, tmp_path: Path, empty_cache
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     test = pd.read_csv(toy / "test.csv")
     found = pd.read_parquet(folder / "predictions.parquet")
+    (temperature,) = pd.read_parquet(folder / "result.parquet").temperature
     with torch.no_grad():
         for row in found.head(10).itertuples():
             ids = tokenizer(test["text"][row.id], return_tensors="pt")
-            theirs = model(**ids).logits.softmax(-1)[0]
+            theirs = (model(**ids).logits / temperature).softmax(-1)[0]
             ours = torch.tensor(row.probabilities, dtype=torch.float32)
             torch.testing.assert_close(theirs, ours, atol=1e-5, rtol=0)
 
