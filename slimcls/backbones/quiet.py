@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,10 +44,7 @@ def silence() -> Iterator[None]:
 @contextmanager
 def bars_on_terminals() -> Iterator[None]:
     """Bars of GGUF's reader and of transformers where a person watches, and nowhere else."""
-    from transformers import modeling_gguf_pytorch_utils
-
-    # The module does not offer its bar to others.
-    reader: Any = modeling_gguf_pytorch_utils
+    reader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
     bar = reader.tqdm
     reader.tqdm = functools.partial(bar, disable=None)  # none where stderr is no terminal
     try:
