@@ -73,11 +73,11 @@ def test_a_run_keeps_validation_scores_and_what_they_come_to(result: RunResult) 
     assert (logits.argmax(1) == truth).mean() == pytest.approx(result.validation_accuracy)
     confidence = slimcls.load(result.folder).confidence
     assert confidence == measured(logits, truth)
-    assert result.temperature == confidence.temperature
+    assert result.fitted_temperature == confidence.temperature
     test = pd.read_parquet(result.folder / "predictions.parquet")
     shares, own = np.stack(test.probabilities), test.label.map(LABELS.index).to_numpy()
     assert result.test_nll_tempered == pytest.approx(log_likelihood_loss(shares, own))
-    plain = shares**result.temperature
+    plain = shares**result.fitted_temperature
     plain /= plain.sum(1, keepdims=True)
     assert result.test_nll == pytest.approx(log_likelihood_loss(plain, own))
     assert (result.test_ece, result.test_ece_floor) == pytest.approx(calibration_error(shares, own))
@@ -87,7 +87,7 @@ def test_a_temperature_changes_probabilities_and_no_class(result: RunResult, hal
     cold, warm = (slimcls.load(folder).predict(TEXTS) for folder in (result.folder, half))
     assert [one.label for one in cold] == [one.label for one in warm]
     for one, other in zip(cold, warm, strict=True):
-        mine = np.array(list(one.probabilities.values())) ** (result.temperature / 1.5)
+        mine = np.array(list(one.probabilities.values())) ** (result.fitted_temperature / 1.5)
         assert list(other.probabilities.values()) == pytest.approx(mine / mine.sum(), rel=1e-5)
 
 

@@ -433,7 +433,7 @@ def test_random_blocks_train_and_open_anywhere(
     tokenizer = AutoTokenizer.from_pretrained(folder)
     batch = tokenizer(["rain again", "salt"], padding=True, return_tensors="pt")
     with torch.no_grad():
-        expected = (theirs(**batch).logits / result.temperature).softmax(1)
+        expected = (theirs(**batch).logits / result.fitted_temperature).softmax(1)
     found = [list(p.probabilities.values()) for p in load(folder).predict(["rain again", "salt"])]
     assert torch.allclose(torch.tensor(found), expected, atol=1e-6)
 

@@ -111,7 +111,7 @@ class Outcome:
     test_low: float
     test_high: float
     test_macro_f1: float
-    temperature: float | None = None
+    fitted_temperature: float | None = None
     """What logits are divided by for probabilities, fitted to validation.parquet; null of baselines
     that train no layer, and of runs before there was one."""
     test_nll: float | None = None

@@ -24,7 +24,7 @@ def run_summary(result: RunResult) -> str:
             f"over {o.test_items} test items)",
         ),
         ("macro-F1", f"{o.test_macro_f1:.3f}"),
-        *([("probabilities", calibration_words(o))] if o.temperature else []),
+        *([("probabilities", calibration_words(o))] if o.fitted_temperature else []),
         ("layers kept", f"{c.keep} of {o.depth}"),
         (
             "parameters kept",
@@ -64,7 +64,7 @@ def calibration_words(outcome: Outcome) -> str:
     """What the temperature does on the test part, and how far probabilities are off with it."""
     return (
         f"negative log-likelihood {outcome.test_nll_tempered:.3f} at temperature "
-        f"{outcome.temperature:.2f} ({outcome.test_nll:.3f} without); calibration error "
+        f"{outcome.fitted_temperature:.2f} ({outcome.test_nll:.3f} without); calibration error "
         f"{outcome.test_ece:.3f} ({outcome.test_ece_floor:.3f} if they were right)"
     )
 

@@ -223,7 +223,7 @@ def _calibrated(found: Measured) -> Columns:
     tempered = probabilities(logits, temperature)
     error, floor = calibration_error(tempered, labels)
     return {
-        "temperature": temperature,
+        "fitted_temperature": temperature,
         "test_nll": log_likelihood_loss(probabilities(logits), labels),
         "test_nll_tempered": log_likelihood_loss(tempered, labels),
         "test_ece": error,

@@ -218,3 +218,11 @@ def test_a_folder_of_finished_runs_may_be_there_to_be_read_only(
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "result.parquet").touch()
     folder.check_runs_folder(tmp_path)
+
+
+def test_no_column_of_what_came_out_is_called_as_a_setting() -> None:
+    """A row has both: the one would stand for the other."""
+    settings, outcome = (
+        {field.name for field in dataclasses.fields(part)} for part in (RunConfig, Outcome)
+    )
+    assert settings & outcome == set()

@@ -348,7 +348,7 @@ def test_the_saved_model_is_the_whole_one(toy: Path, tmp_path: Path, empty_cache
     tokenizer = AutoTokenizer.from_pretrained(folder / "model")
     test = pd.read_csv(toy / "test.csv")
     found = pd.read_parquet(folder / "predictions.parquet")
-    (temperature,) = pd.read_parquet(folder / "result.parquet").temperature
+    (temperature,) = pd.read_parquet(folder / "result.parquet").fitted_temperature
     with torch.no_grad():
         for row in found.head(10).itertuples():
             ids = tokenizer(test["text"][row.id], return_tensors="pt")
