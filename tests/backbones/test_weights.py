@@ -76,8 +76,8 @@ def test_only_kept_tensors_are_read(
     opened = []
 
     class Counting(Weights):
-        def __init__(self, files: Any) -> None:
-            super().__init__(files)
+        def __init__(self, *files: Any) -> None:
+            super().__init__(*files)
             opened.append(self)
 
     monkeypatch.setattr(truncate, "Weights", Counting)
