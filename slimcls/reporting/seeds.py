@@ -43,6 +43,7 @@ def _cells(runs: pd.DataFrame) -> Iterator[tuple[str, dict[str, object], SeedLis
         settings = {str(name): value for name, value in run.items()}
         keep = "all" if run["keep"] == run["depth"] else run["keep"]
         settings |= cut_of(keep, run["select"], run["layers"])
+        settings["exits"] = [int(depth) for depth in run["exits"].split(",") if depth] or None
         name = f"{run['task']}, {run['line']}, keep {run['keep']}"
         yield name, settings, tuple(sorted(set(cell.seed.tolist())))
 
