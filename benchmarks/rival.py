@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,13 @@ from transformers import Trainer, TrainingArguments, default_data_collator
 from transformers.trainer_callback import PrinterCallback
 
 from slimcls.config import RunConfig
+from slimcls.training.stopping import warm_steps
 
 if TYPE_CHECKING:
     from benchmarks.sides import Trail
+
+#: What transformers calls slimcls' schedules.
+SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 Rows = list[dict[str, Any]]
 Collate = Callable[[Rows], dict[str, torch.Tensor]]
@@ -61,8 +64,8 @@ def arguments(config: RunConfig, folder: Path, *, steps: int, plain: bool) -> Tr
         learning_rate=config.lr,
         weight_decay=config.weight_decay,
         max_grad_norm=config.clip,
-        lr_scheduler_type="linear",
-        warmup_steps=math.ceil(config.warmup * steps),
+        lr_scheduler_type=SCHEDULES[config.schedule],
+        warmup_steps=warm_steps(config, steps),
         bf16=config.precision == "bf16",
         use_cpu=config.accelerator == "cpu",
         seed=config.seed,

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcls import cli
-from slimcls.classifier.confidence import share_of
 from slimcls.data.reader import READERS
 from slimcls.errors import UserError
 from slimcls.storage.files import check_writable
@@ -69,6 +68,9 @@ class PredictConfig:
             raise UserError(f"--batch-size {self.batch_size}: must be at least 1")
         for name, value in self.promises.items():
             if value is not None:
+                # numpy is with it, which a wrong flag need not wait for.
+                from slimcls.classifier.confidence import share_of
+
                 share_of(value, f"--{name.replace('_', '-')}")
 
     @property

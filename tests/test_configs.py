@@ -194,7 +194,7 @@ def test_no_run_is_stored_that_its_grid_has_not(grid, folder):
     }
     cells = [cell.run for cell in cells_of(f"grid/{grid}.yaml") if cell.run.dataset in prints]
     assert stored <= {name_of(run, prints[run.dataset]) for run in cells}
-    assert len(stored) > 10
+    assert stored
 
 
 def name_of(run: RunConfig, prints: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from slimcls import runs
+from slimcls import load, runs
 from slimcls.config import RunConfig
 from slimcls.data.batches import Batch
 from slimcls.errors import UserError
@@ -80,7 +80,8 @@ def test_plain_transformers_opens_each_and_answers_alike(toy: Path, out: Path) -
             row = predicted.iloc[place]
             with torch.no_grad():
                 given = tokenizer(texts[int(row.id)], truncation=True, return_tensors="pt")
-                found = model(**given).logits[0].softmax(0)
+                heat = load(folder).confidence.temperature
+                found = (model(**given).logits[0] / heat).softmax(0)
             np.testing.assert_allclose(found, row.probabilities, atol=1e-5)
 
 

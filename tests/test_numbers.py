@@ -103,15 +103,6 @@ def rule_losses() -> dict[str, float]:
     return {str(rule): mean(part) for rule, part in ends.items()}
 
 
-def tried(mode: str, keep: int, lr: float) -> str:
-    """Validation accuracy on trec in three epochs, seed 0, at a learning rate that was tried."""
-    found = stored("smollm2-trec").query(
-        "method == 'fine-tuned' and seed == 0 and keep == @keep and lr == @lr"
-    )
-    (value,) = found[found["mode"] == mode].validation_accuracy
-    return f"{value:.3f}"
-
-
 def perplexity(criterion: str, removed: int) -> str:
     folder = "removal-greedy" if criterion == "greedy-loss" else "removal"
     table = pd.read_csv(RESULTS / "layers" / folder / "removal.csv")
@@ -172,19 +163,6 @@ def depth_study() -> list[str]:
     ]
 
 
-def defaults() -> list[str]:
-    lm, p_cls, cls = (
-        {(keep, lr): tried(mode, keep, lr) for keep in (2, 8) for lr in (1e-4, 3e-4, 1e-3)}
-        for mode in ("lm", "p-cls", "cls")
-    )
-    return [
-        f"with 2 layers `lm` {lm[2, 1e-3]} and `p-cls` {p_cls[2, 1e-3]} at 1e-3 "
-        f"({lm[2, 3e-4]} and {p_cls[2, 3e-4]} at 3e-4)",
-        f"`cls` {cls[8, 1e-3]} at 1e-3, `lm` {lm[8, 3e-4]} and `p-cls` {p_cls[8, 3e-4]} at 3e-4 "
-        f"({cls[8, 1e-4]}, {lm[8, 1e-4]} and {p_cls[8, 1e-4]} at the default, 1e-4)",
-    ]
-
-
 def layers() -> list[str]:
     ends = rule_losses()
     return [
@@ -203,8 +181,8 @@ def pruning() -> list[str]:
 
 #: Words that must stand in a page, made from the stored runs.
 SAID = {
-    "README.md": readme, "docs/depth-study.md": depth_study, "docs/defaults.md": defaults,
-    "docs/layers.md": layers, "docs/pruning.md": pruning,
+    "README.md": readme, "docs/depth-study.md": depth_study, "docs/layers.md": layers,
+    "docs/pruning.md": pruning,
 }  # fmt: skip
 
 

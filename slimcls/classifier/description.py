@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from slimcls.classifier.confidence import from_json
 from slimcls.classifier.task import Task
 from slimcls.data.lines import no_utf8
 from slimcls.data.prompts import template_fault
 from slimcls.errors import UserError
 from slimcls.kinds import LM_LOSSES, ModeName
 from slimcls.storage.json_files import parse_json
+
+if TYPE_CHECKING:
+    from slimcls.classifier.confidence import Confidence
 
 #: Raised when ``slimcls.json`` changes so that older readers would misread it.
 FORMAT = 2
@@ -103,7 +105,7 @@ def task_of(description: dict[str, Any]) -> Task:
         ),
         # In format 1 the prompt was always slimcls's own affair.
         answers_alone=description.get("answers_alone", description["mode"] == "cls"),
-        confidence=from_json(description.get("confidence")),
+        confidence=_confidence(description.get("confidence")),
     )
 
 
@@ -127,7 +129,7 @@ def _fault(description: dict[str, Any]) -> str:
         return f"'lm_loss' must be one of {', '.join(LM_LOSSES)}"
     if min(description["context"], description["max_text_tokens"]) < 1:
         return "'context' and 'max_text_tokens' must be at least 1"
-    if "confidence" in description and not from_json(description["confidence"]):
+    if "confidence" in description and not _confidence(description["confidence"]):
         return "'confidence' has values of the wrong kind"
     labels, words = description["labels"], description.get("label_words")
     if len(set(labels)) < max(2, len(labels)):
@@ -176,3 +178,10 @@ def _why_no_artefact(run: Path) -> str:
         what = f"the figures of a baseline ({found[1]}), which leaves no model"
         return f"{what}; classify with a run of slimcls train"
     return "the run was made with --save-model none; run it again with --save-model best"
+
+
+def _confidence(held: Any) -> Confidence | None:
+    # It needs numpy, which takes longer to import than to say that a folder is none.
+    from slimcls.classifier.confidence import from_json
+
+    return from_json(held)

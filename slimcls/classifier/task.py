@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimcls.classifier.confidence import Confidence
 from slimcls.data.encoding import DEFAULT_TOKENS, FramedEncoder, TextEncoder
 from slimcls.data.prompts import PromptBuilder
 from slimcls.kinds import LossName, ModeName
@@ -13,6 +12,7 @@ from slimcls.kinds import LossName, ModeName
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from slimcls.classifier.confidence import Confidence
     from slimcls.classifier.modes import Mode
 
 Encoder = PromptBuilder | TextEncoder
