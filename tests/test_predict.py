@@ -277,9 +277,9 @@ def test_a_file_streams_in_chunks(
     stream, classify = reader.stream_rows, Classifier.predict
     ahead: list[int] = []
 
-    def predict(self, texts, *more):
+    def predict(self, texts, *more, **promises):
         ahead.append(len(read) - sum(ahead))
-        return classify(self, texts, *more)
+        return classify(self, texts, *more, **promises)
 
     monkeypatch.setattr(
         reader, "stream_rows", lambda path: (read.append(row) or row for row in stream(path))
