@@ -17,7 +17,9 @@ from slimcls.config import RunConfig
 from slimcls.data.batches import Batch
 from slimcls.errors import UserError
 from slimcls.reporting.evidence import gather
+from slimcls.rivals import beside
 from slimcls.runs.results import read_result
+from slimcls.session.handover import megabytes
 from slimcls.train import train
 from slimcls.training.learner import Learner
 
@@ -56,6 +58,8 @@ def test_each_depth_is_a_run(toy: Path, out: Path) -> None:
         assert result.config.layers == list(range(depth))
         assert result.outcome.run == folder.name
         assert f"-k{depth}-exits-" in folder.name
+        # What the result says lies in model/ before the result itself is there.
+        assert result.outcome.model_mb == megabytes(folder / "model") > 0
         assert train(settings(toy, out, keep=depth)) == result, "its own command finds it"
     rows = runs.load(out).set_index("keep")
     assert rows.params_kept[1] < rows.params_kept[2] < rows.params_kept[5]
@@ -67,6 +71,16 @@ def test_each_depth_is_a_run(toy: Path, out: Path) -> None:
     assert rows.validation_accuracy[5] == pytest.approx(best["validation_accuracy"])
     scores = ["validation_accuracy_at_1", "validation_accuracy_at_2", "validation_accuracy"]
     assert curves[scores].mean(axis=1).idxmax() == rows.best_epoch[5], "best in the mean"
+
+
+def test_the_rival_of_all_depths_is_fitted_once(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitted, fit = [], beside.words_logits
+    monkeypatch.setattr(beside, "words_logits", lambda *args: fitted.append(1) or fit(*args))
+    train(settings(toy, tmp_path, epochs=1, save_model="none", mode="cls", baseline=True))
+    assert len(fitted) == 1
+    assert runs.load(tmp_path).over_tfidf.notna().all()
 
 
 def test_plain_transformers_opens_each_and_answers_alike(toy: Path, out: Path) -> None:

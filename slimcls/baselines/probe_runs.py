@@ -24,6 +24,7 @@ from slimcls.rivals.probe import POOLINGS, PartStates, Probe
 from slimcls.runs.schema import RunResult
 from slimcls.session.inputs import Inputs
 from slimcls.session.outcome import Footprint, Measured, complete
+from slimcls.session.probed import keep_answers
 from slimcls.session.shared import Shared
 from slimcls.training.depths import DepthStates, states_at_depths
 
@@ -43,7 +44,8 @@ def measure_probe(
     inputs = shared.inputs(config, source, data, log)
     splits, names = inputs.splits, data.spec.labels
     device = torch_device(config.accelerator)
-    states = _states(inputs, DepthStates(source, device, log), log)
+    depths = DepthStates(source, device, log)
+    states = _states(inputs, depths, log)
     fitting = time.perf_counter()
     log.say(f"fitting: logistic regression at {states.train.shape[1]} depths")
     probe = Probe(states, splits, len(names))
@@ -51,6 +53,8 @@ def measure_probe(
         probe.logits(states.validation), splits, names, time.perf_counter() - fitting
     )
     log.say(f"chosen on validation: {probe.chosen.words}\n{_table(probe)}")
+    answers = probe.logits(states.test)
+    keep_answers(depths, inputs, answers, probe.chosen.layers)
     footprint = _footprint(probe, inputs, source, shared.usual_tokens(source, data))
     found = Measured(
         config=config,
@@ -60,7 +64,7 @@ def measure_probe(
         splits=splits,
         footprint=footprint,
         fitted=fitted,
-        logits=probe.logits(states.test),
+        logits=answers,
         tokens=inputs.test,
         device=device,
         latency_ms=latency(

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from slimcls.data.splits import Splits
 from slimcls.rivals.methods import RIVALS, Rival
-from slimcls.rivals.probe import PartStates, Probe
 from slimcls.statistics import SeedItems, paired_difference
 
 
@@ -29,28 +28,21 @@ class Beside:
     """How many layers of the model the rival reads the output of, where it reads any."""
 
 
-def words_beside(splits: Splits, names: Sequence[str], logits: Tensor) -> Beside:
-    """Fit TF-IDF with logistic regression to a run's items, and hold it against its test logits.
+def words_logits(splits: Splits, names: Sequence[str]) -> Tensor:
+    """Logits (test items, classes) of TF-IDF with logistic regression, fitted to a run's items.
 
-    ``logits`` is (test items, classes). Whole texts go in, however long. Raises UserError where no
-    text has a word, and ValueError for fewer than two test items.
+    Whole texts go in, however long. Raises UserError where no text has a word.
     """
     method = RIVALS["tfidf"]
     rival = Rival(method, method.vectoriser(), splits.train, splits.validation, names)
-    return _held_against(rival.logits([item.text for item in splits.test]), splits, logits)
+    return rival.logits([item.text for item in splits.test])
 
 
-def probe_beside(
-    states: PartStates, splits: Splits, names: Sequence[str], logits: Tensor
-) -> Beside:
-    """Fit a probe to the states of a run's items; as :func:`words_beside` otherwise."""
-    probe = Probe(states, splits, len(names))
-    return _held_against(probe.logits(states.test), splits, logits, probe.chosen.layers)
+def held_against(theirs: Tensor, splits: Splits, ours: Tensor, layers: int | None = None) -> Beside:
+    """A rival's logits (test items, classes) against a model's own.
 
-
-def _held_against(
-    theirs: Tensor, splits: Splits, ours: Tensor, layers: int | None = None
-) -> Beside:
+    Raises ValueError for fewer than two test items.
+    """
     truth = np.array([item.label for item in splits.test])
     rival = _right(theirs, truth)
     found = paired_difference([_right(ours, truth)], [rival])

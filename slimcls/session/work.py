@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,6 +34,7 @@ from slimcls.runs.schema import RunResult
 from slimcls.session import handover, plan
 from slimcls.session.outcome import Footprint, Measured, complete, labels_of
 from slimcls.session.place import Place
+from slimcls.session.probed import kept_answers
 from slimcls.session.shared import Shared
 from slimcls.session.teaching import lesson_of
 from slimcls.training import tuning
@@ -42,7 +44,6 @@ from slimcls.training.loop import Fitted, Work, fit
 
 if TYPE_CHECKING:
     from slimcls.rivals.beside import Beside
-    from slimcls.rivals.probe import PartStates
 
 
 class Session:
@@ -198,35 +199,34 @@ class Session:
 
     def _beside(self, logits: torch.Tensor) -> dict[str, Beside]:
         """What rivals do on the same items, by name; none where they are not wanted, or cannot."""
+        found = {}
+        for name, (theirs, layers) in self._rivals.items():
+            from slimcls.rivals.beside import held_against
+
+            try:
+                found[name] = held_against(theirs, self.inputs.splits, logits, layers)
+            except ValueError as error:
+                self.log.say(f"note: no {name} beside it: {error}")
+        return found
+
+    @cached_property
+    def _rivals(self) -> dict[str, tuple[torch.Tensor, int | None]]:
+        """Test logits of each rival, and how many layers it reads the output of."""
         if not self.config.baseline:
             return {}
         # Importing it takes as long as many a small run.
-        from slimcls.rivals import beside
+        from slimcls.rivals.beside import words_logits
 
-        splits, names = self.inputs.splits, self.data.spec.labels
-        found = {}
+        found: dict[str, tuple[torch.Tensor, int | None]] = {}
         self.log.say("fitting TF-IDF and logistic regression to the same items")
         try:
-            found["tfidf"] = beside.words_beside(splits, names, logits)
+            found["tfidf"] = words_logits(self.inputs.splits, self.data.spec.labels), None
         except (UserError, ValueError) as error:
             self.log.say(f"note: no TF-IDF beside it: {error}")
-        if states := self._states():
-            self.log.say("fitting probes to kept states of the uncut model, frozen")
-            found["probe"] = beside.probe_beside(states, splits, names, logits)
-        return found
-
-    def _states(self) -> PartStates | None:
-        """States of all items at all depths, where a probe has left them in the cache."""
-        from slimcls.rivals.probe import PartStates
-
-        inputs, prefix = self.inputs, self.inputs.encoder.shared_prefix_ids()
         states = DepthStates(self.source, self.plan.device, self.log)
-        kept = []
-        for items in (inputs.test, inputs.validation, inputs.train):
-            if (found := states.kept(items, prefix)) is None:
-                return None
-            kept.append(found)
-        return PartStates(test=kept[0], validation=kept[1], train=kept[2])
+        if probe := kept_answers(states, self.inputs):
+            found["probe"] = probe
+        return found
 
     def _footprint(self, sizes: Sizes) -> Footprint:
         return Footprint(
@@ -246,7 +246,7 @@ class Session:
         if self.config.save_model == "none":
             return 0.0
         handover.save_artefact(classifier, self.inputs.task, result, self.data.spec.name)
-        return handover.megabytes(self.folder / "model")
+        return handover.megabytes(result.folder / "model")
 
     def _logits(self, classifier: Classifier, ids: list[list[int]], doing: str) -> torch.Tensor:
         self.log.say(doing)

@@ -54,9 +54,9 @@ class DepthStates:
         """States (items, depths, 2, hidden), float16, of token ids that begin with ``prefix``."""
         return self._frozen.of([ids[len(prefix) :] for ids in items], prefix, "32")
 
-    def kept(self, items: Sequence[list[int]], prefix: list[int]) -> Tensor | None:
-        """As :meth:`of`, of what was computed before; None where any of it was not."""
-        return self._frozen.kept([ids[len(prefix) :] for ids in items], prefix, "32")
+    def identity(self, prefix: list[int]) -> str:
+        """All that a state depends on beside its text, in a word."""
+        return self._frozen.identity(prefix, "32")
 
     def _open(self) -> PreTrainedModel:
         return open_cut(self._source, self._layers, head="lm", dtype=torch.float32)

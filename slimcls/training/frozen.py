@@ -111,13 +111,9 @@ class Frozen:
             self._log.say(f"features: {found} from the cache, {computed} computed")
         return torch.stack([known[key] for key in keys])
 
-    def kept(self, items: Sequence[list[int]], prefix: list[int], precision: str) -> Tensor | None:
-        """As :meth:`of`, of what was computed before; None where any of it was not."""
-        keys = [digest(ids) for ids in items]
-        found = self._store(prefix, precision).read(set(keys))
-        if not all(key in found for key in keys):
-            return None
-        return torch.stack([found[key] for key in keys])
+    def identity(self, prefix: list[int], precision: str) -> str:
+        """All that a vector depends on beside its text, in a word."""
+        return self._store(prefix, precision).folder.name
 
     def _store(self, prefix: list[int], precision: str) -> Vectors:
         return Vectors(_folder(self._origin | {"prefix": prefix, "precision": precision}))

@@ -17,8 +17,9 @@ from slimcls.config import RunConfig
 from slimcls.data.dataset import read_dataset
 from slimcls.data.splits import Splits
 from slimcls.errors import UserError
-from slimcls.rivals.beside import words_beside
+from slimcls.rivals.beside import held_against, words_logits
 from slimcls.runs.results import read_result
+from slimcls.session import probed
 from slimcls.session.inputs import draw_items
 from slimcls.statistics import SeedItems, paired_difference
 from slimcls.train import train
@@ -78,15 +79,19 @@ def test_it_is_left_out_and_changes_nothing_else(noisy: Path, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("mode", ["cls", "p-cls", "lm"])
-def test_a_probe_stands_beside_a_run_where_its_states_are_kept(
+def test_a_probe_stands_beside_a_run_on_items_that_it_was_fitted_to(
     mode: str, noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frozen, "cache_dir", lambda: tmp_path / "cache")
+    for module in (frozen, probed):
+        monkeypatch.setattr(module, "cache_dir", lambda: tmp_path / "cache")
     settings: dict[str, Any] = {"dataset": str(noisy)} | FAST | {"mode": mode}
     before = train(RunConfig(out=str(tmp_path / "a"), **settings))
     assert before.probe_accuracy is before.read_layers is None
     assert not (tmp_path / "cache").exists(), "nothing is computed for it"
     (probe,) = baseline(BaselineConfig(out=str(tmp_path / "a"), method="probe", **settings))
+    monkeypatch.setattr(
+        "slimcls.rivals.probe.Probe.__init__", lambda *_: pytest.fail("fitted again")
+    )
     run = train(RunConfig(out=str(tmp_path / "b"), **settings))
     assert run.folder.name == before.folder.name
     assert (run.probe_accuracy, run.read_layers) == (probe.test_accuracy, probe.read_layers)
@@ -100,7 +105,8 @@ def test_a_probe_stands_beside_a_run_where_its_states_are_kept(
 def test_the_difference_is_the_models(noisy: Path) -> None:
     splits = splits_of(noisy)
     truth = torch.nn.functional.one_hot(torch.tensor([i.label for i in splits.test]), 3).float()
-    perfect, wrong = (words_beside(splits, list(WORDS), logits) for logits in (truth, -truth))
+    rival = words_logits(splits, list(WORDS))
+    perfect, wrong = (held_against(rival, splits, logits) for logits in (truth, -truth))
     assert perfect.accuracy == wrong.accuracy
     assert perfect.ahead == pytest.approx(1 - perfect.accuracy)
     assert wrong.ahead == pytest.approx(-wrong.accuracy)
@@ -114,7 +120,7 @@ def test_texts_without_a_word_do_not_end_a_run(tmp_path: Path) -> None:
     settings = FAST | {"shots": "all"}
     splits = draw_items(RunConfig(dataset=str(path), **settings), read_dataset(str(path)))
     with pytest.raises(UserError, match="no training text has a word"):
-        words_beside(splits, ["a", "b"], torch.zeros(6, 2))
+        words_logits(splits, ["a", "b"])
     run = train(RunConfig(dataset=str(path), out=str(tmp_path / "runs"), **settings))
     assert run.tfidf_accuracy is None
     assert "no TF-IDF beside it" in (run.folder / "log.txt").read_text()

@@ -95,12 +95,6 @@ def test_another_run_finds_them_and_computes_nothing(monkeypatch: pytest.MonkeyP
         with monkeypatch.context() as patch:
             patch.setattr(depths, "open_cut", None)
             assert made(prefix, first[::-1]).equal(found.flip(0))
-            states = DepthStates(sources.find("tiny-gpt2", None), "cpu", Log(quiet=True))
-            kept = states.kept([prefix + ids for ids in first], prefix)
-            assert kept is not None
-            assert kept.equal(found)
-            assert states.kept([prefix + ids for ids in [*first, *more]], prefix) is None
-            assert states.kept([PREFIX[:2] + ids for ids in first], PREFIX[:2]) is None
         assert made(prefix, [*more, *first])[12:].equal(found)
 
 
