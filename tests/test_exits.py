@@ -186,6 +186,7 @@ def test_a_part_of_the_layers_has_exits_too(toy: Path, tmp_path: Path) -> None:
         ({"exits": [2, 4], "devices": 2, "strategy": "ddp"}, "--devices 2: not with --exits"),
         ({"exits": [2, 4], "epochs": 0}, "--epochs 0: not with --exits"),
         ({"exits": [2, 4], "compile": True}, "--compile: not with --exits"),
+        ({"exits": [2, 4], "teacher": "RUN"}, "--teacher RUN: not with --exits"),
         ({"exits": [2, 4], "mode": "lm", "lm_loss": "sequence"}, "--lm-loss sequence: not with"),
     ],
 )

@@ -46,6 +46,22 @@ def test_in_32_bits_nothing_changes(run: Path, exported: Exported) -> None:
         theirs.logits(encoded.ids), ours.logits(encoded.ids).numpy(), atol=1e-6, rtol=1e-6
     )
     assert theirs.labels == ours.labels
+    # Probabilities, sets and thresholds, too: they hang on the run's temperature and validation.
+    for mine, other in zip(
+        ours.predict(TEXTS, sets=30), theirs.predict(TEXTS, sets=30), strict=True
+    ):
+        assert (mine.label, mine.classes) == (other.label, other.classes)
+        assert other.probabilities == pytest.approx(mine.probabilities, abs=1e-5)
+
+
+@pytest.mark.parametrize("few", [8, 4])
+def test_fewer_bits_keep_no_promise(exported: Exported, few: int) -> None:
+    """Its scores of the validation texts are others than the run's."""
+    classifier = slimcls.load(exported[few][0])
+    with pytest.raises(UserError, match=r"--sets: .* ask the run that it was exported from"):
+        classifier.predict(TEXTS, sets=30)
+    with pytest.raises(UserError, match=r"--abstain-risk: .* ask the run"):
+        classifier.predict(TEXTS, abstain_risk=30)
 
 
 @pytest.mark.parametrize("few", [8, 4])

@@ -16,6 +16,7 @@ from slimcls.classifier.artefact import load
 from slimcls.classifier.modes import SoftTargets
 from slimcls.config import RunConfig
 from slimcls.errors import Interrupted, UserError
+from slimcls.reporting.evidence import full_depth
 from slimcls.reporting.study import read_study
 from slimcls.runs.schema import RunResult
 from slimcls.session.teaching import Teacher
@@ -144,6 +145,9 @@ def test_a_report_holds_it_against_full_depth(
     assert sorted(set(study.found.runs.line)) == lines
     assert sorted(study.compared.differences.line) == lines
     assert set(study.compared.differences.keep) == {2}
+    train(settings(toy, tmp_path, keep="all", teacher=str(teacher.folder), unlabelled="rest"))
+    found = read_study(tmp_path).found.runs
+    assert full_depth(found).run.tolist() == [teacher.run], "taught full depth is no reference"
 
 
 @pytest.mark.parametrize(
