@@ -55,8 +55,8 @@ def _on_column(items: Items, every: Sequence[Item]) -> list[Finding]:
         findings.append(
             Finding(
                 kind="id-like text",
-                sentence=f"column {quoted([column])} looks like numbers or ids: {len(ids):,} texts are "
-                "one piece with digits; --text-column names another",
+                sentence=f"column {quoted([column])} looks like numbers or ids: {len(ids):,} texts "
+                "are one piece with digits; --text-column names another",
                 count=len(ids),
                 places=items.places(ids),
             )
