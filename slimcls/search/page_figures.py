@@ -96,7 +96,9 @@ def _rings(axes: Axes, drawn: Sequence[Candidate], cost: str) -> None:
                     mew=1.5, ls="none", zorder=4, label=name,
                 )  # fmt: skip
                 if c.chosen:
-                    axes.plot([getattr(c, cost)], [c.accuracy], "o", ms=5, color="black", zorder=5)
+                    style = _KINDS[c.kind][0]
+                    filled = line_style(style) | {"mfc": style[0], "ls": "none", "ms": 5.5}
+                    axes.plot([getattr(c, cost)], [c.accuracy], **filled, zorder=5)
 
 
 def _cost_ticks(axes: Axes, costs: Sequence[float]) -> None:
