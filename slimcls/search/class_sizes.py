@@ -34,20 +34,21 @@ def _small(
     if not small:
         return []
     ordered = sorted(small, key=lambda label: (total[label], label))
-    said = ", ".join(f"{quoted([names[label]])} {total[label]}" for label in ordered[:5])
-    more = f", ... {counted(len(small), 'class', 'classes')}" if len(small) > 5 else ""
+    said = ", ".join(f"{quoted([names[n]])} ({counted(total[n], 'row')})" for n in ordered[:5])
+    more = f", ... {len(small):,} classes" if len(small) > 5 else ""
     few = sum(train[label] < LEARN for label in small)
     untested = sum(not test[label] for label in small)
-    why = []
-    if few:
-        why.append(f"{few:,} have under {LEARN} texts to learn from")
+    why = [f"under {LEARN} texts to learn from: {counted(few, 'class', 'classes')}"] if few else []
     if untested:
-        why.append(f"{untested:,} none to be tested on, so that nothing is known of them")
+        why.append(
+            f"none to be tested on, so that nothing is known of it: "
+            f"{counted(untested, 'class', 'classes')}"
+        )
     return [
         Finding(
             kind="small class",
-            sentence=f"classes too small to learn or to test: {said} rows{more}; "
-            f"{' and '.join(why)}. More rows, or one class for several, would help",
+            sentence=f"too small to learn or to test: {said}{more}; {'; '.join(why)}. More rows, "
+            "or one class for several, would help",
             count=len(small),
         )
     ]

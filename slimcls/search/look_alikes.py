@@ -19,7 +19,7 @@ def look_alike_labels(items: Items) -> list[Finding]:
     """Classes whose names look alike, and names that reading has merged already."""
     rows = Counter(item.label for item in items.all)
     present = [items.names[label] for label in sorted(rows)]
-    alike = [*same_letters(present), *slips(present)]
+    alike = _joined([*same_letters(present), *slips(present)])
     findings = []
     if alike:
         sizes = {items.names[label]: count for label, count in rows.items()}
@@ -37,6 +37,16 @@ def look_alike_labels(items: Items) -> list[Finding]:
             )
         )
     return [*findings, *_merged_on_reading(items)]
+
+
+def _joined(groups: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Groups that have a name in common as one."""
+    found: list[list[str]] = []
+    for group in groups:
+        touched = [old for old in found if set(old) & set(group)]
+        found = [old for old in found if old not in touched]
+        found.append(list(dict.fromkeys([*(name for old in touched for name in old), *group])))
+    return found
 
 
 def same_letters(names: Iterable[str]) -> list[tuple[str, ...]]:

@@ -183,13 +183,15 @@ def test_near_repeats_are_told_with_their_parts_and_labels(tmp_path):
         (("café", "cafe", "bar"), {"café", "cafe"}),
         (("delivery", "delviery", "praise"), {"delivery", "delviery"}),
         (("delivery", "delivety", "praise"), {"delivery", "delivety"}),
+        (("Bug", "bug", "bugs", "praise"), {"Bug", "bug", "bugs"}),
     ],
 )
 def test_labels_that_may_be_one_are_named_and_not_merged(tmp_path, labels, alike):
-    found = look(str(_csv(tmp_path / "a.csv", _rows(90, labels))), tmp_path / "fit")
+    found = look(str(_csv(tmp_path / "a.csv", _rows(120, labels))), tmp_path / "fit")
     finding = _by_kind(found)["look-alike labels"]
-    assert finding.count == 2
-    assert all(f"'{name}' (30 rows)" in finding.sentence for name in alike)
+    assert finding.count == len(alike)
+    assert all(f"'{name}' ({120 // len(labels)} rows)" in finding.sentence for name in alike)
+    assert ";" not in finding.sentence.split(". They")[0]
     assert set(found.classes) == set(labels)
 
 
@@ -215,8 +217,8 @@ def test_classes_too_small_say_why(tmp_path):
     rows = [*_rows(100), *[(text, "rare") for text, _ in _rows(2, seed=3)]]
     finding = _by_kind(look(str(_csv(tmp_path / "a.csv", rows)), tmp_path))["small class"]
     assert finding.count == 1
-    assert "'rare' 2 rows" in finding.sentence
-    assert "1 none to be tested on" in finding.sentence
+    assert "'rare' (2 rows)" in finding.sentence
+    assert "none to be tested on, so that nothing is known of it: 1 class" in finding.sentence
 
 
 def test_one_class_that_is_nearly_all(tmp_path):
