@@ -87,11 +87,13 @@ class Mistake:
     """A test item that the chosen classifier is most surely wrong about."""
 
     id: int
-    """Its row in the data."""
+    """Its row in the data that were trained on."""
     text: str
     label: str
     prediction: str
     probability: float
+    place: str = ""
+    """Where it stands in what the user gave, such as ``tickets.csv, line 12``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +132,7 @@ class Answer:
     confirmed: tuple[Confirmed, ...] = ()
     """The choice first, then the reference, then the best rival."""
     loss: float | None = None
-    """On test: the reference's accuracy minus the choice's, mean over seeds."""
+    """On test: the reference's accuracy minus the choice's, a share, mean over seeds."""
     loss_low: float | None = None
     loss_high: float | None = None
     """Its 95 % interval."""

@@ -13,7 +13,7 @@ from slimcls.errors import UserError, in_short
 from slimcls.search.answer import Finding
 from slimcls.search.class_sizes import class_sizes
 from slimcls.search.cleaned_copy import Copy, write_copy
-from slimcls.search.items import Item, Items, counted, place_of
+from slimcls.search.items import Item, Items, counted, place_of, quoted
 from slimcls.search.leaks import label_leaks
 from slimcls.search.look_alikes import look_alike_labels
 from slimcls.search.make_up import make_up
@@ -118,7 +118,7 @@ def _refuse(items: Items, every: Sequence[Item]) -> None:
     different = {texts.key(item.text) for item in every}
     if len(different) == 1:
         raise UserError(
-            f"{where}: all texts of column '{sources.text}' are equal "
+            f"{where}: all texts of column {quoted([sources.text])} are equal "
             f"('{in_short(every[0].text)}'); --text-column names another"
         )
     left = f"{counted(len(items.all), 'row')} left of {len(every):,}" if every else "no row is left"

@@ -13,7 +13,7 @@ import numpy as np
 from slimcls.data import texts
 from slimcls.data.lengths import MOST_TOKENS
 from slimcls.search.answer import Finding
-from slimcls.search.items import Item, Items
+from slimcls.search.items import Item, Items, quoted
 
 #: Words; a sign of a script without blanks between words counts as one.
 _WORDS = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
@@ -45,7 +45,7 @@ def _on_column(items: Items, every: Sequence[Item]) -> list[Finding]:
         findings.append(
             Finding(
                 kind="few different texts",
-                sentence=f"column '{column}' holds {different:,} different texts in "
+                sentence=f"column {quoted([column])} holds {different:,} different texts in "
                 f"{len(every):,} rows: it looks like a category; --text-column names another",
                 count=different,
             )
@@ -55,8 +55,8 @@ def _on_column(items: Items, every: Sequence[Item]) -> list[Finding]:
         findings.append(
             Finding(
                 kind="id-like text",
-                sentence=f"texts in column '{column}' of one piece with digits: {len(ids):,}. "
-                "It looks like numbers or ids; --text-column names another",
+                sentence=f"column {quoted([column])} looks like numbers or ids: {len(ids):,} texts "
+                "are one piece with digits; --text-column names another",
                 count=len(ids),
                 places=items.places(ids),
             )

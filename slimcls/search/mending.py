@@ -94,7 +94,7 @@ def _lacking(sources: Sources) -> list[Finding]:
             findings.append(
                 Finding(
                     kind=kind,
-                    sentence=f"rows without a {lacks} in column '{column}': {len(rows):,}",
+                    sentence=f"rows without a {lacks} in column {quoted([column])}: {len(rows):,}",
                     count=len(rows),
                     places=places_of(rows),
                     done=_LEFT_OUT,
