@@ -13,7 +13,7 @@ from slimcls.config import RunConfig
 from slimcls.errors import Interrupted
 from slimcls.train import train
 from slimcls.training import ahead
-from slimcls.training.ahead import duration
+from slimcls.log import duration
 
 LINE = re.compile(r"^epoch (\d+) of (\d+), step (\d+) of (\d+): about .+ left$", re.MULTILINE)
 
