@@ -88,7 +88,10 @@ def draw_unlabelled(
 def unlabelled_texts(path: Path, column: str | None) -> Sequence[str]:
     """The texts of a file; rows without one are left out, as predicting leaves them out.
 
+    ``column`` is the dataset's column of texts, where it was named; a .txt file has none.
+
     Raises UserError where it cannot be read, or its column of texts is not clear.
     """
-    chunks: Iterable[list[tuple[object, str]]] = stream_texts(path, column, _CHUNK)  # type: ignore[assignment]
+    named = None if path.suffix.lower() == ".txt" else column
+    chunks: Iterable[list[tuple[object, str]]] = stream_texts(path, named, _CHUNK)  # type: ignore[assignment]
     return [text.strip() for chunk in chunks for _, text in chunk if text]

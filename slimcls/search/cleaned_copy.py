@@ -10,8 +10,10 @@ from typing import NamedTuple
 
 import yaml
 
+from slimcls.data.columns import choose_columns
+from slimcls.data.rows import Rows
 from slimcls.data.spec import DatasetSpec
-from slimcls.data.tables import Sources
+from slimcls.errors import UserError
 from slimcls.search.items import Item, Items
 from slimcls.storage.files import replacing, replacing_folder
 
@@ -44,7 +46,7 @@ def write_copy(items: Items, described: bool, folder: Path) -> Copy:
     if not described and set(spec.files) == {"all"}:
         with replacing(folder / FILE) as temporary:
             _write(temporary, items, "all", (text, label))
-        return Copy(str(folder / FILE), text, label)
+        return Copy(str(folder / FILE), *_flags(items, "all", (text, label)))
     with replacing_folder(folder / FOLDER) as temporary:
         names = {part: f"{path.stem}.csv" for part, path in spec.files.items()}
         if len(set(names.values())) < len(names):
@@ -52,10 +54,31 @@ def write_copy(items: Items, described: bool, folder: Path) -> Copy:
         for part, name in names.items():
             _write(temporary / name, items, part, (text, label))
         if not described:
-            return Copy(str(folder / FOLDER), text, label)
+            return Copy(str(folder / FOLDER), *_flags(items, "train", (text, label)))
         described_anew = _description(spec, names, (text, label))
         (temporary / "dataset.yaml").write_text(described_anew, encoding="utf-8")
     return Copy(str(folder / FOLDER / "dataset.yaml"), None, None)
+
+
+def _flags(items: Items, part: str, columns: tuple[str, str]) -> tuple[str | None, str | None]:
+    """What has to name the columns of the copy: nothing where that is plain, as it was before.
+
+    A name would count for a file of unlabelled texts too.
+    """
+    spec, rows = items.sources.spec, items.sources.rows[part]
+    others = {name.strip(): rows.columns[name] for name in _other_columns(rows, items, columns)}
+    mine = [item for item in items.all if item.part == part]
+    values = {
+        columns[0]: [item.text for item in mine],
+        columns[1]: [_label(items, i) for i in mine],
+    }
+    copied = Rows(rows.where, rows.unit, [], {**values, **others})
+    given = DatasetSpec(spec.name, text_column=spec.text_column, label_column=spec.label_column)
+    try:
+        plain = choose_columns(given, copied) == columns
+    except UserError:
+        plain = False
+    return (spec.text_column or None, spec.label_column or None) if plain else columns
 
 
 def _description(spec: DatasetSpec, files: dict[str, str], columns: tuple[str, str]) -> str:
@@ -76,15 +99,15 @@ def _description(spec: DatasetSpec, files: dict[str, str], columns: tuple[str, s
 
 
 def _write(path: Path, items: Items, part: str, columns: tuple[str, str]) -> None:
-    sources = items.sources
-    others = _other_columns(sources, part, columns)
+    rows = items.sources.rows[part]
+    others = _other_columns(rows, items, columns)
     # Every cell in quotation marks: no name of a column can be taken for a delimiter.
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL, lineterminator="\n")
         writer.writerow([*columns, *(name.strip() for name in others)])
         for item in items.all:
             if item.part == part:
-                rest = [_cell(sources.rows[part].columns[name][item.row]) for name in others]
+                rest = [_cell(rows.columns[name][item.row]) for name in others]
                 writer.writerow([item.text, _label(items, item), *rest])
 
 
@@ -92,12 +115,16 @@ def _label(items: Items, item: Item) -> str:
     return items.names[item.label]
 
 
-def _other_columns(sources: Sources, part: str, columns: Sequence[str]) -> list[str]:
+def _other_columns(rows: Rows, items: Items, columns: Sequence[str]) -> list[str]:
     """Those beside text and label whose names a header can hold, each once."""
     seen = set(columns)
     others = []
-    for name in sources.rows[part].columns:
-        if name not in (sources.text, sources.label) and name.strip() and name.strip() not in seen:
+    for name in rows.columns:
+        if (
+            name not in (items.sources.text, items.sources.label)
+            and name.strip()
+            and name.strip() not in seen
+        ):
             seen.add(name.strip())
             others.append(name)
     return others

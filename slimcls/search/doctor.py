@@ -87,8 +87,7 @@ def look(
     every = every_item(sources)
     _refuse(items, every)
     own, mended = bool(spec.files), len(items.all) < len(every) or bool(sources.left_out)
-    learnt = _only(items) if own else sources
-    tables = tables_of(learnt, remark=False)
+    tables = tables_of(_only(items) if own else sources, remark=False)
     findings += near_copies(items, _part_of_each(tables))
     findings += look_alike_labels(items)
     findings += class_sizes(tables)

@@ -93,6 +93,7 @@ def test_a_messy_file_is_mended_and_every_row_that_went_is_named(tmp_path):
     assert kinds["unusable row"].places == ("mail.csv, line 69",)
     assert all(kinds[k].done for k in ("empty text", "empty label", "repeat", "two labels"))
     assert found.dataset == str(tmp_path / "fit" / "cleaned.csv")
+    assert (found.text_column, found.label_column) == (None, None)
     assert found.read == 67
     left = [*good[:1], *good[2:], rows[-1]]
     assert sorted(_all_rows(_reread(found))) == sorted(left)
@@ -119,6 +120,21 @@ def test_other_columns_go_with_the_rows(tmp_path):
     assert copied[7] == {
         "body": rows[7]["body"], "topic": rows[7]["topic"], "id": "7", "tags": '["a", {"b": 7}]'
     }  # fmt: skip
+
+
+def test_columns_are_named_only_where_they_are_not_plain_in_the_copy(tmp_path):
+    rows = _rows(40, ("1", "2"))
+    path = _csv(tmp_path / "a.csv", [*rows, rows[0]], ("one", "two"))
+    found = look(str(path), tmp_path / "fit")
+    assert (found.text_column, found.label_column) == (None, None)
+    assert _reread(found).spec.labels == ("1", "2")
+    draw = random.Random(1)
+    lines = [{" text": _text(draw), "label": n % 2, "text ": n} for n in range(30)]
+    lines.append(lines[0])
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = look(str(tmp_path / "b.jsonl"), tmp_path / "b", text_column=" text")
+    assert (found.text_column, found.label_column) == ("text", "label")
+    assert len(_all_rows(_reread(found))) == 30
 
 
 def test_a_folder_keeps_its_parts_and_the_test_part_keeps_its_rows(tmp_path):
@@ -326,6 +342,8 @@ def test_an_unlabelled_file_that_is_the_test_part_or_holds_some_of_it(tmp_path):
     (tmp_path / "some.txt").write_text("\n".join([*test[:3], _rows(200)[0][0], "fresh words"]))
     finding = _by_kind(look(str(path), tmp_path, unlabelled=str(tmp_path / "some.txt")))
     assert "holds 3 test texts" in finding["unlabelled test texts"].sentence
+    named = look(str(path), tmp_path, text_column="text", unlabelled=str(tmp_path / "some.txt"))
+    assert _by_kind(named)["unlabelled test texts"].count == 3
     with pytest.raises(UserError, match="no such file"):
         look(str(path), tmp_path, unlabelled=str(tmp_path / "none.txt"))
 
