@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimcls.version import __version__
 
-__all__ = ["RunConfig", "UserError", "__version__", "load"]
+__all__ = ["RunConfig", "UserError", "__version__", "fit", "load"]
 
 if TYPE_CHECKING:
     from slimcls.classifier.artefact import load
@@ -28,6 +28,9 @@ def __getattr__(name: str) -> Any:
     """Import torch and the like only when something is asked for: ``--help`` must be quick."""
     import importlib
 
+    if name == "fit":
+        # A module that can be called: ``python -m slimcls.fit`` needs it to be one.
+        return importlib.import_module("slimcls.fit")
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'slimcls' has no attribute {name!r}")
