@@ -1,7 +1,7 @@
 """Cut a decoder language model to the layers a text classifier needs, and measure the cost.
 
 ``slimcls.train.train(RunConfig(...))`` runs one fine-tuning; ``slimcls.load(RUN)`` opens its result
-for ``.predict(texts)``.
+for ``.predict(texts)``, and ``slimcls.SlimClassifier`` is both for scikit-learn.
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from slimcls.version import __version__
 
-__all__ = ["RunConfig", "UserError", "__version__", "load"]
+__all__ = ["RunConfig", "SlimClassifier", "UserError", "__version__", "load"]
 
 if TYPE_CHECKING:
     from slimcls.classifier.artefact import load
     from slimcls.config import RunConfig
     from slimcls.errors import UserError
+    from slimcls.estimator import SlimClassifier
 
 _HOME = {
     "RunConfig": "slimcls.config",
+    "SlimClassifier": "slimcls.estimator",
     "UserError": "slimcls.errors",
     "load": "slimcls.classifier.artefact",
 }

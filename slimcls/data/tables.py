@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.paths import user_path
 
-__all__ = ["Table", "Tables", "read_tables"]
+__all__ = ["Table", "Tables", "read_tables", "tables_of"]
 
 #: A part with fewer rows gives too wide an interval to tell models apart: it is warned about.
 FEW = 200
@@ -37,6 +37,7 @@ class Tables:
     train: Table
     #: None where the source has no validation part: one is reserved from train.
     validation: Table | None
+    #: Empty where rows are given in memory: nothing is tested then.
     test: Table
     #: "sha256:..." of the rows and of what decides how they are read and put into prompts.
     fingerprint: str
@@ -60,7 +61,14 @@ def read_tables(
         UserError: rows that cannot be found, read or used, with file and line.
     """
     bad_rows = BadRows(skip=skip_bad_rows, advice=ADVICE) if spec.files else STOP
-    sources = _sources_of(spec, data_dir, bad_rows)
+    return tables_of(spec, _sources_of(spec, data_dir, bad_rows), bad_rows)
+
+
+def tables_of(spec: DatasetSpec, sources: Mapping[str, Rows], bad_rows: BadRows = STOP) -> Tables:
+    """Check the rows of each part, wherever they were read, and make them a dataset.
+
+    Raises UserError for rows that cannot be used; ``bad_rows`` says which of them may be left out.
+    """
     first = sources["train" if "train" in sources else next(iter(sources))]
     text, label = choose_columns(spec, first)
     labels = Labels(spec, label, first)
@@ -69,9 +77,9 @@ def read_tables(
     for part, rows in sources.items():
         _need_columns(rows, text, label)
         parts[part], empty = _table(rows, text, labels, bad_rows)
-        notes += _without_text(rows, text, empty, bad_rows if spec.files else None)
+        notes += _without_text(rows, text, empty, bad_rows if spec.own_rows else None)
     notes += [*bad_rows.notes(), *labels.notes()]
-    remarks = Remarks(sources, parts, labels.names) if spec.files else None
+    remarks = Remarks(sources, parts, labels.names) if spec.own_rows else None
     notes += remarks.on_labels() if remarks else []
     if spec.pool:
         parts, said = split_pool(_pooled(parts.values()), near_duplicates=spec.near_duplicates)
@@ -84,7 +92,7 @@ def read_tables(
         spec,
         parts["train"],
         parts.get("validation"),
-        parts["test"],
+        parts.get("test", Table()),
         _fingerprint(spec, parts),
         notes,
     )

@@ -159,6 +159,13 @@ def _what(result: RunResult, description: dict[str, object]) -> str:
 
 def _figures(result: RunResult, description: dict[str, object]) -> str:
     o = result.outcome
+    if not o.test_items:
+        return (
+            "## Figures\n\nNothing was tested: its texts came without a test part. On the "
+            f"{o.validation_items} validation texts, which chose the epoch and so flatter, "
+            f"accuracy is {o.validation_accuracy:.3f} ({o.validation_low:.3f} to "
+            f"{o.validation_high:.3f}) and macro-F1 {o.validation_macro_f1:.3f}."
+        )
     rows = [
         "## Figures\n",
         f"Test: {o.test_items} texts of {in_markdown(str(description['dataset']))} (version "
@@ -188,10 +195,11 @@ def _figures(result: RunResult, description: dict[str, object]) -> str:
 
 def _limits(result: RunResult) -> str:
     o = result.outcome
+    tested = f"Probabilities on test: {calibration_words(o)}. " if o.test_items else ""
     return (
         "## Limits\n\n"
         f"It knows only these classes, and texts like those it was trained on; a text is cut "
-        f"after {o.text_tokens} tokens. Probabilities on test: {calibration_words(o)}. The "
+        f"after {o.text_tokens} tokens. {tested}The "
         "licences of the original model and of the data hold for this model too."
     )
 

@@ -68,7 +68,7 @@ class Session:
                 f"--keep {config.keep}: --exits trains all depths at once: give --keep "
                 f"{config.exits[-1]}, which leaves a run of {config.keep} layers too"
             )
-        self.log = Log(quiet=runs.is_helper_process(config))
+        self.log = Log(quiet=shared.quiet or runs.is_helper_process(config))
         self.log.say(f"run directory: {place.folder}")
         self.inputs = shared.inputs(config, source, data, self.log)
         self.usual_tokens = shared.usual_tokens(source, data)
@@ -187,7 +187,7 @@ class Session:
             validation=scored,
             tokens=self.inputs.test,
             device=self.plan.device,
-            latency_ms=classifier.latency([example.text for example in splits.test]),
+            latency_ms=classifier.latency([one.text for one in splits.test or splits.validation]),
             seconds=time.perf_counter() - self.started,
             scores_fingerprint=self.scores.fingerprint if self.scores else "",
             guessing=_guessing(self.config, len(classifier.labels)),
@@ -212,7 +212,7 @@ class Session:
     @cached_property
     def _rivals(self) -> dict[str, tuple[torch.Tensor, int | None]]:
         """Test logits of each rival, and how many layers it reads the output of."""
-        if not self.config.baseline:
+        if not self.config.baseline or not self.inputs.test:
             return {}
         # Importing it takes as long as many a small run.
         from slimcls.rivals.beside import words_logits
@@ -221,7 +221,7 @@ class Session:
         self.log.say("fitting TF-IDF and logistic regression to the same items")
         try:
             found["tfidf"] = words_logits(self.inputs.splits, self.data.spec.labels), None
-        except (UserError, ValueError) as error:
+        except ValueError as error:
             self.log.say(f"note: no TF-IDF beside it: {error}")
         states = DepthStates(self.source, self.plan.device, self.log)
         if probe := kept_answers(states, self.inputs):
@@ -249,11 +249,14 @@ class Session:
         return handover.megabytes(result.folder / "model")
 
     def _logits(self, classifier: Classifier, ids: list[list[int]], doing: str) -> torch.Tensor:
+        if not ids:
+            return torch.zeros(0, len(classifier.labels))
         self.log.say(doing)
         if self.features:
             logits = self.features.logits(ids, classifier.prefix_ids)
         else:
-            with tqdm(total=len(ids), disable=not sys.stderr.isatty(), leave=False) as bar:
+            hidden = self.log.quiet or not sys.stderr.isatty()
+            with tqdm(total=len(ids), disable=hidden, leave=False) as bar:
                 logits = classifier.logits(ids, self.config.eval_batch_size, bar.update)
         if not logits.isfinite().all():
             raise Diverged(
