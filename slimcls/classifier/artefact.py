@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from slimcls.classifier.runtime import OnnxClassifier
 
 
-def load(run: str | Path) -> Classifier | OnnxClassifier:
+def load(run: str | Path, *, threads: int | None = None) -> Classifier | OnnxClassifier:
     """Open a finished run, its ``model/`` folder, or a folder of ``slimcls export``, for use.
+
+    ``threads`` is how many compute, as many as the library likes if not given; torch has one number
+    for all of a process.
 
     Raises UserError where the folder is none of them, newer than this slimcls, or where its files
     are damaged or not of one run.
@@ -27,8 +30,13 @@ def load(run: str | Path) -> Classifier | OnnxClassifier:
     if ONNX in description:
         from slimcls.classifier.runtime import open_exported
 
-        return open_exported(folder, description)
-    return _open(folder, task_of(description))
+        return open_exported(folder, description, threads)
+    classifier = _open(folder, task_of(description))
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    return classifier
 
 
 def load_run(run: str | Path) -> Classifier:
