@@ -111,6 +111,8 @@ ROLES: dict[str, Role] = {
     "force": Role.OUTSIDE,
     # What is tested is in memory, whether it is written too or not.
     "save_model": Role.NEUTRAL | Role.DISK,
+    # Rounded weights are what is tested.
+    "save_dtype": Role.ARITHMETIC,
     # What stands beside a run changes nothing of it; a grid's rivals are runs of their own.
     "baseline": Role.TRAINING | Role.ALONE | Role.OUTSIDE | Role.DISK,
     "logger": Role.TRAINING | Role.OUTSIDE | Role.DISK,

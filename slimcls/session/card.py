@@ -145,12 +145,18 @@ def _what(result: RunResult, description: dict[str, object]) -> str:
         if o.taught
         else ""
     )
+    saved = (
+        f" Weights are in {c.save_dtype}: rounded so, and computed with in float32 as below, they "
+        "have the figures here; arithmetic in that type itself may give others."
+        if c.save_dtype
+        else ""
+    )
     return (
         f"# {model} cut to {c.keep} of {o.depth} layers, classifying {data}\n\n"
         f"Made by slimcls {o.slimcls_version} from {model}{note}, weights "
         f"`{o.source_fingerprint}`. Kept layers: {c.layers}, numbered from 0; embeddings, "
         f"positions and the final norm were kept too.{drawn} {o.params_kept:,} of "
-        f"{o.params_full:,} backbone parameters are left ({o.params_saved:.1%} saved).\n\n"
+        f"{o.params_full:,} backbone parameters are left ({o.params_saved:.1%} saved).{saved}\n\n"
         f"Mode `{c.mode}`, tuned `{c.tune}`, seed {c.seed}. Trained on {o.train_items} texts; "
         f"{o.validation_items} more chose the epoch; {o.labels_used} labels were used in all."
         f"{taught}"

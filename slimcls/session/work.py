@@ -16,6 +16,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from slimcls import runs
+from slimcls.backbones import saved
 from slimcls.backbones.parts import amount
 from slimcls.backbones.sizes import Sizes
 from slimcls.backbones.truncate import open_cut, read_config
@@ -167,11 +168,14 @@ class Session:
 
     def _finish(self, model: PreTrainedModel, fitted: Fitted, place: Place) -> RunResult:
         inputs, splits = self.inputs, self.inputs.splits
+        dtype = handover.saved_dtype(self.config)
+        if dtype:
+            saved.round_weights(model, dtype)
         classifier = Classifier(model, inputs.mode, inputs.encoder, inputs.task.labels)
         classifier.model.to(self.plan.device)
         logits = self._logits(classifier, self.inputs.test, "testing")
         scored = self._logits(classifier, self.inputs.validation, "validating")
-        if fitted.epochs_run == 0:
+        if fitted.epochs_run == 0 or dtype:
             validation = metrics(scored, labels_of(splits.validation), classifier.labels)
             fitted.validation_accuracy = validation.accuracy
             fitted.validation_macro_f1 = validation.macro_f1
@@ -252,7 +256,8 @@ class Session:
         if not ids:
             return torch.zeros(0, len(classifier.labels))
         self.log.say(doing)
-        if self.features:
+        # Features are of weights that nothing has rounded.
+        if self.features and not self.config.save_dtype:
             logits = self.features.logits(ids, classifier.prefix_ids)
         else:
             hidden = self.log.quiet or not sys.stderr.isatty()
