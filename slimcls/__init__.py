@@ -6,9 +6,14 @@ for ``.predict(texts)``, and ``slimcls.SlimClassifier`` is both for scikit-learn
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from slimcls.version import __version__
+
+# Since 1.32 onnxruntime gives the machine a number and reports what it runs, from its import on,
+# unless it is told not to. Whoever wants that sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = ["RunConfig", "SlimClassifier", "UserError", "__version__", "load"]
 

@@ -49,15 +49,42 @@ class _Server(uvicorn.Server):
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await asyncio.sleep(0.01)  # those that wait to be taken are
-        for server in self.servers:
-            server.close()
+        await self._take_the_last(sockets or [])
         # The requests that are being answered hold this very list.
         self.server_state.default_headers.append((b"connection", b"close"))
         end = time.monotonic() + GRACE
         while self.server_state.connections and time.monotonic() < end and not self.force_exit:
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
+
+    async def _take_the_last(self, listeners: list[socket.socket]) -> None:
+        """Take all connections that are made already, and end the listening, for all processes.
+
+        Between the last one and the end there is nothing to wait for: who connects in these
+        microseconds alone finds a connection and nobody on it.
+        """
+        own = [listener.dup() for listener in listeners]
+        for server in self.servers:
+            server.close()
+        loop, taken = asyncio.get_running_loop(), []
+        for listener in own:
+            listener.setblocking(False)
+            with contextlib.suppress(OSError):  # BlockingIOError: nobody waits any more
+                while True:
+                    taken.append(listener.accept()[0])
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)
+            listener.close()
+        for connection in taken:
+            await loop.connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        made: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return made(
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
 
 
 def serve(config: ServeConfig) -> int:
@@ -158,10 +185,12 @@ def _process(config: ServeConfig, listener: socket.socket) -> None:
     """One of several; what is wrong with the run is told by each, and ends them all."""
 
     def answer() -> int:
-        from slimcls.serving.app import build
+        # It may be told to stop before it has begun.
+        with contextlib.suppress(Interrupted, KeyboardInterrupt):
+            from slimcls.serving.app import build
 
-        app = build(load(config.run, threads=config.threads_each), config)
-        _answer(app, listener, lambda: None)
+            app = build(load(config.run, threads=config.threads_each), config)
+            _answer(app, listener, lambda: None)
         return 0
 
     sys.exit(cli.run(answer))

@@ -10,6 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
+import onnxruntime
 import pytest
 from conftest import PATIENCE, ROOT, made_up_rows
 
@@ -61,3 +62,18 @@ def test_nothing_is_lost_at_sigterm(
     assert answered.turned_away == 16, "they all found out that it ended"
     assert (server.returncode, err) == (0, "")
     assert out == "[]\n", "an exported folder needs none of them"
+
+
+def test_the_page_says_what_the_graph_takes_and_gives(
+    exported: dict[int, tuple[Path, Report]],
+) -> None:
+    page = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
+    told = re.findall(
+        r'name: "(ids|lengths|logits)", data_type: TYPE_(\w+), dims: \[ (.*?) \]', page
+    )
+    session = onnxruntime.InferenceSession(exported[32][0] / "model.onnx")
+    kinds = {"tensor(int64)": "INT64", "tensor(float)": "FP32"}
+    graph = [*session.get_inputs(), *session.get_outputs()]
+    assert [(one.name, kinds[one.type], len(one.shape)) for one in graph] == [
+        (name, kind, dims.count("-1")) for name, kind, dims in told
+    ]
