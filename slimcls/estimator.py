@@ -95,7 +95,7 @@ class SlimClassifier(ClassifierMixin, BaseEstimator, _Settings):
         settings = {name: getattr(self, name) for name in SETTINGS}
         with tempfile.TemporaryDirectory(prefix="slimcls-") as folder:
             config = RunConfig(dataset=NAME, out=folder, baseline=False, **settings)
-            shared = Shared(quiet=not self.verbose)
+            shared = Shared(aloud=self.verbose)
             shared.give(config, data)
             try:
                 result = train(config, shared)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from slimcls.classifier.description import DESCRIPTION, ONNX, read_description, task_of
+from slimcls.classifier.description import DESCRIPTION, ONNX, WORDS, read_description, task_of
 from slimcls.classifier.task import Task
 from slimcls.data.cutting import tokens_of
 from slimcls.errors import UserError
@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
     from slimcls.classifier.classifier import Classifier
     from slimcls.classifier.runtime import OnnxClassifier
+    from slimcls.classifier.words import WordsClassifier
 
 
-def load(run: str | Path, *, threads: int | None = None) -> Classifier | OnnxClassifier:
-    """Open a finished run, its ``model/`` folder, or a folder of ``slimcls export``, for use.
+def load(
+    run: str | Path, *, threads: int | None = None
+) -> Classifier | OnnxClassifier | WordsClassifier:
+    """Open a finished run or fit, its ``model/`` folder, or a folder of ``slimcls export``.
 
     ``threads`` is how many compute, as many as the library likes if not given; torch has one number
     for all of a process.
@@ -31,6 +34,10 @@ def load(run: str | Path, *, threads: int | None = None) -> Classifier | OnnxCla
         from slimcls.classifier.runtime import open_exported
 
         return open_exported(folder, description, threads)
+    if description["mode"] == WORDS:
+        from slimcls.classifier.words import open_words
+
+        return open_words(folder, description)
     classifier = _open(folder, task_of(description))
     if threads:
         import torch
@@ -44,6 +51,8 @@ def load_run(run: str | Path) -> Classifier:
     folder, description = read_description(Path(run))
     if ONNX in description:
         raise UserError(f"{folder}: was exported; name the run that it was exported from")
+    if description["mode"] == WORDS:
+        raise UserError(f"{folder}: is a classifier of words, with no model in it")
     return _open(folder, task_of(description))
 
 

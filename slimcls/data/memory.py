@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from slimcls.data.prompts import template_fault
 from slimcls.data.rows import Rows
 from slimcls.data.spec import DatasetSpec
-from slimcls.data.tables import Tables, tables_of
+from slimcls.data.tables import Tables, sources_of, tables_of
 from slimcls.errors import UserError
 
 #: What a dataset in memory is called, and its rows.
@@ -49,4 +49,5 @@ def tables_in_memory(
         label_words=tuple(label_words or ()),
     )
     columns = {"text": list(texts), "label": list(labels)}
-    return tables_of(spec, {"train": Rows(WHERE, "row", list(range(len(texts))), columns)})
+    rows = Rows(WHERE, "row", list(range(len(texts))), columns)
+    return tables_of(sources_of(spec, {"train": rows}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.paths import user_path
 
-__all__ = ["Table", "Tables", "read_tables", "tables_of"]
+__all__ = ["Table", "Tables", "read_tables"]
 
 #: A part with fewer rows gives too wide an interval to tell models apart: it is warned about.
 FEW = 200
@@ -45,6 +45,27 @@ class Tables:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Sources:
+    """A dataset's rows as they were read: nothing is pooled, split or taken for a repeat yet."""
+
+    #: The specification as it was given.
+    spec: DatasetSpec
+    rows: dict[str, Rows]
+    #: Names of the columns of texts and of labels.
+    text: str
+    label: str
+    labels: Labels
+    #: Stripped texts and class numbers of the rows that have both; ids are places in ``rows``.
+    parts: dict[str, Table]
+    #: Rows without a text: places in ``rows``.
+    empty: dict[str, list[int]]
+    #: What was left out of the user's own files.
+    left_out: list[BadRow]
+    #: What was left out, counted, and what was made of labels.
+    notes: list[str]
+
+
 def read_tables(
     spec: DatasetSpec, data_dir: Path | None = None, *, skip_bad_rows: bool = False
 ) -> Tables:
@@ -60,34 +81,51 @@ def read_tables(
     Raises:
         UserError: rows that cannot be found, read or used, with file and line.
     """
+    return tables_of(read_sources(spec, data_dir, skip_bad_rows=skip_bad_rows))
+
+
+def read_sources(
+    spec: DatasetSpec, data_dir: Path | None = None, *, skip_bad_rows: bool = False
+) -> Sources:
+    """The first half of :func:`read_tables`: all rows, with their texts and class numbers."""
     bad_rows = BadRows(skip=skip_bad_rows, advice=ADVICE) if spec.files else STOP
-    return tables_of(spec, _sources_of(spec, data_dir, bad_rows), bad_rows)
+    return sources_of(spec, _rows_of(spec, data_dir, bad_rows), bad_rows)
 
 
-def tables_of(spec: DatasetSpec, sources: Mapping[str, Rows], bad_rows: BadRows = STOP) -> Tables:
-    """Check the rows of each part, wherever they were read, and make them a dataset.
+def sources_of(spec: DatasetSpec, rows: dict[str, Rows], bad_rows: BadRows = STOP) -> Sources:
+    """The texts and class numbers of rows, wherever they were read.
 
     Raises UserError for rows that cannot be used; ``bad_rows`` says which of them may be left out.
     """
-    first = sources["train" if "train" in sources else next(iter(sources))]
+    first = rows["train" if "train" in rows else next(iter(rows))]
     text, label = choose_columns(spec, first)
     labels = Labels(spec, label, first)
     notes = [spec.note] if spec.note else []
-    parts = {}
-    for part, rows in sources.items():
-        _need_columns(rows, text, label)
-        parts[part], empty = _table(rows, text, labels, bad_rows)
-        notes += _without_text(rows, text, empty, bad_rows if spec.own_rows else None)
+    parts, empty = {}, {}
+    for part, mine in rows.items():
+        _need_columns(mine, text, label)
+        parts[part], empty[part] = _table(mine, text, labels, bad_rows)
+        notes += _without_text(mine, text, empty[part], bad_rows if spec.own_rows else None)
     notes += [*bad_rows.notes(), *labels.notes()]
-    remarks = Remarks(sources, parts, labels.names) if spec.own_rows else None
+    return Sources(spec, rows, text, label, labels, parts, empty, bad_rows.left_out(), notes)
+
+
+def tables_of(sources: Sources, *, remark: bool = True) -> Tables:
+    """The second half of :func:`read_tables`: the parts, disjoint where the dataset is a pool.
+
+    ``remark`` looks for what a person should know of their own rows, which takes seconds.
+    """
+    spec, rows, names = sources.spec, sources.rows, sources.labels.names
+    parts, notes = sources.parts, [*sources.notes]
+    remarks = Remarks(rows, parts, names) if spec.own_rows and remark else None
     notes += remarks.on_labels() if remarks else []
     if spec.pool:
         parts, said = split_pool(_pooled(parts.values()), near_duplicates=spec.near_duplicates)
         notes += said
     if remarks and not spec.near_duplicates:
         notes += remarks.on_near_copies(parts)
-    spec = _filled(spec, text, label, labels.names)
-    _check(parts, first, notes, labels.names)
+    spec = _filled(spec, sources.text, sources.label, names)
+    _check(parts, rows["train" if "train" in rows else next(iter(rows))], notes, names)
     return Tables(
         spec,
         parts["train"],
@@ -98,7 +136,7 @@ def tables_of(spec: DatasetSpec, sources: Mapping[str, Rows], bad_rows: BadRows 
     )
 
 
-def _sources_of(spec: DatasetSpec, data_dir: Path | None, bad_rows: BadRows) -> dict[str, Rows]:
+def _rows_of(spec: DatasetSpec, data_dir: Path | None, bad_rows: BadRows) -> dict[str, Rows]:
     if spec.files:
         return {part: read_rows(path, bad_rows) for part, path in spec.files.items()}
     folder = _data_dir(data_dir)
@@ -181,7 +219,7 @@ def _without_text(rows: Rows, column: str, empty: list[int], bad_rows: BadRows |
         return [f"{rows.where}: {len(empty)} rows without text dropped"] if empty else []
     more = f", nor in {len(empty) - 1} rows more" if len(empty) > 1 and not bad_rows.skip else ""
     for row in empty:
-        bad_rows.add(rows.bad(row, f"no text in column {column}{more}"))
+        bad_rows.add(rows.bad(row, f"no text in column {column}{more}", lacks="text"))
     return []
 
 
