@@ -52,6 +52,7 @@ NOT_RUN = {
     "gpt2-xl": "gigabytes from the hub",
     "trec": "texts that are not packaged, and a classifier of the packaged model",
     "EleutherAI/pythia-160m": "hundreds of megabytes from the hub",
+    "serve": "it does not end by itself; tests/serving and tests/exporting/test_served.py run it",
     "make": "its targets run these tests, or the demo, in a .venv of their own",
     "pip": "what it installs is what runs the tests; test_packaging.py installs into new folders",
     "venv": "the same",

@@ -74,7 +74,8 @@ def gather(frame: pd.DataFrame, made: Sequence[Choice] = ()) -> Evidence:
     """
     searched = dict.fromkeys((*SEARCHED, *(name for one in made for name in one.settings)))
     over = [name for name in searched if name in frame and name not in CUT_SETTINGS]
-    named = _named(frame, over)
+    named = _named(frame[frame.test_items > 0], over)
+    untested = [f"{run}: left out, nothing was tested" for run in frame.run[frame.test_items == 0]]
     frame, left_out = _as_chosen(named, made, over)
     tuned = frame[frame.method == "fine-tuned"]
     if tuned.empty:
@@ -87,7 +88,7 @@ def gather(frame: pd.DataFrame, made: Sequence[Choice] = ()) -> Evidence:
         chose = set(one.seeds or named.seed[named.run == one.run])
         rows += [_choice(cell, one, chose)] if len(cell) else []
     baselines = frame[frame.method != "fine-tuned"]
-    return Evidence(runs, baselines, _in_order(rows), tuple(left_out))
+    return Evidence(runs, baselines, _in_order(rows), (*untested, *left_out))
 
 
 def _as_chosen(

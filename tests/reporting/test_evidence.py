@@ -29,6 +29,7 @@ def gathered(folder: Path) -> Evidence:
         ({"class_weights": True}, "class weights True"),
         ({"max_text_tokens": 9}, "max text tokens 9"),
         ({"exits": [1, 6]}, "exits 1,6"),
+        ({"save_dtype": "bfloat16"}, "save dtype bfloat16"),
     ],
 )
 def test_what_changes_what_comes_out_makes_a_line_of_its_own(
