@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def draw_unlabelled(
     # numpy and scipy take longer to import than most commands to say that a flag is wrong.
     from slimcls.data.near_duplicates import near_duplicates_among
 
-    given = data.train.texts if name == REST else _read(Path(name), column)
+    given = data.train.texts if name == REST else texts_of_file(Path(name), column)
     held_out = [*data.test.texts, *(data.validation.texts if data.validation else ())]
     held_out += [item.text for item in splits.validation]
     known = {texts.key(text) for text in held_out}
@@ -85,7 +85,10 @@ def draw_unlabelled(
     return Unlabelled(tuple(left[:size]), tuple(notes))
 
 
-def _read(path: Path, column: str | None) -> Sequence[str]:
-    """The texts of a file; rows without one are left out, as predicting leaves them out."""
+def texts_of_file(path: Path, column: str | None) -> list[str]:
+    """The texts of a file; rows without one are left out, as predicting leaves them out.
+
+    Raises UserError where it cannot be read.
+    """
     chunks: Iterable[list[tuple[object, str]]] = stream_texts(path, column, _CHUNK)  # type: ignore[assignment]
     return [text.strip() for chunk in chunks for _, text in chunk if text]
