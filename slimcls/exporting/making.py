@@ -102,7 +102,14 @@ class Maker:
         classifier, epochs = trimmer.classifier(tokens), self.config.retune
         if epochs:
             assert self._drawn is not None
-            classifier = retuned(classifier, self._drawn, epochs, folder / "retuning")
+            classifier = retuned(
+                classifier,
+                self.run,
+                trimmer.texts,
+                self._drawn,
+                epochs=epochs,
+                scratch=folder / "retuning",
+            )
         trimmed = trimmer.report(classifier, self._texts, epochs)
         said = self._description | {"trimmed": {"tokens": trimmed.tokens, "of": trimmed.of}}
         # Those of the run's vocabulary would be other words' here.

@@ -46,7 +46,8 @@ class ExportConfig:
     keeps; their labels are not read."""
 
     retune: int = 0
-    """Epochs that the classifier is trained again with fewer tokens, on the run's own items."""
+    """Epochs that the classifier with fewer tokens learns the run's scores again, on the texts that
+    --vocabulary counts; no label is read."""
 
     tolerate: float = 5.0
     """Most validation texts, in per cent, that may get another label than the run gives them; else

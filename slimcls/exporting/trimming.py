@@ -7,15 +7,20 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimcls.backbones.fewer_tokens import with_tokens
 from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.task import Task
 from slimcls.data import texts as same
+from slimcls.data.cutting import tokens_of
 from slimcls.data.prompts import PromptBuilder
 from slimcls.data.trimming import Vocabulary
 from slimcls.data.unlabelled import REST, texts_of_file
 from slimcls.session.again import Drawn
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 #: Texts of other kinds than most classifiers see: what a tokenizer without rare words makes of
 #: them is what any text may meet that is not like those it was trimmed for.
@@ -53,7 +58,7 @@ class Trimmed:
     """Validation texts of which all tokens are left: they are encoded exactly as before."""
     validation: int
     per_text: float
-    """Mean tokens of a validation text, the prompt's included."""
+    """Mean tokens of a validation text, uncut and without a prompt."""
     per_text_of_run: float
     per_other: float
     """The same of texts that are not like the run's."""
@@ -66,10 +71,9 @@ class Trimmer:
     """A run's classifier with any number of its tokens."""
 
     def __init__(self, run: Classifier, task: Task, texts: Sequence[str]) -> None:
-        self._run, self._task = run, task
+        self._run, self._task, self.texts = run, task, texts
         self._vocabulary = Vocabulary(run.encoder.tokenizer)
         self._counts = Counter(token for ids in run.encoder.encode(texts).ids for token in ids)
-        self._counted = len(texts)
 
     def classifier(self, tokens: int) -> Classifier:
         """The classifier with so many tokens at most.
@@ -95,23 +99,23 @@ class Trimmer:
 
     def report(self, trimmed: Classifier, validation: Sequence[str], epochs: int) -> Trimmed:
         """What a classifier with fewer tokens has of the texts, beside the run."""
-        run = self._run.encoder
-        seen, other = run.encode(validation).ids, run.encode(OTHER).ids
-        now, other_now = (trimmed.encoder.encode(some).ids for some in (validation, OTHER))
-        kept = trimmed.encoder.tokenizer.get_vocab()
-        names = self._run.encoder.tokenizer.convert_ids_to_tokens
-        left = [all(name in kept for name in names(ids)) for ids in seen]
+        own, fewer = self._run.encoder.tokenizer, trimmed.encoder.tokenizer
+        kept = fewer.get_vocab()
+        left = [
+            all(name in kept for name in own.convert_ids_to_tokens(ids))
+            for ids in self._run.encoder.encode(validation).ids
+        ]
         return Trimmed(
             tokens=trimmed.model.config.vocab_size,
             of=self._run.model.config.vocab_size,
-            counted=self._counted,
+            counted=len(self.texts),
             tried={},
             as_before=sum(left),
             validation=len(validation),
-            per_text=_mean(now),
-            per_text_of_run=_mean(seen),
-            per_other=_mean(other_now),
-            per_other_of_run=_mean(other),
+            per_text=_per_text(fewer, validation),
+            per_text_of_run=_per_text(own, validation),
+            per_other=_per_text(fewer, OTHER),
+            per_other_of_run=_per_text(own, OTHER),
             epochs=epochs,
         )
 
@@ -136,8 +140,9 @@ def counted_texts(drawn: Drawn, unlabelled: str | None) -> list[str]:
     known = {same.key(text) for text in held_out}
     given = list(data.train.texts)
     if unlabelled not in (None, REST):
-        given += texts_of_file(Path(unlabelled), drawn.config.text_column)
-    return [text for text in given if same.key(text) not in known]
+        plain = Path(unlabelled).suffix.lower() == ".txt"
+        given += texts_of_file(Path(unlabelled), None if plain else drawn.config.text_column)
+    return list(dict.fromkeys(text for text in given if same.key(text) not in known))
 
 
 def fewest(sizes: Sequence[int], fits: Callable[[int], bool]) -> int | None:
@@ -155,5 +160,6 @@ def fewest(sizes: Sequence[int], fits: Callable[[int], bool]) -> int | None:
     return least
 
 
-def _mean(ids: Sequence[Sequence[int]]) -> float:
+def _per_text(tokenizer: PreTrainedTokenizerFast, texts: Sequence[str]) -> float:
+    ids = tokens_of(tokenizer, texts, whole=False)
     return sum(map(len, ids)) / len(ids)
