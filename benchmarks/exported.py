@@ -1,8 +1,9 @@
 """An exported classifier: how fast, how small and how soon, and what that costs in accuracy.
 
 Runs are those of `slimcls train` with its defaults: the packaged model cut to 2 layers, cls,
-trained on 200 texts a class (small: on 20 for an epoch, and all tokens are kept). Their model folder is the rival's: the pipeline of
-transformers, at its best batch size, with its texts sorted by length. Both sides get bare texts.
+trained on 200 texts a class (small: on 20 for an epoch, and all tokens are kept). Their model
+folder is the rival's: the pipeline of transformers, at its best batch size, with its texts sorted
+by length. Both sides get bare texts.
 Sides need not agree in the last bit, since 8 bits are fewer: 95 of 100 labels must be the same.
 
 The first answer is a process from its start to the class of one text, in processor seconds. Of each

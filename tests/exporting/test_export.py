@@ -274,7 +274,11 @@ def test_settings_that_cannot_be(
 
 def test_what_cannot_be_exported_is_one_line(run: Path, exported: Exported, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    bare = shutil.copytree(run, tmp_path / "bare", ignore=shutil.ignore_patterns("model"))
+    begun = shutil.copytree(bare, tmp_path / "begun", ignore=shutil.ignore_patterns("result.*"))
     cases = [
+        (asked(bare, out), "made with --save-model none; run it again"),
+        (asked(begun, out), "the run is not finished"),
         (asked(tmp_path, out), "not a run directory"),
         (asked(tmp_path / "nowhere", out), "no such run directory"),
         (asked(exported[8][0], out), "was exported already"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -137,6 +138,20 @@ def test_a_trimmed_folder_becomes_onnx_of_fewer_bits(
     small, plain = slimcls.load(out), slimcls.load(trimmed[0])
     assert small.encoder.encode(TEXTS) == plain.encoder.encode(TEXTS)
     assert 0 < np.abs(logits(small, TEXTS) - logits(plain, TEXTS)).max() < 0.2
+
+
+def test_a_tokenizer_of_another_export_is_refused(
+    exported: dict[int, tuple[Path, Report]], trimmed: tuple[Path, Report], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(exported[32][0], tmp_path / "folder")
+    shutil.copy(trimmed[0] / "tokenizer.json", folder)
+    with pytest.raises(UserError, match=r"tokenizer\.json: is damaged or of another export"):
+        slimcls.load(folder)
+    # In a plain folder the other way round: more tokens than the model has rows for.
+    folder = shutil.copytree(trimmed[0], tmp_path / "plain")
+    shutil.copy(exported[32][0] / "tokenizer.json", folder)
+    with pytest.raises(UserError, match="both must be of the same run"):
+        slimcls.load(folder)
 
 
 @pytest.fixture(scope="module")
