@@ -1,10 +1,10 @@
 """An exported classifier: how fast, how small and how soon, and what that costs in accuracy.
 
 Runs are those of `slimcls train` with its defaults: the packaged model cut to 2 layers, cls,
-trained on 200 texts a class (small: on 20 for an epoch, and all tokens are kept). Their model
+trained on 200 texts a class (small: on 50, four epochs, and all tokens are kept). Their model
 folder is the rival's: the pipeline of transformers, at its best batch size, with its texts sorted
 by length. Both sides get bare texts.
-Sides need not agree in the last bit, since 8 bits are fewer: 95 of 100 labels must be the same.
+Sides need not agree in the last bit, since 8 bits are fewer: 90 of 100 labels must be the same.
 
 The first answer is a process from its start to the class of one text, in processor seconds. Of each
 form the accuracy on the test part is held against the run's: mean over the seeds, with the 95 %
@@ -44,13 +44,13 @@ SEEDS: dict[str, dict[str, tuple[int, ...]]] = {
     "small": {"trec": (0,)},
     "full": {"trec": (0, 1, 2), "sst2": (0,), "agnews": (0,)},
 }
-BRIEF: dict[str, Any] = {"shots": 20, "epochs": 1, "validation_size": 50, "test_size": 200}
+BRIEF: dict[str, Any] = {"shots": 50, "epochs": 4, "validation_size": 50, "test_size": 200}
 REPETITIONS = {"small": 3, "full": 9}
 #: How many times as fast: for one text, for many.
 FASTER = {"one text": 4.0, "many texts": 2.5}
 #: Processor seconds to the first answer; how many times sooner; memory over the model's, and MB.
 FIRST, SOONER, TIMES_MODEL, BESIDE = 0.3, 10.0, 2.5, 80.0
-ALIKE = 0.95
+ALIKE = 0.9
 
 _OURS = "import slimcls; slimcls.load({folder!r}).predict({text!r})"
 _THEIRS = (
