@@ -44,7 +44,7 @@ DECIDES = {
 #: What the result row of a rival that trains no layer has for what it does without.
 WITHOUT: dict[str, Any] = {
     "model": "", "mode": "cls", "keep": "all", "tune": "head", "epochs": 0, "precision": "32",
-    "accelerator": "cpu", "save_model": "none",
+    "accelerator": "cpu",
 }  # fmt: skip
 
 
@@ -68,7 +68,7 @@ class BaselineConfig(RunConfig):
     """Also fit TF-IDF beside untrained and random-blocks; here it is a method of its own."""
 
     save_model: Literal["best", "none"] = "none"
-    """best writes the artefact model/ of untrained and random-blocks; none does not."""
+    """best writes the artefact model/ of untrained, random-blocks and tfidf; none does not."""
 
 
 @dataclass(kw_only=True)
@@ -96,13 +96,14 @@ class GridRivalsConfig:
         cli.keep_plain(self)
 
 
-def baseline(config: BaselineConfig) -> list[RunResult]:
+def baseline(config: BaselineConfig, shared: Shared | None = None) -> list[RunResult]:
     """Measure the rivals that ``config`` names, each in a run directory of its own.
 
-    What was finished before is answered from there. Raises as :func:`slimcls.train.train` does.
+    What was finished before is answered from there. ``shared`` is what other runs of this process
+    have read already. Raises as :func:`slimcls.train.train` does.
     """
     names = list(METHODS) if config.method == "all" else [config.method]
-    shared = Shared()
+    shared = shared or Shared()
     if not set(WITHOUT_MODEL).issuperset(names):
         # A model that cannot be had shows before any work is done.
         sources.check_name(config.model, config.revision)
@@ -180,6 +181,7 @@ def _untrained(config: RunConfig, name: str, shared: Shared) -> RunResult:
 def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     """A rival of scikit-learn's, in a directory like a run's."""
     settings = WITHOUT | {field: getattr(config, field) for field in DECIDES[name]}
+    settings["save_model"] = config.save_model if name == "tfidf" else "none"
     if settings["mode"] == "lm":
         # A probe reads the same prompts in both modes that have them.
         settings["mode"] = "p-cls"
@@ -194,7 +196,8 @@ def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     fingerprints = fingerprints_of(settled, shared, data, source)
     folder = Path(config.out) / runs.run_name(settled, fingerprints, name)
     if finished := (None if config.overwrite else runs.read_result(folder)):
-        print(f"finished before; --overwrite starts again: {folder}", file=sys.stderr)
+        if shared.aloud:
+            print(f"finished before; --overwrite starts again: {folder}", file=sys.stderr)
         return finished
     with runs.locked(folder):
         if config.overwrite:

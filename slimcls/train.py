@@ -41,7 +41,8 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
 
     config, folder = place.config, place.folder
     if finished := (None if config.overwrite else runs.read_result(folder)):
-        _say_finished(finished)
+        if shared.aloud:
+            _say_finished(finished)
         return finished
     session = work.Session(place, shared)
     session.fetch()

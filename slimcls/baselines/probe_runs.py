@@ -39,7 +39,7 @@ def measure_probe(
     """
     assert source
     started = time.perf_counter()
-    log = begun(config, method, folder)
+    log = begun(config, method, folder, aloud=shared.aloud)
     data = shared.tables(config)
     inputs = shared.inputs(config, source, data, log)
     splits, names = inputs.splits, data.spec.labels
@@ -49,9 +49,8 @@ def measure_probe(
     fitting = time.perf_counter()
     log.say(f"fitting: logistic regression at {states.train.shape[1]} depths")
     probe = Probe(states, splits, len(names))
-    fitted = validated(
-        probe.logits(states.validation), splits, names, time.perf_counter() - fitting
-    )
+    validation = probe.logits(states.validation)
+    fitted = validated(validation, splits, names, time.perf_counter() - fitting)
     log.say(f"chosen on validation: {probe.chosen.words}\n{_table(probe)}")
     answers = probe.logits(states.test)
     keep_answers(depths, inputs, answers, probe.chosen.layers)
@@ -65,6 +64,8 @@ def measure_probe(
         footprint=footprint,
         fitted=fitted,
         logits=answers,
+        validation=validation,
+        calibrated=False,
         tokens=inputs.test,
         device=device,
         latency_ms=latency(

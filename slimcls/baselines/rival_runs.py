@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
 from slimcls.classifier.accuracy import metrics
+from slimcls.classifier.words import save_words
 from slimcls.config import RunConfig
 from slimcls.data.encoding import TextEncoder
 from slimcls.data.splits import Splits
@@ -23,11 +25,13 @@ from slimcls.rivals.methods import (
     Embeddings,
     Rival,
     Vectoriser,
+    Words,
     coefficients,
     latency,
 )
 from slimcls.runs.folder import write_config
 from slimcls.runs.schema import RunResult
+from slimcls.session.handover import megabytes
 from slimcls.session.inputs import draw_items
 from slimcls.session.outcome import Footprint, Measured, complete, labels_of
 from slimcls.session.shared import Shared
@@ -63,13 +67,13 @@ def measure_rival(
     finished one. Raises UserError where texts, model and method do not go together.
     """
     started = time.perf_counter()
-    log = begun(config, method, folder)
+    log = begun(config, method, folder, aloud=shared.aloud)
     data = shared.tables(config)
     splits = draw_items(config, data)
     for note in dict.fromkeys((*data.notes, *splits.notes)):
         log.say(f"note: {note}")
     base = _open(config, source, shared.usual_tokens(source, data)) if source else None
-    rival, fitted = _fit(method, base, splits, data.spec.labels, log)
+    rival, fitted, validation = _fit(method, base, splits, data.spec.labels, log)
     texts = [example.text for example in splits.test]
     found = Measured(
         config=config,
@@ -80,6 +84,8 @@ def measure_rival(
         footprint=_footprint(rival, base, splits),
         fitted=fitted,
         logits=rival.logits(texts),
+        validation=validation,
+        calibrated=False,
         tokens=rival.vectoriser.tokens(texts),
         device="cpu",
         latency_ms=latency(lambda text: rival.logits([text]), texts),
@@ -87,7 +93,15 @@ def measure_rival(
         chosen=rival.chosen,
         tried=[{"name": name, "accuracy": right} for name, right in rival.tried.items()],
     )
-    return complete(found, folder, lambda result: rival.megabytes)
+    return complete(found, folder, partial(_keep, rival))
+
+
+def _keep(rival: Rival, result: RunResult) -> float:
+    """Write the artefact if it is wanted and can be, and give what it takes, in 10^6 bytes."""
+    if result.config.save_model == "none" or not isinstance(rival.vectoriser, Words):
+        return rival.megabytes
+    save_words(rival.pipeline, rival.names, result.folder / "model")
+    return megabytes(result.folder / "model")
 
 
 def _footprint(rival: Rival, base: Base | None, splits: Splits) -> Footprint:
@@ -106,9 +120,9 @@ def _footprint(rival: Rival, base: Base | None, splits: Splits) -> Footprint:
     )
 
 
-def begun(config: RunConfig, method: str, folder: Path) -> Log:
+def begun(config: RunConfig, method: str, folder: Path, *, aloud: bool) -> Log:
     """The log of a baseline that begins; its settings are written."""
-    log = Log()
+    log = Log(aloud=aloud)
     log.say(f"run directory: {folder}")
     log.keep(folder / "log.txt")
     write_config(config, folder / "config.yaml", method)
@@ -132,7 +146,8 @@ def _open(config: RunConfig, source: Source, usual_tokens: int) -> Base:
 
 def _fit(
     method: str, base: Base | None, splits: Splits, names: tuple[str, ...], log: Log
-) -> tuple[Rival, Fitted]:
+) -> tuple[Rival, Fitted, Tensor]:
+    """The rival, what fitting it came to, and its logits (validation items, classes)."""
     chosen = RIVALS[method]
     log.say(f"fitting: {chosen.what}")
     started = time.perf_counter()
@@ -142,7 +157,7 @@ def _fit(
     tried = ", ".join(f"{name}: {accuracy:.3f}" for name, accuracy in rival.tried.items())
     log.say(f"chosen on validation: {rival.chosen} (accuracy of {tried})")
     logits = rival.logits([example.text for example in splits.validation])
-    return rival, validated(logits, splits, names, seconds)
+    return rival, validated(logits, splits, names, seconds), logits
 
 
 def validated(logits: Tensor, splits: Splits, names: tuple[str, ...], seconds: float) -> Fitted:

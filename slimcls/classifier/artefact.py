@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from slimcls.classifier.description import DESCRIPTION, ONNX, read_description, task_of
+from slimcls.classifier.description import DESCRIPTION, ONNX, WORDS, read_description, task_of
 from slimcls.classifier.task import Task
 from slimcls.data.cutting import tokens_of
 from slimcls.errors import UserError
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
     from slimcls.classifier.classifier import Classifier
     from slimcls.classifier.runtime import OnnxClassifier
+    from slimcls.classifier.words import WordsClassifier
 
 
-def load(run: str | Path) -> Classifier | OnnxClassifier:
-    """Open a finished run, its ``model/`` folder, or a folder of ``slimcls export``, for use.
+def load(run: str | Path) -> Classifier | OnnxClassifier | WordsClassifier:
+    """Open a finished run or fit, its ``model/`` folder, or a folder of ``slimcls export``.
 
     Raises UserError where the folder is none of them, newer than this slimcls, or where its files
     are damaged or not of one run.
@@ -28,6 +29,10 @@ def load(run: str | Path) -> Classifier | OnnxClassifier:
         from slimcls.classifier.runtime import open_exported
 
         return open_exported(folder, description)
+    if description["mode"] == WORDS:
+        from slimcls.classifier.words import open_words
+
+        return open_words(folder, description)
     return _open(folder, task_of(description))
 
 
@@ -36,6 +41,8 @@ def load_run(run: str | Path) -> Classifier:
     folder, description = read_description(Path(run))
     if ONNX in description:
         raise UserError(f"{folder}: was exported; name the run that it was exported from")
+    if description["mode"] == WORDS:
+        raise UserError(f"{folder}: is a classifier of words, with no model in it")
     return _open(folder, task_of(description))
 
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Raised when ``slimcls.json`` changes so that older readers would misread it.
 FORMAT = 2
 DESCRIPTION = "slimcls.json"
+#: The mode of a classifier of words, which has no model, prompt or tokens.
+WORDS = "words"
 #: The key that an exported folder alone has: what else its files say of themselves.
 ONNX = "onnx"
 
@@ -33,6 +35,8 @@ KEYS: dict[ModeName, dict[str, Any]] = {
 }
 #: What the description of an exported folder holds under ``onnx``.
 EXPORT_KEYS: dict[str, Any] = {"bits": int, "prefix_tokens": int, "sha256": dict}
+#: What that of a classifier of words holds.
+WORDS_KEYS: dict[str, Any] = {"labels": (list, str), "sha256": str}
 #: What else, from a format on.
 SINCE: dict[int, dict[str, Any]] = {1: {}, 2: {"answers_alone": bool}}
 
@@ -119,6 +123,8 @@ def _fault(description: dict[str, Any]) -> str:
         return f"there is no format {version!r:.40}"
     if fault := no_utf8([json.dumps(description, ensure_ascii=False)]):
         return fault
+    if description.get("mode") == WORDS:
+        return _lacks(description, WORDS_KEYS) or _labels_fault(description["labels"])
     if description.get("mode") not in tuple(KEYS):
         return f"'mode' must be one of {', '.join(KEYS)}"
     if fault := _lacks(description, KEYS[description["mode"]] | SINCE[version]):
@@ -132,8 +138,8 @@ def _fault(description: dict[str, Any]) -> str:
     if "confidence" in description and not _confidence(description["confidence"]):
         return "'confidence' has values of the wrong kind"
     labels, words = description["labels"], description.get("label_words")
-    if len(set(labels)) < max(2, len(labels)):
-        return "'labels' must name two classes or more, each once"
+    if fault := _labels_fault(labels):
+        return fault
     if words is None:
         return ""
     if len(words) != len(labels):
@@ -143,6 +149,12 @@ def _fault(description: dict[str, Any]) -> str:
     for shown in description.get("demonstrations", []):
         if not _is(shown.get("text"), str) or shown.get("label") not in labels:
             return "a demonstration lacks its text or has an unknown label"
+    return ""
+
+
+def _labels_fault(labels: list[str]) -> str:
+    if len(set(labels)) < max(2, len(labels)):
+        return "'labels' must name two classes or more, each once"
     return ""
 
 
@@ -174,7 +186,7 @@ def _why_no_artefact(run: Path) -> str:
         return "the run is not finished; the same train command goes on"
     # Of all runs only a baseline's settings name a method.
     found = re.search(r"^method: (\S+)$", settings.read_text(encoding="utf-8"), re.MULTILINE)
-    if found:
+    if found and found[1] != "tfidf":
         what = f"the figures of a baseline ({found[1]}), which leaves no model"
         return f"{what}; classify with a run of slimcls train"
     return "the run was made with --save-model none; run it again with --save-model best"

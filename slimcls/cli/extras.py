@@ -8,8 +8,9 @@ from importlib import metadata
 
 from slimcls.errors import UserError
 
-#: Brings what every verb but predict needs, and what predict needs for a run not exported.
-TRAIN, TORCH = "train", "torch"
+#: Brings what every verb but predict needs, and what predict needs for a run not exported, and for
+#: a classifier of words.
+TRAIN, TORCH, WORDS = "train", "torch", "words"
 
 
 def check_extra(command: str, extra: str) -> None:
@@ -34,12 +35,13 @@ def _packages(extra: str) -> list[str]:
         requirements = metadata.requires("slimcls") or []
     except metadata.PackageNotFoundError:
         return []
-    brought = re.compile(rf"([\w.-]+)(?:\[(\w+)\])?.*;\s*extra\s*==\s*['\"]{extra}['\"]")
+    brought = re.compile(rf"([\w.-]+)(?:\[([\w,-]+)\])?.*;\s*extra\s*==\s*['\"]{extra}['\"]")
     found = [match.groups() for line in requirements if (match := brought.match(line))]
     return [
         package
         for name, inner in found
-        for package in (_packages(inner) if name == "slimcls" else [name])
+        for part in (inner.split(",") if name == "slimcls" else [""])
+        for package in (_packages(part) if part else [name])
     ]
 
 

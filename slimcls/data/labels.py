@@ -78,7 +78,7 @@ class Labels:
                 self._by_case[name, self.names[found]] += 1
             return found
         if not name:
-            raise rows.bad(row, f"no label in column {self.column}")
+            raise rows.bad(row, f"no label in column {self.column}", lacks="label")
         whose = "described" if self._spec_names else "of train"
         problem = f"label {name!r} is not one of the classes {whose} ({listed(self.names)})"
         raise rows.bad(row, problem)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from math import ceil
+from math import ceil, inf
 
 import numpy as np
 import numpy.typing as npt
@@ -52,28 +52,74 @@ def near_duplicate_groups(texts: Sequence[str]) -> list[int]:
 def near_duplicates_among(texts: Sequence[str], others: Sequence[str]) -> list[tuple[int, int]]:
     """Each text that is a near-duplicate of another one among ``others``, and the first such.
 
-    A text that another repeats but for case and blanks is none. Only the rarest features of a text
-    are looked up: of two alike, each has some of the other's among as many as are over what they
-    must have in common, and one more.
+    A text that another repeats but for case and blanks is none.
     """
-    features = [set(found.tolist()) for found in _features([*others, *texts])]
-    times = Counter(feature for found in features for feature in found)
-    rarest = [sorted(found, key=lambda f: (times[f], f)) for found in features]
-    rarest = [found[: len(found) - ceil(ALIKE * len(found)) + 1] for found in rarest]
-    index: dict[int, list[int]] = {}
+    found = _Found([*others, *texts])
     for place in range(len(others)):
-        for feature in rarest[place]:
-            index.setdefault(feature, []).append(place)
+        found.add(place)
     pairs = []
-    for place, text in enumerate(texts, len(others)):
-        candidates = {other for feature in rarest[place] for other in index.get(feature, ())}
-        for other in sorted(candidates):
-            both = len(features[place] & features[other])
-            alike = both >= ALIKE * (len(features[place]) + len(features[other]) - both)
-            if alike and key(text) != key(others[other]):
-                pairs.append((place - len(others), other))
-                break
+    for place in range(len(others), len(found.texts)):
+        if (other := found.first_alike(place)) is not None:
+            pairs.append((place - len(others), other))
     return pairs
+
+
+#: Texts that share one feature, none a near-duplicate of another, that are compared with more.
+CROWD = 200
+
+
+def near_repeats(texts: Sequence[str]) -> list[tuple[int, int]]:
+    """Each text that is a near-duplicate of an earlier one, and that one, which is none itself.
+
+    A text that another repeats but for case and blanks is none. Of a feature that many texts share
+    which are not alike the first CROWD count: what all of them open with tells none apart.
+    """
+    found = _Found(texts, CROWD)
+    pairs = []
+    for place in range(len(texts)):
+        other = found.first_alike(place)
+        if other is None:
+            found.add(place)
+        else:
+            pairs.append((place, other))
+    return pairs
+
+
+class _Found:
+    """Texts by their rarest features.
+
+    Of two alike, each has some of the other's among as many as are over what they must have in
+    common, and one more: the others are not looked up.
+    """
+
+    def __init__(self, texts: Sequence[str], crowd: float = inf) -> None:
+        self.texts, self._crowd = texts, crowd
+        self._features = [frozenset(found.tolist()) for found in _features(texts)]
+        times = Counter(feature for found in self._features for feature in found)
+        self._rarest = [
+            sorted(found, key=lambda f: (times[f], f))[: len(found) - ceil(ALIKE * len(found)) + 1]
+            for found in self._features
+        ]
+        self._index: dict[int, list[int]] = {}
+
+    def add(self, place: int) -> None:
+        """A text that others may be alike to."""
+        for feature in self._rarest[place]:
+            sharing = self._index.setdefault(feature, [])
+            if len(sharing) < self._crowd:
+                sharing.append(place)
+
+    def first_alike(self, place: int) -> int | None:
+        """The first of the added texts that this one is alike to."""
+        mine = self._features[place]
+        near = {other for feature in self._rarest[place] for other in self._index.get(feature, ())}
+        for other in sorted(near):
+            theirs = self._features[other]
+            both = len(mine & theirs)
+            alike = both >= ALIKE * (len(mine) + len(theirs) - both)
+            if alike and key(self.texts[place]) != key(self.texts[other]):
+                return other
+        return None
 
 
 def _features(texts: Sequence[str]) -> list[npt.NDArray[np.uint64]]:

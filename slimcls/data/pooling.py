@@ -71,8 +71,10 @@ def _without_repeats(table: Table) -> tuple[Table, list[str]]:
 
 def _eighty_ten_ten(table: Table) -> dict[str, Table]:
     places: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-    for label in sorted(set(table.labels)):
-        rows = [row for row in range(len(table)) if table.labels[row] == label]
+    by_class: dict[int, list[int]] = {label: [] for label in sorted(set(table.labels))}
+    for row, label in enumerate(table.labels):
+        by_class[label].append(row)
+    for rows in by_class.values():
         tenth = (len(rows) + 5) // 10 or int(len(rows) >= 3)
         places["test"] += rows[:tenth]
         places["validation"] += rows[tenth : 2 * tenth]

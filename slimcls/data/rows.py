@@ -28,11 +28,15 @@ class Row(NamedTuple):
 
 
 class BadRow(UserError):
-    """A row that cannot be used: of which source, where in it, and why."""
+    """A row that cannot be used: of which source, where in it, and why.
 
-    def __init__(self, where: str, unit: str, number: int, problem: str) -> None:
+    ``lacks`` is ``text`` or ``label`` where the row only lacks that, else empty.
+    """
+
+    def __init__(self, where: str, unit: str, number: int, problem: str, lacks: str = "") -> None:
         super().__init__(f"{where} {unit} {number}: {problem}")
         self.where, self.unit, self.number, self.problem = where, unit, number, problem
+        self.lacks = lacks
 
 
 class BadRows:
@@ -47,6 +51,14 @@ class BadRows:
         if not self.skip:
             raise UserError(f"{bad}{self._advice}") from None
         self._left_out.setdefault(bad.where, []).append(bad)
+
+    def left_out(self) -> list[BadRow]:
+        """All rows that were left out, source by source in their order."""
+        return [
+            row
+            for rows in self._left_out.values()
+            for row in sorted(rows, key=lambda row: row.number)
+        ]
 
     def notes(self) -> list[str]:
         """How many rows of each source were left out, where they are, and why the first was."""
@@ -88,9 +100,9 @@ class Rows:
         """Where the row is, for a message."""
         return f"{self.where} {self.unit} {self.numbers[row]}"
 
-    def bad(self, row: int, problem: str) -> BadRow:
+    def bad(self, row: int, problem: str, lacks: str = "") -> BadRow:
         """The error that a row cannot be used."""
-        return BadRow(self.where, self.unit, self.numbers[row], problem)
+        return BadRow(self.where, self.unit, self.numbers[row], problem, lacks)
 
 
 def repeated(names: Iterable[str]) -> str:

@@ -89,8 +89,9 @@ class _Drawing:
         self.removed = 0
         self.validation_pool = self._own_validation()
         self.pool = self._train_pool()
-        classes = range(len(tables.spec.labels))
-        self.free = {c: [e for e in self.pool if e.label == c] for c in classes}
+        self.free: dict[int, list[Example]] = {c: [] for c in range(len(tables.spec.labels))}
+        for item in self.pool:
+            self.free[item.label].append(item)
         self.sizes = {c: len(items) for c, items in self.free.items()}
         self._check_shots()
 

@@ -44,6 +44,27 @@ class Tables:
     notes: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Sources:
+    """A dataset's rows as they were read: nothing is pooled, split or taken for a repeat yet."""
+
+    #: The specification as it was given.
+    spec: DatasetSpec
+    rows: dict[str, Rows]
+    #: Names of the columns of texts and of labels.
+    text: str
+    label: str
+    labels: Labels
+    #: Stripped texts and class numbers of the rows that have both; ids are places in ``rows``.
+    parts: dict[str, Table]
+    #: Rows without a text: places in ``rows``.
+    empty: dict[str, list[int]]
+    #: What was left out of the user's own files.
+    left_out: list[BadRow]
+    #: What was left out, counted, and what was made of labels.
+    notes: list[str]
+
+
 def read_tables(
     spec: DatasetSpec, data_dir: Path | None = None, *, skip_bad_rows: bool = False
 ) -> Tables:
@@ -59,27 +80,44 @@ def read_tables(
     Raises:
         UserError: rows that cannot be found, read or used, with file and line.
     """
+    return tables_of(read_sources(spec, data_dir, skip_bad_rows=skip_bad_rows))
+
+
+def read_sources(
+    spec: DatasetSpec, data_dir: Path | None = None, *, skip_bad_rows: bool = False
+) -> Sources:
+    """The first half of :func:`read_tables`: all rows, with their texts and class numbers."""
     bad_rows = BadRows(skip=skip_bad_rows, advice=ADVICE) if spec.files else STOP
-    sources = _sources_of(spec, data_dir, bad_rows)
-    first = sources["train" if "train" in sources else next(iter(sources))]
+    rows = _rows_of(spec, data_dir, bad_rows)
+    first = rows["train" if "train" in rows else next(iter(rows))]
     text, label = choose_columns(spec, first)
     labels = Labels(spec, label, first)
     notes = [spec.note] if spec.note else []
-    parts = {}
-    for part, rows in sources.items():
-        _need_columns(rows, text, label)
-        parts[part], empty = _table(rows, text, labels, bad_rows)
-        notes += _without_text(rows, text, empty, bad_rows if spec.files else None)
+    parts, empty = {}, {}
+    for part, mine in rows.items():
+        _need_columns(mine, text, label)
+        parts[part], empty[part] = _table(mine, text, labels, bad_rows)
+        notes += _without_text(mine, text, empty[part], bad_rows if spec.files else None)
     notes += [*bad_rows.notes(), *labels.notes()]
-    remarks = Remarks(sources, parts, labels.names) if spec.files else None
+    return Sources(spec, rows, text, label, labels, parts, empty, bad_rows.left_out(), notes)
+
+
+def tables_of(sources: Sources, *, remark: bool = True) -> Tables:
+    """The second half of :func:`read_tables`: the parts, disjoint where the dataset is a pool.
+
+    ``remark`` looks for what a person should know of their own rows, which takes seconds.
+    """
+    spec, rows, names = sources.spec, sources.rows, sources.labels.names
+    parts, notes = sources.parts, [*sources.notes]
+    remarks = Remarks(rows, parts, names) if spec.files and remark else None
     notes += remarks.on_labels() if remarks else []
     if spec.pool:
         parts, said = split_pool(_pooled(parts.values()), near_duplicates=spec.near_duplicates)
         notes += said
     if remarks and not spec.near_duplicates:
         notes += remarks.on_near_copies(parts)
-    spec = _filled(spec, text, label, labels.names)
-    _check(parts, first, notes, labels.names)
+    spec = _filled(spec, sources.text, sources.label, names)
+    _check(parts, rows["train" if "train" in rows else next(iter(rows))], notes, names)
     return Tables(
         spec,
         parts["train"],
@@ -90,7 +128,7 @@ def read_tables(
     )
 
 
-def _sources_of(spec: DatasetSpec, data_dir: Path | None, bad_rows: BadRows) -> dict[str, Rows]:
+def _rows_of(spec: DatasetSpec, data_dir: Path | None, bad_rows: BadRows) -> dict[str, Rows]:
     if spec.files:
         return {part: read_rows(path, bad_rows) for part, path in spec.files.items()}
     folder = _data_dir(data_dir)
@@ -173,7 +211,7 @@ def _without_text(rows: Rows, column: str, empty: list[int], bad_rows: BadRows |
         return [f"{rows.where}: {len(empty)} rows without text dropped"] if empty else []
     more = f", nor in {len(empty) - 1} rows more" if len(empty) > 1 and not bad_rows.skip else ""
     for row in empty:
-        bad_rows.add(rows.bad(row, f"no text in column {column}{more}"))
+        bad_rows.add(rows.bad(row, f"no text in column {column}{more}", lacks="text"))
     return []
 
 

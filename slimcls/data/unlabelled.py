@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def draw_unlabelled(
     # numpy and scipy take longer to import than most commands to say that a flag is wrong.
     from slimcls.data.near_duplicates import near_duplicates_among
 
-    given = data.train.texts if name == REST else texts_of_file(Path(name), column)
+    given = data.train.texts if name == REST else unlabelled_texts(Path(name), column)
     held_out = [*data.test.texts, *(data.validation.texts if data.validation else ())]
     held_out += [item.text for item in splits.validation]
     known = {texts.key(text) for text in held_out}
@@ -85,10 +85,13 @@ def draw_unlabelled(
     return Unlabelled(tuple(left[:size]), tuple(notes))
 
 
-def texts_of_file(path: Path, column: str | None) -> list[str]:
+def unlabelled_texts(path: Path, column: str | None) -> Sequence[str]:
     """The texts of a file; rows without one are left out, as predicting leaves them out.
 
-    Raises UserError where it cannot be read.
+    ``column`` is the dataset's column of texts, where it was named; a .txt file has none.
+
+    Raises UserError where it cannot be read, or its column of texts is not clear.
     """
-    chunks: Iterable[list[tuple[object, str]]] = stream_texts(path, column, _CHUNK)  # type: ignore[assignment]
+    named = None if path.suffix.lower() == ".txt" else column
+    chunks: Iterable[list[tuple[object, str]]] = stream_texts(path, named, _CHUNK)  # type: ignore[assignment]
     return [text.strip() for chunk in chunks for _, text in chunk if text]

@@ -16,7 +16,7 @@ from slimcls.data import texts as same
 from slimcls.data.cutting import tokens_of
 from slimcls.data.prompts import PromptBuilder
 from slimcls.data.trimming import Vocabulary
-from slimcls.data.unlabelled import REST, texts_of_file
+from slimcls.data.unlabelled import REST, unlabelled_texts
 from slimcls.session.again import Drawn
 
 if TYPE_CHECKING:
@@ -140,8 +140,7 @@ def counted_texts(drawn: Drawn, unlabelled: str | None) -> list[str]:
     known = {same.key(text) for text in held_out}
     given = list(data.train.texts)
     if unlabelled not in (None, REST):
-        plain = Path(unlabelled).suffix.lower() == ".txt"
-        given += texts_of_file(Path(unlabelled), None if plain else drawn.config.text_column)
+        given += unlabelled_texts(Path(unlabelled), drawn.config.text_column)
     return list(dict.fromkeys(text for text in given if same.key(text) not in known))
 
 

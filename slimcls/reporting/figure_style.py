@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import wraps
+from io import BytesIO
 from itertools import cycle
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -72,6 +73,14 @@ def save_figure(figure: Figure, path: Path) -> None:
         for ending, extra in ((".png", {"Software": None}), (".svg", {"Date": None})):
             with replacing(path.with_name(path.name + ending)) as temporary:
                 figure.savefig(temporary, format=ending[1:], dpi=DPI, metadata=extra)
+
+
+def as_svg(figure: Figure) -> bytes:
+    """The figure as an SVG file, the same bytes for the same figure."""
+    drawn = BytesIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    return drawn.getvalue()
 
 
 def new_panels(count: int, height: float = PANEL) -> tuple[Figure, list[Axes]]:

@@ -81,12 +81,12 @@ class Words:
     """
 
     def __init__(self) -> None:
-        self._words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+        self.weights = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
 
     def fit(self, texts: Sequence[str]) -> None:
         """Learn vocabulary and document frequencies. Raises UserError where there is no word."""
         try:
-            self._words.fit(texts)
+            self.weights.fit(texts)
         except ValueError:
             raise UserError(
                 "--method tfidf: no training text has a word of two letters or more"
@@ -94,17 +94,17 @@ class Words:
 
     def __call__(self, texts: Sequence[str]) -> Matrix:
         """Weights (texts, words and pairs), sparse, each text of length 1."""
-        return self._words.transform(texts)
+        return self.weights.transform(texts)
 
     def tokens(self, texts: Sequence[str]) -> list[Sized]:
         """The words of each text."""
-        split = self._words.build_tokenizer()
+        split = self.weights.build_tokenizer()
         return [split(text) for text in texts]
 
     @cached_property
     def bytes(self) -> int:
         """What it takes to keep it, vocabulary included."""
-        return len(pickle.dumps(self._words))
+        return len(pickle.dumps(self.weights))
 
 
 class Embeddings:
@@ -214,7 +214,7 @@ class Rival:
         validation: Sequence[Example],
         names: Sequence[str],
     ) -> None:
-        self.vectoriser, self.classes = vectoriser, len(names)
+        self.vectoriser, self.names, self.classes = vectoriser, tuple(names), len(names)
         texts, labels = _parts(train)
         others, truth = _parts(validation)
         vectoriser.fit(texts)
@@ -232,6 +232,12 @@ class Rival:
     def logits(self, texts: Sequence[str]) -> Tensor:
         """Logarithms of the class probabilities (texts, classes); -inf for what cannot be."""
         return class_logits(self.classifier, self.vectoriser(texts), self.classes)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """From texts to classes, as scikit-learn has it; of a method that reads words."""
+        assert isinstance(self.vectoriser, Words)
+        return make_pipeline(self.vectoriser.weights, self.classifier)
 
     @property
     def megabytes(self) -> float:

@@ -85,7 +85,9 @@ class Measured:
     logits: Tensor
     """(test items, classes), in the order of the test part."""
     validation: Tensor | None = None
-    """Logits (validation items, classes), of a model that may be kept."""
+    """Logits (validation items, classes)."""
+    calibrated: bool = True
+    """Whether probabilities get a temperature: those of baselines that train no layer do not."""
     tokens: Sequence[Sized]
     """Each test item as it went in."""
     device: str
@@ -111,7 +113,7 @@ class Measured:
     @cached_property
     def confidence(self) -> Confidence | None:
         """What its probabilities are worth, where a model answered the validation items."""
-        if self.validation is None:
+        if self.validation is None or not self.calibrated:
             return None
         return measured(self.validation.numpy(), labels_of(self.splits.validation))
 

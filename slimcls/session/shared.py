@@ -33,10 +33,12 @@ INPUTS = frozenset(settings_with(Role.ITEMS | Role.MODEL | Role.INPUT | Role.SCO
 class Shared:
     """Reads each dataset and finds each model once, however many runs ask.
 
-    Files that change while it lives are not looked at again.
+    Files that change while it lives are not looked at again. Unless ``aloud``, its runs print
+    nothing on the terminal: what they would say is in their ``log.txt`` alone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, aloud: bool = True) -> None:
+        self.aloud = aloud
         self._tables: dict[object, Tables] = {}
         self._sources: dict[object, Source] = {}
         self._inputs: OrderedDict[str, tuple[Inputs, list[str]]] = OrderedDict()

@@ -169,12 +169,11 @@ def lesson_of(config: RunConfig, data: Tables, inputs: Inputs, log: Log) -> Less
     if config.unlabelled is None:
         log.say("note: without --unlabelled texts a teacher has brought nothing so far")
     else:
-        plain = Path(config.unlabelled).suffix.lower() == ".txt"
         drawn = draw_unlabelled(
             config.unlabelled,
             data,
             inputs.splits,
-            column=None if plain else config.text_column,
+            column=config.text_column,
             size=config.unlabelled_size,
             seed=config.seed,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -68,7 +67,7 @@ class Session:
                 f"--keep {config.keep}: --exits trains all depths at once: give --keep "
                 f"{config.exits[-1]}, which leaves a run of {config.keep} layers too"
             )
-        self.log = Log(quiet=runs.is_helper_process(config))
+        self.log = Log(quiet=runs.is_helper_process(config), aloud=shared.aloud)
         self.log.say(f"run directory: {place.folder}")
         self.inputs = shared.inputs(config, source, data, self.log)
         self.usual_tokens = shared.usual_tokens(source, data)
@@ -253,7 +252,7 @@ class Session:
         if self.features:
             logits = self.features.logits(ids, classifier.prefix_ids)
         else:
-            with tqdm(total=len(ids), disable=not sys.stderr.isatty(), leave=False) as bar:
+            with tqdm(total=len(ids), disable=not self.log.bars, leave=False) as bar:
                 logits = classifier.logits(ids, self.config.eval_batch_size, bar.update)
         if not logits.isfinite().all():
             raise Diverged(

@@ -9,7 +9,7 @@ import lightning as L  # noqa: N812 - the library's own abbreviation
 from torch import Tensor
 from tqdm import tqdm
 
-from slimcls.log import Log
+from slimcls.log import Log, duration
 from slimcls.training.stopping import epoch_words
 
 if TYPE_CHECKING:
@@ -75,10 +75,3 @@ class Ahead(L.Callback):
     def _close(self) -> None:
         if self._bar is not None:
             self._bar.close()
-
-
-def duration(seconds: float) -> str:
-    """A length of time as people say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 90 * 60 else f"{seconds / 3600:.1f} hours"

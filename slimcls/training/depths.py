@@ -31,12 +31,13 @@ from slimcls.training.frozen import Frozen, Reading, origin_of
 class DepthStates:
     """States of texts at every depth of an uncut model, as they are kept or are computed now.
 
-    ``device`` is where they are computed, in float32. The weights are read when they are needed.
+    ``device`` is where they are computed, in float32. ``deepest`` reads no more than the first so
+    many layers. The weights are read when they are needed.
     """
 
-    def __init__(self, source: Source, device: str, log: Log) -> None:
+    def __init__(self, source: Source, device: str, log: Log, deepest: int | None = None) -> None:
         config = read_config(source)
-        self._source, self._layers = source, tuple(range(depth_of(config)))
+        self._source, self._layers = source, tuple(range(deepest or depth_of(config)))
         self._bytes = (len(self._layers) + 1) * 2 * int(config.hidden_size) * 2
         origin = origin_of(source, self._layers, device)
         self._frozen = Frozen(self._open, origin, Reading("depths", states_at_depths), device, log)

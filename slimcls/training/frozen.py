@@ -24,7 +24,6 @@ import hashlib
 import itertools
 import json
 import platform
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -151,7 +150,7 @@ class Frozen:
         batches = _batches(items, _room(model, prefix))
         some: dict[bytes, Tensor] = {}
         since = time.monotonic()
-        bar = tqdm(total=len(items), disable=not sys.stderr.isatty(), leave=False)
+        bar = tqdm(total=len(items), disable=not self._log.bars, leave=False)
         # transformers wraps this method in a way that hides its types.
         nn.Module.to(model, self._device)
         with bar, _Pool(model, self._reading, prefix, precision) as pool:

@@ -179,7 +179,7 @@ def _run_trainer(work: Work) -> tuple[Progress, int, bool, int]:
         epochs, waits = most_epochs(config, len(batches)), patience(config, len(batches))
         trainer.fit_loop.max_epochs = epochs
         steps = epochs * len(batches)
-        ahead = Ahead(steps, work.log, bar=sys.stderr.isatty())
+        ahead = Ahead(steps, work.log, bar=work.log.bars)
         # Resume saves what the callbacks before it have noted.
         trainer.callbacks += [Seeds(config.seed), progress, ahead, *_stopping(waits), resume]
         learner = Learner(work.model, work.mode, config, steps=steps, prefix_ids=work.prefix)

@@ -107,7 +107,7 @@ def test_a_forecast_without_a_tokenizer_leaves_the_name_open(
 
     def bare(self: Shared, config: RunConfig, *, fetch: bool = True) -> Source:
         assert not fetch
-        return dataclasses.replace(whole(self, config), weights=())
+        return dataclasses.replace(whole(self, config), only_config=True)
 
     def refuse(*_: Any, **__: Any) -> Any:
         raise AssertionError("there is no tokenizer")

@@ -11,9 +11,9 @@ import pytest
 
 from slimcls.config import RunConfig
 from slimcls.errors import Interrupted
+from slimcls.log import duration
 from slimcls.train import train
 from slimcls.training import ahead
-from slimcls.training.ahead import duration
 
 LINE = re.compile(r"^epoch (\d+) of (\d+), step (\d+) of (\d+): about .+ left$", re.MULTILINE)
 
