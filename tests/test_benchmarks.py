@@ -514,8 +514,6 @@ def test_a_form_stands_beside_its_run(tmp_path: Path, monkeypatch: pytest.Monkey
     ours, theirs = row.sides.values()
     assert points.value == pytest.approx(100 * (ours[0] - theirs[0]))
     opened = load_run(run)
-    named = [one.label for one in opened.predict(made.texts)]
-    right = [
-        opened.labels.index(name) == label for name, label in zip(named, made.labels, strict=True)
-    ]
+    named = [opened.labels.index(one.label) for one in opened.predict(made.texts)]
+    right = [one == label for one, label in zip(named, made.labels, strict=True)]
     assert theirs == [np.mean(right)]
