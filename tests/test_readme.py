@@ -42,6 +42,10 @@ PREPARE = {
     "uv sync --locked --extra train",
     "uvx --from .[train] -c constraints.txt slimcls help",
     "uv tool install -c constraints.txt .[train]",
+    # test_browser_page.py does what these are for.
+    "cp -r docs/browser-page page",
+    "npm --prefix page install --ignore-scripts",
+    "python -m http.server --directory page",
 }
 #: A word, and why a command that has it is not run here; the first word that fits counts.
 NOT_RUN = {
@@ -59,6 +63,9 @@ NOT_RUN = {
     "uv": "the same",
     "uvx": "the same",
     ".": "for the reader's shell alone",
+    "docs/browser-page": "test_browser_page.py makes such a page and opens it",
+    "npm": "the same, with packages that are there",
+    "http.server": "it serves until it is stopped; the same",
 }
 #: What is left of the quick grid, which takes a minute; test_grid_ray.py runs the whole of it.
 LESS = {
