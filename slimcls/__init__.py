@@ -15,7 +15,7 @@ from slimcls.version import __version__
 # unless it is told not to. Whoever wants that sets the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
-__all__ = ["RunConfig", "SlimClassifier", "UserError", "__version__", "load"]
+__all__ = ["RunConfig", "SlimClassifier", "UserError", "__version__", "fit", "load"]
 
 if TYPE_CHECKING:
     from slimcls.classifier.artefact import load
@@ -35,6 +35,9 @@ def __getattr__(name: str) -> Any:
     """Import torch and the like only when something is asked for: ``--help`` must be quick."""
     import importlib
 
+    if name == "fit":
+        # A module that can be called: ``python -m slimcls.fit`` needs it to be one.
+        return importlib.import_module("slimcls.fit")
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'slimcls' has no attribute {name!r}")

@@ -11,6 +11,7 @@ from slimcls.version import __version__
 
 #: Every verb with what it does; the module of the same name has ``main(argv) -> int``.
 VERBS = {
+    "fit": "Find the smallest classifier that is good enough for a data file.",
     "train": "Fine-tune a model, cut to some of its layers, and test it.",
     "predict": "Classify texts with a finished run.",
     "export": "Turn a finished run into a small folder that classifies without torch.",
