@@ -12,8 +12,26 @@ from slimcls.serving.settings import ServeConfig
 EXTRA = "serve"
 
 
+def serve(config: ServeConfig) -> int:
+    """Answer requests until SIGTERM or Ctrl-C, which is a good end; the exit code.
+
+    Raises UserError before it has begun to listen.
+    """
+    from slimcls.serving.server import answer, listening, opened, say_where
+
+    if config.processes > 1:
+        from slimcls.serving.processes import serve_together
+
+        with listening(config) as listener:
+            return serve_together(config, listener, lambda: say_where(config, listener))
+    app = opened(config)
+    with listening(config) as listener:
+        answer(app, listener, lambda: say_where(config, listener))
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
-    """The command: answer until SIGTERM or Ctrl-C, which is a good end. Returns the exit code."""
+    """The command: answer requests. Returns the exit code."""
     config = cli.parse(
         ServeConfig,
         sys.argv[1:] if argv is None else argv,
@@ -25,8 +43,6 @@ def main(argv: list[str] | None = None) -> int:
     from slimcls.classifier.description import read_description
 
     read_description(Path(config.run))
-    from slimcls.serving.server import serve
-
     return serve(config)
 
 

@@ -42,6 +42,9 @@ CUT = ("select", "keep", "cut")
 #: Runs alike in these differ in their seed, and in settings that change nothing that matters.
 CELL = ("method", "task", "family", *CUT, "taught")
 
+#: What is said where no run stands for anything.
+NOTHING = "nothing to report: no fine-tuned run is finished there"
+
 #: A row of a table, by column.
 ChoiceRow = dict[str, Any]
 
@@ -74,12 +77,15 @@ def gather(frame: pd.DataFrame, made: Sequence[Choice] = ()) -> Evidence:
     """
     searched = dict.fromkeys((*SEARCHED, *(name for one in made for name in one.settings)))
     over = [name for name in searched if name in frame and name not in CUT_SETTINGS]
-    named = _named(frame[frame.test_items > 0], over)
+    tested = frame[frame.test_items > 0].reset_index(drop=True)
+    if tested.empty:
+        raise UserError(NOTHING)
     untested = [f"{run}: left out, nothing was tested" for run in frame.run[frame.test_items == 0]]
+    named = _named(tested, over)
     frame, left_out = _as_chosen(named, made, over)
     tuned = frame[frame.method == "fine-tuned"]
     if tuned.empty:
-        raise UserError("nothing to report: no fine-tuned run is finished there")
+        raise UserError(NOTHING)
     runs, rows = _choose(tuned, over)
     # The same winner of a larger search of the same settings: that alone is told.
     told = {(one.run, *one.settings): one for one in sorted(made, key=_size)}

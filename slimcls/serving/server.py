@@ -1,34 +1,29 @@
-"""uvicorn around the application: listening, stopping without a loss, several processes."""
+"""uvicorn around the application: listening, and stopping without a loss."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import multiprocessing
 import os
-import signal
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
-from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 
-from slimcls import cli
 from slimcls.classifier.artefact import load
 from slimcls.errors import Interrupted, UserError
 from slimcls.serving.settings import ServeConfig
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 #: Seconds in which connections that are open when a server is to stop may ask once more.
 GRACE = 2.0
 #: Connections that may wait to be taken.
 BACKLOG = 2048
-#: Least seconds between two starts of a process that ended by itself.
-_BETWEEN = 1.0
 
 
 class _Server(uvicorn.Server):
@@ -87,16 +82,11 @@ class _Server(uvicorn.Server):
         )
 
 
-def serve(config: ServeConfig) -> int:
-    """Answer requests until told to stop. Raises UserError before it has begun to listen."""
-    if config.processes > 1:
-        return _serve_together(config)
+def opened(config: ServeConfig) -> FastAPI:
+    """The application over the run. Raises UserError where it cannot be opened."""
     from slimcls.serving.app import build
 
-    app = build(load(config.run, threads=config.threads_each), config)
-    with _listening(config) as listener:
-        _answer(app, listener, lambda: _say(config, listener))
-    return 0
+    return build(load(config.run, threads=config.threads_each), config)
 
 
 def server_of(app: object, ready: Callable[[], object]) -> uvicorn.Server:
@@ -112,13 +102,14 @@ def server_of(app: object, ready: Callable[[], object]) -> uvicorn.Server:
     return _Server(settings, ready)
 
 
-def _answer(app: object, listener: socket.socket, ready: Callable[[], object]) -> None:
+def answer(app: object, listener: socket.socket, ready: Callable[[], object]) -> None:
     """Answer at a socket until SIGTERM or Ctrl-C: the usual end of a server, not an error."""
     with contextlib.suppress(Interrupted, KeyboardInterrupt):
         server_of(app, ready).run([listener])
 
 
-def _listening(config: ServeConfig) -> socket.socket:
+def listening(config: ServeConfig) -> socket.socket:
+    """A socket at the address of the settings. Raises UserError where there can be none."""
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     try:
         found = socket.create_server((config.host, config.port), family=family, backlog=BACKLOG)
@@ -132,65 +123,8 @@ def _listening(config: ServeConfig) -> socket.socket:
     return found
 
 
-def _say(config: ServeConfig, listener: socket.socket) -> None:
+def say_where(config: ServeConfig, listener: socket.socket) -> None:
+    """Tell on stderr where a server answers."""
     host = f"[{config.host}]" if ":" in config.host else config.host
     address = f"http://{host}:{listener.getsockname()[1]}"
     print(f"serving {config.run} at {address}; {address}/docs says how", file=sys.stderr)
-
-
-def _serve_together(config: ServeConfig) -> int:
-    """Several processes at one socket; one that ends by itself is started again."""
-    context = multiprocessing.get_context("spawn")
-    stopped: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        stopped.append(number)
-
-    with _listening(config) as listener, tempfile.TemporaryDirectory(prefix="slimcls-") as counted:
-        from slimcls.serving.metrics import SHARED
-
-        os.environ[SHARED] = counted
-
-        def start() -> BaseProcess:
-            process = context.Process(target=_process, args=(config, listener), daemon=False)
-            process.start()
-            return process
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, stop)
-        processes = [start() for _ in range(config.processes)]
-        _say(config, listener)
-        code = 0
-        while not stopped and not code:
-            wait([one.sentinel for one in processes], timeout=0.2)
-            ended = [one for one in processes if one.exitcode is not None]
-            code = max((one.exitcode or 0 for one in ended), default=0)
-            if code <= 0 and ended and not stopped:  # killed, by whatever
-                print(f"slimcls: {len(ended)} processes ended; starting again", file=sys.stderr)
-                time.sleep(_BETWEEN)
-                code = 0
-                processes = [one for one in processes if one not in ended] + [
-                    start() for _ in ended
-                ]
-        # While anybody holds it, new connections would wait there for nobody.
-        listener.close()
-        for one in processes:
-            one.terminate()
-        for one in processes:
-            one.join()
-    return code
-
-
-def _process(config: ServeConfig, listener: socket.socket) -> None:
-    """One of several; what is wrong with the run is told by each, and ends them all."""
-
-    def answer() -> int:
-        # It may be told to stop before it has begun.
-        with contextlib.suppress(Interrupted, KeyboardInterrupt):
-            from slimcls.serving.app import build
-
-            app = build(load(config.run, threads=config.threads_each), config)
-            _answer(app, listener, lambda: None)
-        return 0
-
-    sys.exit(cli.run(answer))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from urllib.request import urlopen
 
 import onnxruntime
 import pytest
@@ -47,6 +49,9 @@ def test_nothing_is_lost_at_sigterm(
         assert match, said + server.stderr.read()
         port = int(match[1])
         assert ask(port, TEXTS, users=1, seconds=0.01).statuses == {"200": 1}, "it is ready"
+        counted = 'slimcls_requests_total{status="200"} 1.0'
+        with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            assert counted in answer.read().decode(), "whichever process answers"
         users = threading.Thread(
             target=lambda: found.append(ask(port, TEXTS, users=16, seconds=PATIENCE))
         )
@@ -77,3 +82,19 @@ def test_the_page_says_what_the_graph_takes_and_gives(
     assert [(one.name, kinds[one.type], len(one.shape)) for one in graph] == [
         (name, kind, dims.count("-1")) for name, kind, dims in told
     ]
+
+
+def test_what_is_wrong_with_a_folder_is_told_once(
+    exported: dict[int, tuple[Path, Report]], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(exported[8][0], tmp_path / "damaged")
+    with (folder / "model.onnx").open("ab") as file:
+        file.write(b"more")
+    words = [sys.executable, "-m", "slimcls.serve", folder, "--port", "0", "--processes", "2"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    found = subprocess.run(
+        words, capture_output=True, text=True, env=environment, timeout=PATIENCE, check=False
+    )
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith("slimcls: error: ")
+    assert found.stderr.count("\n") == 1

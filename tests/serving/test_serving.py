@@ -22,10 +22,10 @@ import slimcls
 from slimcls.classifier.prediction import Prediction, Predictor
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
-from slimcls.serve import main
+from slimcls.serve import main, serve
 from slimcls.serving import gate
 from slimcls.serving.app import build
-from slimcls.serving.server import serve, server_of
+from slimcls.serving.server import server_of
 from slimcls.serving.settings import ServeConfig
 from slimcls.train import train
 
