@@ -1,9 +1,8 @@
-"""A run as a small folder that needs no torch: ``python -m slimcls.export RUN FOLDER --bits 8``."""
+"""A run as a small folder: ``python -m slimcls.export RUN FOLDER --bits 8``."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,8 @@ from slimcls.kinds import WHOLE
 from slimcls.storage.files import alone, check_writable, replacing_folder
 
 if TYPE_CHECKING:
-    from slimcls.data.splits import Example
     from slimcls.exporting.report import Report
+    from slimcls.session.again import Drawn
 
 #: What brings the exporter.
 EXTRA = "export"
@@ -30,14 +29,14 @@ def export(config: ExportConfig) -> Report:
     """
     description = _described(config)
     check_out(config)
-    items = _validation(config)
+    drawn = _drawn(config)
     from slimcls.classifier.artefact import load_run
     from slimcls.exporting.work import fill
 
     out = Path(config.out)
     classifier = load_run(config.run)
     with alone(out, "there"), replacing_folder(out) as folder:
-        return fill(folder, classifier, description, config, items)
+        return fill(folder, classifier, description, config, drawn)
 
 
 def _described(config: ExportConfig) -> dict[str, Any]:
@@ -47,16 +46,18 @@ def _described(config: ExportConfig) -> dict[str, Any]:
     return description
 
 
-def _validation(config: ExportConfig) -> Sequence[Example]:
-    """The run's validation items; none where they cannot be had and need not be."""
+def _drawn(config: ExportConfig) -> Drawn | None:
+    """The run's data and items; None where they cannot be had and need not be."""
     from slimcls.session.again import drawn_again
 
     try:
-        return drawn_again(Path(config.run), config.data_dir).validation
+        return drawn_again(Path(config.run), config.data_dir)
     except UserError as error:
+        if config.vocabulary is not None:
+            raise UserError(f"{error}; --vocabulary needs the texts of the run") from error
         if config.bits == WHOLE or config.tolerate == ALL:
             print(f"note: validation texts are not compared: {error}", file=sys.stderr)
-            return ()
+            return None
         raise UserError(
             f"{error}; --tolerate {ALL} exports without comparing validation texts"
         ) from error
@@ -77,7 +78,8 @@ def main(argv: list[str] | None = None) -> int:
     from slimcls.exporting.report import figures
 
     lines = (f"  {what:<16}{figure}" for what, figure in figures(report))
-    cli.say("\n".join([f"{config.out}: ONNX, {config.bits} bits", *lines]))
+    what = f"ONNX, {config.bits} bits" if config.to == "onnx" else "for transformers"
+    cli.say("\n".join([f"{config.out}: {what}", *lines]))
     return 0
 
 

@@ -12,11 +12,14 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from conftest import PATIENCE, ROOT
+from exporting.conftest import make_run
 
 from benchmarks import (
+    exported,
     gpu,
     growth,
     harness,
@@ -36,6 +39,8 @@ from benchmarks.harness import Different, Figure, Row, Took
 from benchmarks.made import CLASSES, PAD, Made
 from benchmarks.workload import Workload, prepare
 from slimcls.backbones.tiny import make_model
+from slimcls.classifier.artefact import load_run
+from slimcls.session.again import drawn_again
 
 FOLDER = ROOT / "benchmarks"
 BENCHMARKS = benchmarks()
@@ -473,3 +478,42 @@ def test_holes_are_zeros_and_the_rest_is_as_written(tmp_path: Path):
             assert file.write(part) == len(part)
             assert file.tell() == sum(map(len, parts[: parts.index(part) + 1]))
     assert (tmp_path / "f").read_bytes() == b"".join(parts)
+
+
+# An exported classifier
+
+
+def test_a_process_counts_what_it_takes_of_the_processor_not_how_long_it_lasts():
+    idle = exported.processor_seconds("import time; time.sleep(0.5)")
+    busy = exported.processor_seconds("import time\nwhile time.process_time() < 0.6: pass")
+    assert idle.seconds < 0.5 < busy.seconds
+    assert 1 < idle.outcome < 500
+    with pytest.raises(RuntimeError, match="ended with 1"):
+        exported.processor_seconds("raise ValueError")
+
+
+def test_sides_with_other_labels_are_refused():
+    ours = [[0.9, 0.1]] * 20
+    exported.alike({exported.EXPORTED: ours, exported.PIPELINE: [*ours[:18], *[[0.1, 0.9]] * 2]})
+    with pytest.raises(Different, match="only 85%"):
+        exported.alike(
+            {exported.EXPORTED: ours, exported.PIPELINE: [*ours[:17], *[[0.1, 0.9]] * 3]}
+        )
+
+
+def test_a_form_stands_beside_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = make_run(tmp_path)
+    test = drawn_again(run, None).splits.test
+    made = exported.Trained(run, [item.text for item in test], [item.label for item in test])
+    monkeypatch.setitem(exported.FORMS, "some", {"to": "transformers", "vocabulary": 330})
+    options = Namespace(size="small", data_dir=None)
+    row = exported.form_row("toy", "some", {0: made}, options)
+    size, points = row.figures
+    assert 0 < size.value < 1
+    assert points.low <= points.value <= points.high
+    ours, theirs = row.sides.values()
+    assert points.value == pytest.approx(100 * (ours[0] - theirs[0]))
+    opened = load_run(run)
+    named = [opened.labels.index(one.label) for one in opened.predict(made.texts)]
+    right = [one == label for one, label in zip(named, made.labels, strict=True)]
+    assert theirs == [np.mean(right)]

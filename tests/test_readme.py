@@ -42,12 +42,16 @@ PREPARE = {
     "uv sync --locked --extra train",
     "uvx --from .[train] -c constraints.txt slimcls help",
     "uv tool install -c constraints.txt .[train]",
+    # test_browser_page.py does what these are for.
+    "cp -r docs/browser-page page",
+    "npm --prefix page install --ignore-scripts",
+    "python -m http.server --directory page",
 }
 #: A word, and why a command that has it is not run here; the first word that fits counts.
 NOT_RUN = {
     "ray": "it needs seconds to start; test_grid_ray.py runs this grid on it",
-    "smollm2-135m": "minutes of training; make demo trains it, test_real.py opens and uses it",
-    "configs/demo.yaml": "the same model for minutes; it is what make demo runs",
+    "smollm2-135m": "minutes of training; make demo reads it, test_real.py trains and uses it",
+    "configs/demo.yaml": "the same model for minutes",
     "opt-1.3b": "gigabytes from the hub",
     "gpt2-xl": "gigabytes from the hub",
     "trec": "texts that are not packaged, and a classifier of the packaged model",
@@ -59,6 +63,9 @@ NOT_RUN = {
     "uv": "the same",
     "uvx": "the same",
     ".": "for the reader's shell alone",
+    "docs/browser-page": "test_browser_page.py makes such a page and opens it",
+    "npm": "the same, with packages that are there",
+    "http.server": "it serves until it is stopped; the same",
 }
 #: What is left of the quick grid, which takes a minute; test_grid_ray.py runs the whole of it.
 LESS = {

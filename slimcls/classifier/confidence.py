@@ -46,7 +46,11 @@ class Abstention:
 
 @dataclass(frozen=True)
 class Confidence:
-    """A temperature, and how sure a classifier was of each validation text behind it."""
+    """A temperature, and how sure a classifier was of each validation text behind it.
+
+    Where it was never asked about them, the temperature is that of the run it was made from, and
+    nothing else is known.
+    """
 
     temperature: float
     """What logits are divided by."""
@@ -110,7 +114,7 @@ def from_json(held: Any) -> Confidence | None:
         named, true, right = (tuple(map(float, held[key])) for key in ("named", "true", "right"))
     except (KeyError, TypeError, ValueError):
         return None
-    if not 0 < len(named) == len(true) == len(right) or not set(right) <= {0.0, 1.0}:
+    if not len(named) == len(true) == len(right) or not set(right) <= {0.0, 1.0}:
         return None
     if not all(0 <= share <= 1 for share in (*named, *true)):
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
 
 #: The graph and the tokenizer of an exported folder.
 MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
-#: Bits of a weight that say what the run's own say.
-EXACT = 32
 #: What goes into the graph, ids (items, tokens) and lengths (items,), and what comes out.
 IDS, LENGTHS, LOGITS = "ids", "lengths", "logits"
 
@@ -88,11 +85,8 @@ def open_exported(
         encoder = task.saved_encoder(cast("PreTrainedTokenizerFast", tokenizer))
     except UserError as error:
         raise UserError(f"{folder / DESCRIPTION}: {error}") from error
-    confidence = task.confidence
-    if confidence and description[ONNX]["bits"] < EXACT:
-        # Its scores of validation texts are others than the run's: no promise can rest on those.
-        confidence = replace(confidence, named=(), true=(), right=())
-    classifier = OnnxClassifier(_session(folder / MODEL, threads), encoder, task.labels, confidence)
+    session = _session(folder / MODEL, threads)
+    classifier = OnnxClassifier(session, encoder, task.labels, task.confidence)
     _check_fit(folder, classifier, description)
     return classifier
 

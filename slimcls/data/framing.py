@@ -54,7 +54,7 @@ def framed(
     own = described["normalizer"]
     described["normalizer"] = {"type": "Sequence", "normalizers": [ours, *([own] if own else [])]}
     described["post_processor"] = _joined(_around(steps, tokenizer, ids))
-    made = _with_description(tokenizer, described)
+    made = with_description(tokenizer, described)
     prompts = [f"{before}{probe}{after}" for probe in _PROBES]
     same = tokens_of(made, _PROBES) == tokens_of(tokenizer, prompts)
     return made if same else None
@@ -73,7 +73,7 @@ def unframed(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
             step["single"] = [part for part in step["single"] if not _is_ours(part)]
             for name in (BEFORE, AFTER):
                 step["special_tokens"].pop(name, None)
-    return _with_description(tokenizer, described)
+    return with_description(tokenizer, described)
 
 
 def ids_around(tokenizer: PreTrainedTokenizerFast) -> _Ids | None:
@@ -187,10 +187,10 @@ def _replacing(pattern: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": {"Regex": pattern}, "content": ""}
 
 
-def _with_description(
+def with_description(
     tokenizer: PreTrainedTokenizerFast, described: dict[str, Any]
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer like this one, with these parts.
+    """A tokenizer like this one, with the parts that tokenizer.json describes so.
 
     Its class is the plain one: those of single models build parts of their own when they are
     opened, whatever the file says.

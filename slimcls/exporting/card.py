@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from slimcls.classifier.description import task_of
+from slimcls.classifier.description import ONNX, task_of
 from slimcls.exporting.report import Report, figures
+from slimcls.session.card import code
 
 _CODE = """\
 import json
@@ -44,13 +45,24 @@ def _what(description: dict[str, Any], report: Report) -> str:
         if done
         else "All numbers are in 32 bits."
     )
+    trimmed = report.trimmed
+    tokens = f" Its tokenizer has {trimmed.tokens:,} of {trimmed.of:,} tokens." if trimmed else ""
+    form = ", as ONNX" if report.to == "onnx" else ""
     return (
-        f"# {description['model']} cut to {layers}, classifying {description['dataset']}, as ONNX"
+        f"# {description['model']} cut to {layers}, classifying {description['dataset']}{form}"
         f"\n\nExported by slimcls {description['slimcls_version']}; mode `{description['mode']}`, "
         f"{len(description['labels'])} classes, texts are cut after "
-        f"{description['max_text_tokens']} tokens. {bits} Its probabilities are not calibrated. "
+        f"{description['max_text_tokens']} tokens. {bits}{tokens} {_calibrated(report)} "
         "The licences of the original model and of the data hold for this model too."
     )
+
+
+def _calibrated(report: Report) -> str:
+    if report.calibration and report.validation:
+        texts = report.validation.texts
+        return f"Its probabilities were calibrated on the run's {texts} validation texts."
+    changed = report.trimmed or report.quantised
+    return f"Its probabilities were {'not calibrated anew' if changed else 'not changed'}."
 
 
 def _figures(report: Report) -> str:
@@ -62,6 +74,11 @@ def _figures(report: Report) -> str:
 
 
 def _usage(description: dict[str, Any]) -> str:
+    if ONNX not in description:
+        return (
+            "## Use\n\nWith slimcls: `slimcls.load(FOLDER).predict([text])`. With plain "
+            f"transformers:\n\n```python\n{code(description)}```"
+        )
     parts = [
         "## Use\n\nWith slimcls alone, no torch: `slimcls predict FOLDER TEXT`, or "
         "`slimcls.load(FOLDER).predict([text])`."

@@ -1,32 +1,71 @@
-"""The exported folder: graph, tokenizer and ``slimcls.json``."""
+"""The exported folder: model, tokenizer and ``slimcls.json``, in either format."""
 
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from slimcls.backbones import saved
+from slimcls.classifier.artefact import load_run
 from slimcls.classifier.classifier import Classifier
+from slimcls.classifier.confidence import Confidence
 from slimcls.classifier.description import DESCRIPTION, ONNX
 from slimcls.classifier.onnx import write_onnx
-from slimcls.classifier.runtime import MODEL, TOKENIZER, OnnxClassifier, open_exported
+from slimcls.classifier.prediction import Predictor
+from slimcls.classifier.runtime import MODEL, TOKENIZER, open_exported
+from slimcls.data.prompts import PromptBuilder
 from slimcls.exporting.bits import Quantised, quantise
 from slimcls.kinds import WHOLE
 from slimcls.storage.hashes import sha256_of
 
 
-class Export:
+class Export(ABC):
     """A folder that is being filled."""
 
     def __init__(self, classifier: Classifier, description: dict[str, Any], folder: Path) -> None:
         self.classifier, self.folder = classifier, folder
-        self._description = description
+        self.description = dict(description)
+
+    @abstractmethod
+    def opened(self) -> Predictor:
+        """The classifier as it is now."""
+
+    @abstractmethod
+    def megabytes(self) -> float:
+        """Size of model and tokenizer, in 10^6 bytes."""
+
+    def calibrate(self, confidence: Confidence | None) -> None:
+        """Say what its probabilities are worth; None where it was never asked.
+
+        Then its scores are others than the run's, on which no promise can rest.
+        """
+        known = self.classifier.confidence
+        if confidence is None and known:
+            confidence = replace(known, named=(), true=(), right=())
+        if confidence:
+            self.description["confidence"] = confidence.as_json()
+        self.describe()
+
+    def describe(self) -> None:
+        """Write ``slimcls.json``."""
+        text = json.dumps(self.description, indent=1, ensure_ascii=False)
+        (self.folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+class Graph(Export):
+    """An ONNX graph, for the runtime that needs no torch."""
+
+    def __init__(self, classifier: Classifier, description: dict[str, Any], folder: Path) -> None:
+        super().__init__(classifier, description, folder)
         self.bits = WHOLE
         write_onnx(classifier, folder / MODEL)
         _write_tokenizer(classifier, folder / TOKENIZER)
-        self._describe()
+        self.describe()
 
     def to_bits(self, bits: int) -> Quantised:
         """Put the matrices of the graph into fewer bits. Raises UserError where they do not fit."""
@@ -35,26 +74,43 @@ class Export:
         done = quantise(whole, fewer, bits)
         fewer.replace(whole)
         self.bits = bits
-        self._describe()
+        self.describe()
         return done
 
-    def opened(self) -> OnnxClassifier:
-        """The classifier as it is now."""
-        return open_exported(self.folder, self._described())
+    def opened(self) -> Predictor:
+        """The classifier as it is now, from its files."""
+        return open_exported(self.folder, self.description)
 
     def megabytes(self) -> float:
-        """Size of graph and tokenizer, in 10^6 bytes."""
         return sum((self.folder / name).stat().st_size for name in (MODEL, TOKENIZER)) / 1e6
 
-    def _described(self) -> dict[str, Any]:
+    def describe(self) -> None:
         hashes = {name: sha256_of(self.folder / name) for name in (MODEL, TOKENIZER)}
         prefix = len(self.classifier.prefix_ids)
-        about = {"bits": self.bits, "prefix_tokens": prefix, "sha256": hashes}
-        return self._description | {ONNX: about}
+        self.description[ONNX] = {"bits": self.bits, "prefix_tokens": prefix, "sha256": hashes}
+        super().describe()
 
-    def _describe(self) -> None:
-        text = json.dumps(self._described(), indent=1, ensure_ascii=False)
-        (self.folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+class Plain(Export):
+    """A folder that the Auto classes of transformers open, as a run's own model folder is."""
+
+    def __init__(self, classifier: Classifier, description: dict[str, Any], folder: Path) -> None:
+        super().__init__(classifier, description, folder)
+        saved.save(
+            classifier.model,
+            classifier.encoder.tokenizer,
+            folder,
+            needs_prompt=isinstance(classifier.encoder, PromptBuilder),
+        )
+        self.describe()
+
+    def opened(self) -> Predictor:
+        """The classifier as it is now, from its files."""
+        return load_run(self.folder)
+
+    def megabytes(self) -> float:
+        files = (*self.folder.glob("*.safetensors"), self.folder / TOKENIZER)
+        return sum(path.stat().st_size for path in files) / 1e6
 
 
 def _write_tokenizer(classifier: Classifier, path: Path) -> None:
@@ -62,4 +118,4 @@ def _write_tokenizer(classifier: Classifier, path: Path) -> None:
     tokenizer = Tokenizer.from_str(classifier.encoder.tokenizer.backend_tokenizer.to_str())
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    tokenizer.save(str(path))
+    tokenizer.save(str(path), pretty=False)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from slimcls.classifier import confidence
+from slimcls.classifier.confidence import Confidence
 from slimcls.classifier.prediction import Predictor
 from slimcls.errors import UserError
 from slimcls.statistics import SeedItems, paired_difference
@@ -67,25 +69,43 @@ class Speed:
     """In batches of 64."""
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """The exported classifier's probabilities at the run's temperature and at its own."""
+
+    temperature_of_run: float
+    temperature: float
+    """Fitted to the exported classifier."""
+    loss_before: float
+    """Mean negative log-likelihood of labelled texts, in nats, at the run's temperature."""
+    loss: float
+    """At its own."""
+
+
+def check_tokens(run: Predictor, exported: Predictor, texts: Sequence[str]) -> None:
+    """UserError where the exported tokenizer gives other tokens."""
+    encoded = [side.encoder.encode(texts).ids for side in (run, exported)]
+    for text, ours, theirs in zip(texts, *encoded, strict=True):
+        if ours != theirs:
+            raise UserError(
+                f"the exported tokenizer gives other tokens than the run's for {text!r:.60}"
+            )
+
+
 class Outcome:
     """What both make of some texts, from which everything is compared."""
 
     def __init__(self, run: Predictor, exported: Predictor, texts: Sequence[str]) -> None:
-        encoded = [side.encoder.encode(texts).ids for side in (run, exported)]
-        for text, ours, theirs in zip(texts, *encoded, strict=True):
-            if ours != theirs:
-                raise UserError(
-                    f"the exported tokenizer gives other tokens than the run's for {text!r:.60}"
-                )
         self._run, self._exported = (
-            np.asarray(side.logits(ids), dtype=np.float64)
-            for side, ids in zip((run, exported), encoded, strict=True)
+            np.asarray(side.logits(side.encoder.encode(texts).ids), dtype=np.float64)
+            for side in (run, exported)
         )
 
     def compared(self) -> Compared:
         """Labels, logits and probabilities."""
         logits = float(np.abs(self._run - self._exported).max())
-        shares = float(np.abs(_softmax(self._run) - _softmax(self._exported)).max())
+        run, exported = map(confidence.probabilities, (self._run, self._exported))
+        shares = float(np.abs(run - exported).max())
         return Compared(len(self._run), int(self._differ().sum()), logits, shares)
 
     def accuracies(self, labels: Sequence[int]) -> Accuracies:
@@ -99,6 +119,18 @@ class Outcome:
         right, kept = (float(side.correct.astype(float).mean()) for side in (run, exported))
         return Accuracies(right, kept, found.mean, found.low, found.high)
 
+    def confidence(self, labels: Sequence[int]) -> Confidence:
+        """What the exported classifier's probabilities are worth, by these texts' true classes."""
+        return confidence.measured(self._exported, labels)
+
+    def calibration(self, of_run: float, own: float, labels: Sequence[int]) -> Calibration:
+        """The exported classifier's probabilities at two temperatures, the run's and its own."""
+        before, after = (
+            confidence.log_likelihood_loss(confidence.probabilities(self._exported, one), labels)
+            for one in (of_run, own)
+        )
+        return Calibration(of_run, own, before, after)
+
     def check_graph(self) -> None:
         """UserError where the graph in 32 bits does not compute what the model does."""
         apart = np.abs(self._run - self._exported).max()
@@ -110,12 +142,6 @@ class Outcome:
 
     def _differ(self) -> NDArray[np.bool_]:
         return self._run.argmax(1) != self._exported.argmax(1)
-
-
-def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    powers = np.exp(logits - logits.max(1, keepdims=True))
-    shares: NDArray[np.float64] = powers / powers.sum(1, keepdims=True)
-    return shares
 
 
 def measured(exported: Predictor, texts: Sequence[str]) -> Speed:

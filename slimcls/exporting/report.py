@@ -7,19 +7,20 @@ import json
 from dataclasses import dataclass
 
 from slimcls.exporting.bits import Quantised
-from slimcls.exporting.parity import Accuracies, Compared, Speed
-
-#: The file that holds it, beside the model.
-PARITY = "parity.json"
+from slimcls.exporting.parity import Accuracies, Calibration, Compared, Speed
+from slimcls.exporting.trimming import Trimmed
 
 
 @dataclass(frozen=True)
 class Report:
     """What an export has changed."""
 
+    to: str
     bits: int
     megabytes: float
-    """Size of graph and tokenizer, in 10^6 bytes."""
+    """Size of model and tokenizer, in 10^6 bytes."""
+    trimmed: Trimmed | None
+    """None with all tokens."""
     quantised: Quantised | None
     """None at 32 bits."""
     odd: Compared
@@ -28,20 +29,23 @@ class Report:
     """On the run's validation texts; None where they could not be had."""
     accuracy: Accuracies | None
     """On the same."""
+    calibration: Calibration | None
+    """On the same, where probabilities may be others than the run's."""
     speed: Speed
 
     def as_json(self) -> str:
-        """As :data:`PARITY` holds it."""
+        """As ``parity.json`` holds it."""
         return json.dumps(dataclasses.asdict(self), indent=1)
 
 
 def figures(report: Report) -> list[tuple[str, str]]:
     """What changed, in words; the command says the same."""
     speed, odd = report.speed, report.odd
-    found = [
-        ("size", f"{report.megabytes:.1f} MB, model and tokenizer"),
-        ("odd texts", f"{odd.texts} with the same tokens, {odd.labels_differ} other labels"),
-    ]
+    found = [("size", f"{report.megabytes:.1f} MB, model and tokenizer")]
+    if report.trimmed:
+        found += _tokens(report.trimmed)
+    tokens = "" if report.trimmed else " with the same tokens"
+    found.append(("odd texts", f"{odd.texts}{tokens}, {odd.labels_differ} other labels"))
     if report.validation and report.accuracy:
         seen, right = report.validation, report.accuracy
         found += [
@@ -59,6 +63,15 @@ def figures(report: Report) -> list[tuple[str, str]]:
         ]
     else:
         found.append(("validation", "its texts could not be had: nothing was compared"))
+    if changed := report.calibration:
+        found.append(
+            (
+                "probabilities",
+                f"temperature {changed.temperature:.2f} (the run's: "
+                f"{changed.temperature_of_run:.2f}): negative log-likelihood on validation "
+                f"{changed.loss:.3f} (at the run's: {changed.loss_before:.3f})",
+            )
+        )
     found.append(
         (
             "speed",
@@ -67,3 +80,20 @@ def figures(report: Report) -> list[tuple[str, str]]:
         )
     )
     return found
+
+
+def _tokens(trimmed: Trimmed) -> list[tuple[str, str]]:
+    """What fewer tokens have changed."""
+    retuned = f", trained again for {trimmed.epochs} epochs" if trimmed.epochs else ""
+    return [
+        (
+            "vocabulary",
+            f"{trimmed.tokens:,} of {trimmed.of:,} tokens, by {trimmed.counted:,} texts{retuned}",
+        ),
+        (
+            "tokens a text",
+            f"validation {trimmed.per_text:.1f} (the run: {trimmed.per_text_of_run:.1f}), "
+            f"{trimmed.as_before} of {trimmed.validation} texts encoded as before; texts of other "
+            f"kinds {trimmed.per_other:.1f} (the run: {trimmed.per_other_of_run:.1f})",
+        ),
+    ]

@@ -32,7 +32,7 @@ def test_items(run: Path, data_dir: str | None) -> TestItems:
 
     Raises UserError where the run is not finished or the data have changed since.
     """
-    test = drawn_again(run, data_dir).test
+    test = drawn_again(run, data_dir).splits.test
     return TestItems([item.text for item in test], [item.label for item in test])
 
 

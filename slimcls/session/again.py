@@ -1,18 +1,31 @@
-"""The items of a finished run, drawn anew."""
+"""The data and the items of a finished run, read and drawn anew."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+from slimcls.config import RunConfig
 from slimcls.data.dataset import read_dataset
 from slimcls.data.splits import Splits
+from slimcls.data.tables import Tables
 from slimcls.errors import UserError
 from slimcls.runs.results import read_result
 from slimcls.session.inputs import draw_items
 
 
-def drawn_again(run: Path, data_dir: str | None) -> Splits:
-    """What a finished run was trained, validated and tested on.
+@dataclass(frozen=True)
+class Drawn:
+    """What a finished run was trained, validated and tested on."""
+
+    config: RunConfig
+    """The run's settings, without open ends."""
+    data: Tables
+    splits: Splits
+
+
+def drawn_again(run: Path, data_dir: str | None) -> Drawn:
+    """The data and the items of a finished run.
 
     Raises UserError where the run is not finished or the data have changed since.
     """
@@ -32,4 +45,4 @@ def drawn_again(run: Path, data_dir: str | None) -> Splits:
             f"{run}: its data are not those found here; "
             "give the --data-dir it was trained with, or train it again"
         )
-    return draw_items(config, data)
+    return Drawn(config, data, draw_items(config, data))

@@ -18,14 +18,16 @@ from conftest import PATIENCE, made_up_rows, write_csv
 import slimcls
 from slimcls import UserError
 from slimcls.classifier.artefact import load_run
+from slimcls.classifier.confidence import log_likelihood_loss, measured, probabilities
 from slimcls.classifier.description import FORMAT
 from slimcls.export import export, main
 from slimcls.exporting import bits
-from slimcls.exporting.parity import ODD, WITHIN, Outcome
+from slimcls.exporting.parity import ODD, WITHIN, Outcome, check_tokens
 from slimcls.exporting.report import Report
 from slimcls.exporting.settings import ExportConfig
 from slimcls.predict import main as predict
 from slimcls.runs.results import read_result
+from slimcls.session.again import drawn_again
 
 Exported = dict[int, tuple[Path, Report]]
 TEXTS = [text for text, _ in made_up_rows(20, 5)]
@@ -55,9 +57,39 @@ def test_in_32_bits_nothing_changes(run: Path, exported: Exported) -> None:
 
 
 @pytest.mark.parametrize("few", [8, 4])
-def test_fewer_bits_keep_no_promise(exported: Exported, few: int) -> None:
-    """Its scores of the validation texts are others than the run's."""
-    classifier = slimcls.load(exported[few][0])
+def test_fewer_bits_are_calibrated_by_scores_of_their_own(
+    run: Path, exported: Exported, few: int
+) -> None:
+    folder, report = exported[few]
+    classifier, items = slimcls.load(folder), drawn_again(run, None).splits.validation
+    ids = classifier.encoder.encode([item.text for item in items]).ids
+    logits, labels = np.asarray(classifier.logits(ids), float), [item.label for item in items]
+    assert classifier.confidence == measured(logits, labels)
+    assert classifier.confidence != load_run(run).confidence
+    found = report.calibration
+    assert found is not None
+    assert found.temperature == classifier.confidence.temperature
+    run_confidence = load_run(run).confidence
+    assert run_confidence is not None
+    assert found.temperature_of_run == run_confidence.temperature
+    for temperature, loss in ((found.temperature, found.loss),
+                              (found.temperature_of_run, found.loss_before)):  # fmt: skip
+        shares = probabilities(logits, temperature)
+        assert loss == pytest.approx(log_likelihood_loss(shares, labels))
+    assert exported[32][1].calibration is None
+    # Sets and thresholds hang on these scores.
+    assert classifier.predict(TEXTS, sets=30)[0].classes is not None
+
+
+def test_without_validation_texts_fewer_bits_keep_no_promise(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    report = export(asked(run / "model", out, bits=8, tolerate=100))
+    assert report.calibration is None
+    assert "Its probabilities were not calibrated anew." in (out / "README.md").read_text()
+    classifier, of_run = slimcls.load(out), load_run(run)
+    assert classifier.confidence is not None
+    assert of_run.confidence is not None
+    assert classifier.confidence.temperature == of_run.confidence.temperature
     with pytest.raises(UserError, match=r"--sets: .* ask the run that it was exported from"):
         classifier.predict(TEXTS, sets=30)
     with pytest.raises(UserError, match=r"--abstain-risk: .* ask the run"):
@@ -91,7 +123,8 @@ def test_what_the_folder_holds(run: Path, exported: Exported) -> None:
     assert names == {"model.onnx", "tokenizer.json", "slimcls.json", "parity.json", "README.md"}
     about = json.loads((folder / "slimcls.json").read_text())
     of_run = json.loads((run / "model" / "slimcls.json").read_text())
-    assert {key: about[key] for key in of_run} == of_run
+    assert about.keys() - of_run.keys() == {"onnx"}
+    assert [key for key in of_run if about[key] != of_run[key]] == ["confidence"]
     assert about["onnx"]["bits"] == 8
     assert about["onnx"]["prefix_tokens"] > 50
     assert json.loads((folder / "parity.json").read_text())["bits"] == 8
@@ -222,6 +255,14 @@ def asked(run: Path, out: Path, **settings: Any) -> ExportConfig:
         ({"bits": 16}, "--bits 16: must be one of 32, 8, 4"),
         ({"tolerate": 101.0}, "--tolerate 101.0: must be from 0 to 100"),
         ({"to": "tflite"}, "--to"),
+        ({"vocabulary": 0}, "--vocabulary 0: must be at least 1, or auto"),
+        ({"vocabulary": "some"}, "--vocabulary"),
+        ({"retune": 1}, "--retune 1: needs --vocabulary"),
+        ({"retune": -1, "vocabulary": 500}, "--retune -1: must be at least 0"),
+        ({"unlabelled": "no.txt", "vocabulary": 500}, "--unlabelled no.txt: no such file"),
+        ({"unlabelled": "no.txt"}, "--unlabelled no.txt: needs --vocabulary"),
+        ({"to": "transformers"}, "--to transformers: needs --vocabulary"),
+        ({"to": "transformers", "vocabulary": 500, "bits": 8}, "--bits 8: only --to onnx"),
     ],
 )
 def test_settings_that_cannot_be(
@@ -233,7 +274,11 @@ def test_settings_that_cannot_be(
 
 def test_what_cannot_be_exported_is_one_line(run: Path, exported: Exported, tmp_path: Path) -> None:
     out = tmp_path / "out"
+    bare = shutil.copytree(run, tmp_path / "bare", ignore=shutil.ignore_patterns("model"))
+    begun = shutil.copytree(bare, tmp_path / "begun", ignore=shutil.ignore_patterns("result.*"))
     cases = [
+        (asked(bare, out), "made with --save-model none; run it again"),
+        (asked(begun, out), "the run is not finished"),
         (asked(tmp_path, out), "not a run directory"),
         (asked(tmp_path / "nowhere", out), "no such run directory"),
         (asked(exported[8][0], out), "was exported already"),
@@ -241,6 +286,8 @@ def test_what_cannot_be_exported_is_one_line(run: Path, exported: Exported, tmp_
         (asked(run, exported[8][0]), "--overwrite writes over it"),
         # A model folder alone has no validation texts.
         (asked(run / "model", out, bits=8), "--tolerate 100 exports without comparing"),
+        (asked(run / "model", out, vocabulary=500), "--vocabulary needs the texts of the run"),
+        (asked(run, out, vocabulary=200), "give at least as many"),
     ]
     before = sorted(path.name for path in run.iterdir())
     for config, message in cases:
@@ -272,7 +319,7 @@ def test_too_many_other_labels_and_nothing_is_written(
         def _differ(self) -> Any:
             return np.arange(len(self._run)) > 0
 
-    monkeypatch.setattr("slimcls.exporting.work.Outcome", Other)
+    monkeypatch.setattr("slimcls.exporting.making.Outcome", Other)
     items = validation_items(run)
     with pytest.raises(UserError, match=rf"{items - 1} of {items} validation texts get another"):
         export(asked(run, tmp_path / "out", bits=8, tolerate=50))
@@ -314,7 +361,7 @@ def test_a_graph_that_computes_something_else_is_refused() -> None:
         with pytest.raises(UserError, match="the exported graph gives other logits"):
             outcome(run, Fixed([[1.0, 2.0], [40.0, odd]])).check_graph()
     with pytest.raises(UserError, match="gives other tokens than the run's for 'b'"):
-        outcome(run, Fixed([[1.0, 2.0]] * 2, [[1], [2]]))
+        check_tokens(run, Fixed([[1.0, 2.0]] * 2, [[1], [2]]), ["a", "b"])
 
 
 def test_what_is_compared() -> None:
