@@ -59,15 +59,17 @@ class Opened:
         return [[row[label] for label in self.labels] for row in named]
 
 
-def finished_run(mode: str, data_dir: str | None, folder: Path) -> tuple[Path, list[str]]:
-    """Train in passing; the run's ``model/`` and the texts of the test part."""
+def finished_run(
+    mode: str, data_dir: str | None, folder: Path, **settings: Any
+) -> tuple[Path, list[str]]:
+    """Train in passing, or as ``settings`` say; its ``model/`` and the texts of the test part."""
     from slimcls.config import RunConfig
     from slimcls.train import train
 
     few = {"shots": 20, "epochs": 1, "validation_size": 20, "test_size": 20}
     common: dict[str, Any] = {"dataset": "trec", "model": "smollm2-135m", "keep": 2, "mode": mode}
     where = {"data_dir": data_dir, "out": str(folder), "accelerator": "cpu", "precision": "32"}
-    result = train(RunConfig(**common, **few, **where))
+    result = train(RunConfig(**common, **few | settings, **where))
     load = workload.prepare(data_dir, mode=mode)
     return result.folder / "model", [example.text for example in load.inputs.splits.test]
 

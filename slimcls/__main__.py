@@ -11,9 +11,11 @@ from slimcls.version import __version__
 
 #: Every verb with what it does; the module of the same name has ``main(argv) -> int``.
 VERBS = {
+    "fit": "Find the smallest classifier that is good enough for a data file.",
     "train": "Fine-tune a model, cut to some of its layers, and test it.",
     "predict": "Classify texts with a finished run.",
     "export": "Turn a finished run into a small folder that classifies without torch.",
+    "serve": "Answer HTTP requests with a finished run.",
     "score": "Measure how much each layer of a model matters.",
     "grid": "Many runs from one YAML file, here or on a cluster, resumable.",
     "baseline": "Measure honest rivals on the items that a run has.",

@@ -216,6 +216,10 @@ class RunConfig:
     save_model: Literal["best", "none"] = "best"
     """best writes the artefact model/; none does not."""
 
+    save_dtype: Literal["float16", "bfloat16"] | None = None
+    """Numbers of the weights in model/: float16 or bfloat16, which halve it; float32 if not given.
+    The trained weights are rounded before they are tested: figures are of what is saved."""
+
     def __post_init__(self) -> None:
         cli.keep_plain(self)
         for check in _CHECKS:

@@ -9,10 +9,12 @@ from collections.abc import Iterable
 SHOWN = 60
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """What is wrong, where, and what to do, in one line.
 
-    Commands print it as ``slimcls: error: MESSAGE`` and exit with code 2.
+    Commands print it as ``slimcls: error: MESSAGE`` and exit with code 2. It is a ValueError, which
+    is what scikit-learn and its users expect of wrong input: whoever catches one around what may
+    raise the other lets the UserError pass first.
     """
 
     @classmethod

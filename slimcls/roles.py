@@ -41,6 +41,8 @@ class Role(Flag):
     """No class that is ever predicted: runs that differ in it alone are the same."""
     ALONE = auto()
     """What means nothing in a grid, whose cells are a process each and are never done twice."""
+    DISK = auto()
+    """What means nothing where texts are in memory and the classifier stays there."""
     FOLDER = auto()
     """Where a run is written, and whether what was there goes."""
     OUTSIDE = auto()
@@ -49,17 +51,17 @@ class Role(Flag):
 
 #: Every field of RunConfig with what it decides.
 ROLES: dict[str, Role] = {
-    "dataset": Role.ITEMS | Role.NAME,
-    "data_dir": Role.ITEMS | Role.OUTSIDE,
-    "text_column": Role.ITEMS | Role.NAME,
-    "label_column": Role.ITEMS | Role.NAME,
-    "skip_bad_rows": Role.ITEMS | Role.NAME,
+    "dataset": Role.ITEMS | Role.NAME | Role.DISK,
+    "data_dir": Role.ITEMS | Role.OUTSIDE | Role.DISK,
+    "text_column": Role.ITEMS | Role.NAME | Role.DISK,
+    "label_column": Role.ITEMS | Role.NAME | Role.DISK,
+    "skip_bad_rows": Role.ITEMS | Role.NAME | Role.DISK,
     "shots": Role.ITEMS,
     "demos": Role.ITEMS,
     "seed": Role.ITEMS | Role.REPEAT | Role.FREE,
     "split": Role.ITEMS,
     "validation_size": Role.ITEMS,
-    "test_size": Role.ITEMS,
+    "test_size": Role.ITEMS | Role.DISK,
     "model": Role.MODEL | Role.NAME,
     "revision": Role.MODEL | Role.NAME,
     "max_text_tokens": Role.INPUT,
@@ -68,18 +70,18 @@ ROLES: dict[str, Role] = {
     "layers": Role.CUT,
     "select": Role.CUT,
     # What the file holds is hashed, as the scores' fingerprint.
-    "scores": Role.CUT | Role.OUTSIDE,
+    "scores": Role.CUT | Role.OUTSIDE | Role.DISK,
     "random_blocks": Role.KIND,
     "lm_loss": Role.SCORING,
-    "exits": Role.TRAINING,
+    "exits": Role.TRAINING | Role.DISK,
     "tune": Role.TRAINING,
     "lora_rank": Role.TRAINING,
     "lora_alpha": Role.TRAINING | Role.FREE,
     # Hashed by content; the column taught tells their runs apart.
-    "teacher": Role.TRAINING | Role.OUTSIDE,
-    "unlabelled": Role.TRAINING | Role.OUTSIDE,
-    "unlabelled_size": Role.TRAINING | Role.OUTSIDE,
-    "temperature": Role.TRAINING | Role.SEARCHED | Role.FREE,
+    "teacher": Role.TRAINING | Role.OUTSIDE | Role.DISK,
+    "unlabelled": Role.TRAINING | Role.OUTSIDE | Role.DISK,
+    "unlabelled_size": Role.TRAINING | Role.OUTSIDE | Role.DISK,
+    "temperature": Role.TRAINING | Role.SEARCHED | Role.FREE | Role.DISK,
     "epochs": Role.TRAINING | Role.SEARCHED,
     "steps": Role.TRAINING | Role.SEARCHED,
     "batch_size": Role.TRAINING | Role.SEARCHED,
@@ -93,9 +95,9 @@ ROLES: dict[str, Role] = {
     "monitor": Role.TRAINING | Role.SEARCHED,
     "class_weights": Role.TRAINING | Role.FREE,
     # How many processes share a step decides how many items it has.
-    "devices": Role.TRAINING | Role.ALONE,
-    "num_nodes": Role.TRAINING | Role.ALONE,
-    "strategy": Role.TRAINING | Role.ALONE,
+    "devices": Role.TRAINING | Role.ALONE | Role.DISK,
+    "num_nodes": Role.TRAINING | Role.ALONE | Role.DISK,
+    "strategy": Role.TRAINING | Role.ALONE | Role.DISK,
     "precision": Role.TRAINING | Role.ARITHMETIC,
     "recompute_features": Role.TRAINING | Role.ARITHMETIC,
     "compile": Role.TRAINING | Role.ARITHMETIC,
@@ -108,13 +110,15 @@ ROLES: dict[str, Role] = {
     "share_prefix": Role.ARITHMETIC,
     "force": Role.OUTSIDE,
     # What is tested is in memory, whether it is written too or not.
-    "save_model": Role.NEUTRAL,
+    "save_model": Role.NEUTRAL | Role.DISK,
+    # Rounded weights are what is tested.
+    "save_dtype": Role.ARITHMETIC,
     # What stands beside a run changes nothing of it; a grid's rivals are runs of their own.
-    "baseline": Role.TRAINING | Role.ALONE | Role.OUTSIDE,
-    "logger": Role.TRAINING | Role.OUTSIDE,
-    "checkpoint_seconds": Role.TRAINING | Role.OUTSIDE,
-    "out": Role.FOLDER | Role.OUTSIDE,
-    "overwrite": Role.FOLDER | Role.OUTSIDE | Role.ALONE,
+    "baseline": Role.TRAINING | Role.ALONE | Role.OUTSIDE | Role.DISK,
+    "logger": Role.TRAINING | Role.OUTSIDE | Role.DISK,
+    "checkpoint_seconds": Role.TRAINING | Role.OUTSIDE | Role.DISK,
+    "out": Role.FOLDER | Role.OUTSIDE | Role.DISK,
+    "overwrite": Role.FOLDER | Role.OUTSIDE | Role.ALONE | Role.DISK,
 }
 
 #: The heading of what decides nothing of a run but how it starts and where it is written.

@@ -16,6 +16,7 @@ from conftest import ROOT
 
 from slimcls import cli
 from slimcls.baseline import BaselineConfig
+from slimcls.cli.settings import settings_of
 from slimcls.config import RunConfig, flag
 from slimcls.errors import Interrupted, UserError
 from slimcls.predict import PredictConfig
@@ -282,7 +283,7 @@ def test_help_has_the_sentences_of_settings_that_are_extended(
     assert "Training examples per class, or all." in text
     assert "majority: the most frequent class." in text
     assert text.count("--save-model") == 1
-    assert "of untrained and random-blocks; none does not." in text
+    assert "of untrained, random-blocks and tfidf; none does not." in text
 
 
 def test_settings_of_another_command() -> None:
@@ -420,3 +421,13 @@ def test_letters_that_a_locale_lacks() -> None:
     assert (done.returncode, done.stderr) == (2, "slimcls: error: gr\\xf6\\xdfe\n")
     done = in_shell("cli.say('\\ud800 \\xf6')", LC_ALL="C.UTF-8")
     assert (done.returncode, done.stdout) == (0, "\\ud800 \xf6\n")
+
+
+@pytest.mark.parametrize("name", ["teacher", "unlabelled", "data_dir"])
+def test_a_path_that_there_cannot_be_is_told_as_such(name: str) -> None:
+    """A UserError is a ValueError, which a union of types else takes for another type's."""
+    said = "there is no user nobody-of-that-name"
+    with pytest.raises(UserError, match=said):
+        settings_of(RunConfig)[name].value("~nobody-of-that-name/x")
+    with pytest.raises(UserError, match=said):
+        settings_of(RunConfig)[name].kept("~nobody-of-that-name/x")

@@ -182,6 +182,7 @@ def test_where_more_is_installed_predicting_leaves_it_alone(run: Path, files: li
 
 
 WORDS = {
+    "fit": ["toy.csv", "--model", "tiny-gpt2"],
     "train": ["toy.csv", "--model", "tiny-gpt2"],
     "score": ["tiny-gpt2", "--text", "toy.csv"],
     "grid": ["grid.yaml"],

@@ -27,7 +27,8 @@ PINS = {
 }
 EXTRAS = PROJECT["optional-dependencies"]
 REQUIREMENTS = sorted(
-    {*PROJECT["dependencies"], *chain(*EXTRAS.values())} - {"slimcls[train]", "slimcls[torch]"}
+    {*PROJECT["dependencies"], *chain(*EXTRAS.values())}
+    - {"slimcls[train]", "slimcls[torch]", "slimcls[torch,words]"}
 )
 
 
@@ -54,8 +55,10 @@ def test_pins_name_versions_and_no_build():
 
 
 def test_extras():
-    assert set(EXTRAS) == {"dev", "docs", "export", "grid", "notebooks", "quant", "torch", "train"}
-    assert "slimcls[torch]" in EXTRAS["train"]
+    assert set(EXTRAS) == {
+        "dev", "docs", "export", "grid", "notebooks", "quant", "serve", "torch", "train", "words",
+    }  # fmt: skip
+    assert "slimcls[torch,words]" in EXTRAS["train"]
     for name in ("dev", "export", "grid", "notebooks", "quant"):
         assert "slimcls[train]" in EXTRAS[name], f"{name} alone runs nothing"
 

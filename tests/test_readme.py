@@ -50,12 +50,13 @@ PREPARE = {
 #: A word, and why a command that has it is not run here; the first word that fits counts.
 NOT_RUN = {
     "ray": "it needs seconds to start; test_grid_ray.py runs this grid on it",
-    "smollm2-135m": "minutes of training; make demo trains it, test_real.py opens and uses it",
-    "configs/demo.yaml": "the same model for minutes; it is what make demo runs",
+    "smollm2-135m": "minutes of training; make demo reads it, test_real.py trains and uses it",
+    "configs/demo.yaml": "the same model for minutes",
     "opt-1.3b": "gigabytes from the hub",
     "gpt2-xl": "gigabytes from the hub",
     "trec": "texts that are not packaged, and a classifier of the packaged model",
     "EleutherAI/pythia-160m": "hundreds of megabytes from the hub",
+    "serve": "it does not end by itself; tests/serving and tests/exporting/test_served.py run it",
     "make": "its targets run these tests, or the demo, in a .venv of their own",
     "pip": "what it installs is what runs the tests; test_packaging.py installs into new folders",
     "venv": "the same",

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from slimcls.backbones.directory import GUESS, ITEM_SIZES, LONGEST, Record, Tensor
 from slimcls.backbones.ranges import NotInParts, RemoteFile
+from slimcls.errors import UserError
 
 #: How the parts of an archive begin.
 _ENTRY, _LISTED, _END, _END_64, _LOCATOR_64 = b"PK\3\4", b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"
@@ -55,6 +56,8 @@ def tensors_in_archive(remote: RemoteFile) -> dict[str, Tensor]:
         if not isinstance(found, dict):
             raise NotInParts("it holds more than named tensors")
         return {name: _placed(name, value, root, entries) for name, value in found.items()}
+    except UserError:  # of the network, or the file
+        raise
     except (ValueError, KeyError, IndexError, TypeError, struct.error, Damaged) as error:
         raise NotInParts("it is not an archive as PyTorch writes them") from error
     except (pickle.UnpicklingError, EOFError, AttributeError) as error:

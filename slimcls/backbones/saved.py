@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +27,62 @@ from slimcls.errors import UserError
 
 #: What transformers calls another form of the weights: without its name nothing opens them.
 NEEDS_PROMPT = "needs-prompt"
+#: Bytes of a file of weights at most; more weights go into several, with an index.
+SHARD = 5 * 10**9
 
 
-def save(model: Any, tokenizer: Any, folder: Path, *, needs_prompt: bool = False) -> None:
+def save(
+    model: Any,
+    tokenizer: Any,
+    folder: Path,
+    *,
+    needs_prompt: bool = False,
+    dtype: torch.dtype | None = None,
+) -> None:
     """Write weights, configuration and tokenizer into ``folder``, which is there already.
+
+    Weights are written in ``dtype``, their own if not given; the model stays as it is.
 
     What ``needs_prompt`` to be right is written so that nothing opens it unless it is asked for by
     ``from_pretrained(folder, variant=NEEDS_PROMPT)``.
     """
     from slimcls.backbones.quiet import no_bars
 
-    with no_bars():
-        if needs_prompt:
-            model.save_pretrained(folder, variant=NEEDS_PROMPT, max_shard_size=sys.maxsize)
-        else:
-            model.save_pretrained(folder)
+    variant = NEEDS_PROMPT if needs_prompt else None
+    with no_bars(), _kept_in(model, dtype):
+        model.save_pretrained(folder, variant=variant, max_shard_size=SHARD)
     tokenizer.save_pretrained(folder)
+
+
+@contextmanager
+def _kept_in(model: PreTrainedModel, dtype: torch.dtype | None) -> Iterator[None]:
+    """Parameters as numbers of another type for a while; buffers stay.
+
+    What was rounded by :func:`round_weights` comes back as it was, to the last bit.
+    """
+    before = next(model.parameters()).dtype
+    _convert(model, dtype or before)
+    yield
+    _convert(model, before)
+
+
+def _convert(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
+def round_weights(model: PreTrainedModel, dtype: torch.dtype) -> None:
+    """Round parameters to the numbers that ``dtype`` has; they stay of their own type.
+
+    Raises UserError where one is beyond its range.
+    """
+    for name, parameter in model.named_parameters():
+        parameter.data = parameter.data.to(dtype).to(parameter.dtype)
+        if not parameter.data.isfinite().all():
+            kind = str(dtype).removeprefix("torch.")
+            raise UserError(
+                f"--save-dtype {kind}: {name} holds numbers beyond its range; use bfloat16"
+            )
 
 
 def as_classifier(model: Any, token_ids: Sequence[int], labels: Sequence[str]) -> PreTrainedModel:
@@ -78,9 +118,8 @@ def open_saved(folder: Path, head: Head) -> PreTrainedModel:
     names = [path.name for path in folder.iterdir() if path.suffix != ".bin"]
     if not any(".safetensors" in name for name in names):
         raise UserError(f"{folder}: no weights there (model.safetensors)")
-    if (single := f"model.{NEEDS_PROMPT}.safetensors") in names:
-        files = [single]
-    else:
+    files = sorted(name for name in names if _needing_prompt(name))
+    if not files:
         files = weight_files(names, str(folder), lambda name: folder / name)
     model_class = model_class_of(config, head)
     with Weights(folder / name for name in files) as weights:
@@ -90,6 +129,11 @@ def open_saved(folder: Path, head: Head) -> PreTrainedModel:
         tensors = {ours: weights.read(theirs, torch.float32) for ours, theirs in wanted.items()}
     check_finite_weights(tensors, str(folder))
     return filled(model_class, config, tensors, torch.float32)
+
+
+def _needing_prompt(name: str) -> bool:
+    """Whether a file's name is that of weights, or a part of them, that need the prompt."""
+    return name.startswith(f"model.{NEEDS_PROMPT}") and name.endswith(".safetensors")
 
 
 def _skeleton(

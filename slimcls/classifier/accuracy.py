@@ -35,10 +35,11 @@ def metrics(logits: Tensor, labels: Sequence[int], names: Sequence[str]) -> Metr
 
     They are as scikit-learn has them: macro-F1 is the mean over the classes that occur in truth or
     prediction, and a figure without anything to divide by is 0. They come from counts: importing
-    scikit-learn for them would take longer than a small test.
+    scikit-learn for them would take longer than a small test. Of no item accuracy and macro-F1 are
+    NaN.
     """
     classes = len(names)
-    places = torch.as_tensor(labels) * classes + logits.argmax(1).cpu()
+    places = torch.as_tensor(labels, dtype=torch.long) * classes + logits.argmax(1).cpu()
     confusion = torch.bincount(places, minlength=classes**2).view(classes, classes)
     accuracy, macro_f1 = accuracy_and_f1(confusion)
     return Metrics(accuracy, macro_f1, _per_class(confusion, names))

@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from slimcls.classifier.words import WordsClassifier
 
 
-def load(run: str | Path) -> Classifier | OnnxClassifier | WordsClassifier:
+def load(
+    run: str | Path, *, threads: int | None = None
+) -> Classifier | OnnxClassifier | WordsClassifier:
     """Open a finished run or fit, its ``model/`` folder, or a folder of ``slimcls export``.
+
+    ``threads`` is how many compute, as many as the library likes if not given; torch has one number
+    for all of a process.
 
     Raises UserError where the folder is none of them, newer than this slimcls, or where its files
     are damaged or not of one run.
@@ -28,12 +33,17 @@ def load(run: str | Path) -> Classifier | OnnxClassifier | WordsClassifier:
     if ONNX in description:
         from slimcls.classifier.runtime import open_exported
 
-        return open_exported(folder, description)
+        return open_exported(folder, description, threads)
     if description["mode"] == WORDS:
         from slimcls.classifier.words import open_words
 
         return open_words(folder, description)
-    return _open(folder, task_of(description))
+    classifier = _open(folder, task_of(description))
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+    return classifier
 
 
 def load_run(run: str | Path) -> Classifier:

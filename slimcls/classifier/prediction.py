@@ -73,7 +73,9 @@ class Predictor(ABC):
         """
         named_from = self.abstention(abstain_risk).threshold if abstain_risk is not None else 0.0
         in_set_from = None if sets is None else self._in_set_from(sets)
-        logits = np.asarray(self.logits(self.encoder.encode(_listed(texts)).ids, batch_size, done))
+        logits = np.asarray(
+            self.logits(self.encoder.encode(texts_listed(texts)).ids, batch_size, done)
+        )
         for place in np.flatnonzero(~np.isfinite(logits).all(1)).tolist():
             raise UserError(
                 f"the logits of texts[{place}] are not finite: {logits[place].tolist()}"
@@ -122,15 +124,18 @@ class Predictor(ABC):
         )
 
 
-def _listed(given: str | Iterable[str]) -> list[str]:
-    """A string is one text, and not as many as it has letters."""
+def texts_listed(given: str | Iterable[str], name: str = "texts") -> list[str]:
+    """Texts of a list or a column; a string is one text, and not as many as it has letters.
+
+    Raises UserError, which calls them ``name``, for what is no string, with its place.
+    """
     if isinstance(given, str):
         return [given]
     # A table's iterator gives its columns' names.
     if not isinstance(given, Iterable) or getattr(given, "ndim", 1) != 1:
-        raise UserError(f"texts are {type(given).__name__}, not a list or column of strings")
+        raise UserError(f"{name} is a {type(given).__name__}, not a list or column of strings")
     texts = list(given)
     for place, text in enumerate(texts):
         if not isinstance(text, str):
-            raise UserError(f"texts[{place}] is {text!r:.40}, not a string; leave it out")
+            raise UserError(f"{name}[{place}] is {text!r:.40}, not a string; leave it out")
     return texts

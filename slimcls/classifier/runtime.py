@@ -71,7 +71,9 @@ class OnnxClassifier(Predictor):
         return logits
 
 
-def open_exported(folder: Path, description: dict[str, Any]) -> OnnxClassifier:
+def open_exported(
+    folder: Path, description: dict[str, Any], threads: int | None = None
+) -> OnnxClassifier:
     """Open a folder of ``slimcls export``, whose ``slimcls.json`` says that it is one.
 
     Raises UserError where its files are damaged, or not of one export.
@@ -83,7 +85,7 @@ def open_exported(folder: Path, description: dict[str, Any]) -> OnnxClassifier:
         encoder = task.saved_encoder(cast("PreTrainedTokenizerFast", tokenizer))
     except UserError as error:
         raise UserError(f"{folder / DESCRIPTION}: {error}") from error
-    session = _session(folder / MODEL)
+    session = _session(folder / MODEL, threads)
     classifier = OnnxClassifier(session, encoder, task.labels, task.confidence)
     _check_fit(folder, classifier, description)
     return classifier
@@ -104,12 +106,13 @@ def _check_files(folder: Path, hashes: dict[str, Any]) -> None:
             )
 
 
-def _session(path: Path) -> InferenceSession:
+def _session(path: Path, threads: int | None) -> InferenceSession:
     """The graph, ready to run on the processor. Raises UserError."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.intra_op_num_threads = threads or 0
     # Threads that wait for work by spinning take a processor from others.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

@@ -49,6 +49,8 @@ class Setting:
             raise UserError(f"{self.flag} {in_short(word)}: is no UTF-8 text")
         try:
             return value_of(word, self.hint, self.flag)
+        except UserError:
+            raise
         except (ValueError, KeyError):
             near = difflib.get_close_matches(word, named_words(self.hint), n=1, cutoff=0.6)
             raise UserError(
@@ -62,6 +64,8 @@ class Setting:
             raise UserError(f"{self.flag} {in_short(given)}: is no UTF-8 text")
         try:
             return kept(given, self.hint, self.flag)
+        except UserError:
+            raise
         except ValueError:
             word = str(given).lower()
             near = difflib.get_close_matches(word, named_words(self.hint), n=1, cutoff=0.6)

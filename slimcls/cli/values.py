@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import re
@@ -11,6 +10,7 @@ from numbers import Integral, Real
 from types import NoneType
 from typing import Annotated, Literal, get_args, get_origin
 
+from slimcls.errors import UserError
 from slimcls.storage.paths import PathName, user_path
 
 Reader = Callable[[str], object]
@@ -64,8 +64,12 @@ def value_of(word: str, hint: object, flag: str) -> object:
     if NoneType in parts and word == "null":
         return None
     for part in (part for part in parts if part is not NoneType):
-        with contextlib.suppress(ValueError, KeyError):
+        try:
             return value_of(word, part, flag)
+        except UserError:
+            raise
+        except (ValueError, KeyError):
+            continue
     raise ValueError
 
 
@@ -83,8 +87,12 @@ def kept(value: object, hint: object, flag: str) -> object:
     if get_origin(hint) is Literal:
         return get_args(hint)[get_args(hint).index(_text(value))]
     for part in get_args(hint):
-        with contextlib.suppress(ValueError):
+        try:
             return kept(value, part, flag)
+        except UserError:
+            raise
+        except ValueError:
+            continue
     raise ValueError
 
 

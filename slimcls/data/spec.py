@@ -40,4 +40,11 @@ class DatasetSpec:
     near_duplicates: bool = False
     #: Local data files by part; a lone file is under "all".
     files: dict[str, Path] = field(default_factory=dict)
+    #: Rows are given in memory, and none of them are for testing.
+    in_memory: bool = False
     note: str = ""
+
+    @property
+    def own_rows(self) -> bool:
+        """Whether rows are the user's own, so that each fault in them is the user's to know."""
+        return self.in_memory or bool(self.files)

@@ -66,8 +66,8 @@ def draw(
         shots: training items per class; a smaller class gives what it has.
         demos: demonstrations per class, drawn from train, never trained on.
         seed: redraws every part.
-        validation_size: most validation items; never more than the test part has.
-        test_size: most test items, drawn at random.
+        validation_size: most validation items; never more than the test part has, if there is one.
+        test_size: most test items, drawn at random; none where there is no test part.
         rule: how validation is drawn from train, before demonstrations and training items are:
             ``stratified`` in the classes' proportions, at least one of each; ``paper`` at random,
             as the authors' code does (Yuan et al., arXiv 2402.11700; docs/paper-protocol.md). A
@@ -97,7 +97,7 @@ class _Drawing:
 
     def run(self, rule: str, validation_size: int, test_size: int) -> Splits:
         test = self._order(_examples(self.tables.test), "test")[:test_size]
-        wanted = min(validation_size, len(self.tables.test))
+        wanted = min(validation_size, len(self.tables.test) or validation_size)
         validation = self._validation(wanted, rule == "stratified")
         demonstrations = self._demonstrations()
         train = self._train()
@@ -230,7 +230,7 @@ class _Drawing:
     def _warn(self, validation: Sequence[Example]) -> None:
         if not validation:
             raise UserError(f"dataset {self.tables.spec.name}: nothing is left to validate on")
-        if len(validation) < min(FEW, len(self.tables.test)) and not self.validation_pool:
+        if len(validation) < min(FEW, len(self.tables.test) or FEW) and not self.validation_pool:
             self.notes.append(
                 f"warning: validation has {len(validation)} items, under {FEW}: "
                 "figures from it are uncertain"

@@ -37,6 +37,7 @@ class Tables:
     train: Table
     #: None where the source has no validation part: one is reserved from train.
     validation: Table | None
+    #: Empty where rows are given in memory: nothing is tested then.
     test: Table
     #: "sha256:..." of the rows and of what decides how they are read and put into prompts.
     fingerprint: str
@@ -88,7 +89,14 @@ def read_sources(
 ) -> Sources:
     """The first half of :func:`read_tables`: all rows, with their texts and class numbers."""
     bad_rows = BadRows(skip=skip_bad_rows, advice=ADVICE) if spec.files else STOP
-    rows = _rows_of(spec, data_dir, bad_rows)
+    return sources_of(spec, _rows_of(spec, data_dir, bad_rows), bad_rows)
+
+
+def sources_of(spec: DatasetSpec, rows: dict[str, Rows], bad_rows: BadRows = STOP) -> Sources:
+    """The texts and class numbers of rows, wherever they were read.
+
+    Raises UserError for rows that cannot be used; ``bad_rows`` says which of them may be left out.
+    """
     first = rows["train" if "train" in rows else next(iter(rows))]
     text, label = choose_columns(spec, first)
     labels = Labels(spec, label, first)
@@ -97,7 +105,7 @@ def read_sources(
     for part, mine in rows.items():
         _need_columns(mine, text, label)
         parts[part], empty[part] = _table(mine, text, labels, bad_rows)
-        notes += _without_text(mine, text, empty[part], bad_rows if spec.files else None)
+        notes += _without_text(mine, text, empty[part], bad_rows if spec.own_rows else None)
     notes += [*bad_rows.notes(), *labels.notes()]
     return Sources(spec, rows, text, label, labels, parts, empty, bad_rows.left_out(), notes)
 
@@ -109,7 +117,7 @@ def tables_of(sources: Sources, *, remark: bool = True) -> Tables:
     """
     spec, rows, names = sources.spec, sources.rows, sources.labels.names
     parts, notes = sources.parts, [*sources.notes]
-    remarks = Remarks(rows, parts, names) if spec.files and remark else None
+    remarks = Remarks(rows, parts, names) if spec.own_rows and remark else None
     notes += remarks.on_labels() if remarks else []
     if spec.pool:
         parts, said = split_pool(_pooled(parts.values()), near_duplicates=spec.near_duplicates)
@@ -122,7 +130,7 @@ def tables_of(sources: Sources, *, remark: bool = True) -> Tables:
         spec,
         parts["train"],
         parts.get("validation"),
-        parts["test"],
+        parts.get("test", Table()),
         _fingerprint(spec, parts),
         notes,
     )

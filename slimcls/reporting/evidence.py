@@ -42,6 +42,9 @@ CUT = ("select", "keep", "cut")
 #: Runs alike in these differ in their seed, and in settings that change nothing that matters.
 CELL = ("method", "task", "family", *CUT, "taught")
 
+#: What is said where no run stands for anything.
+NOTHING = "nothing to report: no fine-tuned run is finished there"
+
 #: A row of a table, by column.
 ChoiceRow = dict[str, Any]
 
@@ -74,11 +77,15 @@ def gather(frame: pd.DataFrame, made: Sequence[Choice] = ()) -> Evidence:
     """
     searched = dict.fromkeys((*SEARCHED, *(name for one in made for name in one.settings)))
     over = [name for name in searched if name in frame and name not in CUT_SETTINGS]
-    named = _named(frame, over)
+    tested = frame[frame.test_items > 0].reset_index(drop=True)
+    if tested.empty:
+        raise UserError(NOTHING)
+    untested = [f"{run}: left out, nothing was tested" for run in frame.run[frame.test_items == 0]]
+    named = _named(tested, over)
     frame, left_out = _as_chosen(named, made, over)
     tuned = frame[frame.method == "fine-tuned"]
     if tuned.empty:
-        raise UserError("nothing to report: no fine-tuned run is finished there")
+        raise UserError(NOTHING)
     runs, rows = _choose(tuned, over)
     # The same winner of a larger search of the same settings: that alone is told.
     told = {(one.run, *one.settings): one for one in sorted(made, key=_size)}
@@ -87,7 +94,7 @@ def gather(frame: pd.DataFrame, made: Sequence[Choice] = ()) -> Evidence:
         chose = set(one.seeds or named.seed[named.run == one.run])
         rows += [_choice(cell, one, chose)] if len(cell) else []
     baselines = frame[frame.method != "fine-tuned"]
-    return Evidence(runs, baselines, _in_order(rows), tuple(left_out))
+    return Evidence(runs, baselines, _in_order(rows), (*untested, *left_out))
 
 
 def _as_chosen(

@@ -64,9 +64,15 @@ class PartStates:
 
 
 class Probe:
-    """The best probe of all depths and poolings, fitted to the states of a run's items."""
+    """The best probe of all depths and ``poolings``, fitted to the states of a run's items."""
 
-    def __init__(self, states: PartStates, splits: Splits, classes: int) -> None:
+    def __init__(
+        self,
+        states: PartStates,
+        splits: Splits,
+        classes: int,
+        poolings: Sequence[str] = tuple(POOLINGS),
+    ) -> None:
         labels, truth = (
             [item.label for item in part] for part in (splits.train, splits.validation)
         )
@@ -75,7 +81,7 @@ class Probe:
         self.tried: list[Probed] = []
         best = np.inf
         for layers in range(states.train.shape[1]):
-            for pooling in POOLINGS:
+            for pooling in poolings:
                 inputs, unseen = (
                     pooled(part, layers, pooling) for part in (states.train, states.validation)
                 )

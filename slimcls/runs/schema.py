@@ -91,6 +91,7 @@ class Outcome:
     train_items: int
     validation_items: int
     test_items: int
+    """0 where rows were given in memory: all that is said of the test part is then NaN or null."""
     texts_cut: int
     """Texts of all splits that were longer than max_text_tokens."""
     repeats_removed: int

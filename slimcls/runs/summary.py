@@ -18,13 +18,7 @@ def run_summary(result: RunResult) -> str:
     c, o = result.config, result.outcome
     demonstrations = ", demonstrations" if c.uses_prompt else ""
     rows = [
-        (
-            "test accuracy",
-            f"{o.test_accuracy:.3f}  (95 % interval {o.test_low:.3f} to {o.test_high:.3f} "
-            f"over {o.test_items} test items)",
-        ),
-        ("macro-F1", f"{o.test_macro_f1:.3f}"),
-        *([("probabilities", calibration_words(o))] if o.fitted_temperature else []),
+        *_accuracy_rows(o),
         ("layers kept", f"{c.keep} of {o.depth}"),
         (
             "parameters kept",
@@ -60,6 +54,23 @@ def run_summary(result: RunResult) -> str:
     return "\n".join([*lines, *said, *rival_words(result)])
 
 
+def _accuracy_rows(o: Outcome) -> list[tuple[str, str]]:
+    """Figures of the test part; of validation, which chose the epoch, where nothing was tested."""
+    if not o.test_items:
+        interval = f"95 % interval {o.validation_low:.3f} to {o.validation_high:.3f}"
+        over = f"({interval} over {o.validation_items} validation items; nothing was tested)"
+        return [("validation accuracy", f"{o.validation_accuracy:.3f}  {over}")]
+    return [
+        (
+            "test accuracy",
+            f"{o.test_accuracy:.3f}  (95 % interval {o.test_low:.3f} to {o.test_high:.3f} "
+            f"over {o.test_items} test items)",
+        ),
+        ("macro-F1", f"{o.test_macro_f1:.3f}"),
+        *([("probabilities", calibration_words(o))] if o.fitted_temperature else []),
+    ]
+
+
 def calibration_words(outcome: Outcome) -> str:
     """What the temperature does on the test part, and how far probabilities are off with it."""
     return (
@@ -78,7 +89,7 @@ NAME = 30
 def _by_class(outcome: Outcome) -> list[str]:
     """A line a class, where they are few."""
     classes = json.loads(outcome.per_class or "[]")
-    if not 0 < len(classes) <= CLASSES:
+    if not 0 < len(classes) <= CLASSES or not outcome.test_items:
         return []
     names = [" ".join(figures["label"].split())[:NAME] for figures in classes]
     width = max(len("class"), *map(len, names))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 #: What is said of the choice against the reference, both on the test part.
 Verdict = Literal["good enough", "worse", "cannot tell", "no reference"]
@@ -149,3 +149,32 @@ class Answer:
     """What was not done for want of time or memory, and other reservations."""
     seconds: float = 0.0
     """The whole fit."""
+
+
+#: Fields of an answer that hold parts of their own.
+_PARTS: dict[str, type] = {
+    "findings": Finding,
+    "candidates": Candidate,
+    "confirmed": Confirmed,
+    "per_class": ClassScore,
+    "mistakes": Mistake,
+    "opinions": DepthOpinion,
+}
+
+
+def as_json(answer: Answer) -> dict[str, Any]:
+    """As ``fit.json`` has it; :func:`answer_of` reads it back."""
+    return asdict(answer)
+
+
+def answer_of(held: dict[str, Any]) -> Answer:
+    """What :func:`as_json` has written. Raises TypeError or AttributeError where it is not that."""
+    found = dict(held)
+    for name, value in found.items():
+        if kind := _PARTS.get(name):
+            found[name] = tuple(kind(**_tuples(part)) for part in value)
+    return Answer(**_tuples(found))
+
+
+def _tuples(held: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in held.items()}

@@ -145,12 +145,18 @@ def _what(result: RunResult, description: dict[str, object]) -> str:
         if o.taught
         else ""
     )
+    saved = (
+        f" Weights are in {c.save_dtype}: rounded so, and computed with in float32 as below, they "
+        "have the figures here; arithmetic in that type itself may give others."
+        if c.save_dtype
+        else ""
+    )
     return (
         f"# {model} cut to {c.keep} of {o.depth} layers, classifying {data}\n\n"
         f"Made by slimcls {o.slimcls_version} from {model}{note}, weights "
         f"`{o.source_fingerprint}`. Kept layers: {c.layers}, numbered from 0; embeddings, "
         f"positions and the final norm were kept too.{drawn} {o.params_kept:,} of "
-        f"{o.params_full:,} backbone parameters are left ({o.params_saved:.1%} saved).\n\n"
+        f"{o.params_full:,} backbone parameters are left ({o.params_saved:.1%} saved).{saved}\n\n"
         f"Mode `{c.mode}`, tuned `{c.tune}`, seed {c.seed}. Trained on {o.train_items} texts; "
         f"{o.validation_items} more chose the epoch; {o.labels_used} labels were used in all."
         f"{taught}"
@@ -159,6 +165,13 @@ def _what(result: RunResult, description: dict[str, object]) -> str:
 
 def _figures(result: RunResult, description: dict[str, object]) -> str:
     o = result.outcome
+    if not o.test_items:
+        return (
+            "## Figures\n\nNothing was tested: its texts came without a test part. On the "
+            f"{o.validation_items} validation texts, which chose the epoch and so flatter, "
+            f"accuracy is {o.validation_accuracy:.3f} ({o.validation_low:.3f} to "
+            f"{o.validation_high:.3f}) and macro-F1 {o.validation_macro_f1:.3f}."
+        )
     rows = [
         "## Figures\n",
         f"Test: {o.test_items} texts of {in_markdown(str(description['dataset']))} (version "
@@ -188,10 +201,11 @@ def _figures(result: RunResult, description: dict[str, object]) -> str:
 
 def _limits(result: RunResult) -> str:
     o = result.outcome
+    tested = f"Probabilities on test: {calibration_words(o)}. " if o.test_items else ""
     return (
         "## Limits\n\n"
         f"It knows only these classes, and texts like those it was trained on; a text is cut "
-        f"after {o.text_tokens} tokens. Probabilities on test: {calibration_words(o)}. The "
+        f"after {o.text_tokens} tokens. {tested}The "
         "licences of the original model and of the data hold for this model too."
     )
 

@@ -7,10 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
+
 from slimcls.backbones import saved
 from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.description import DESCRIPTION, as_json
 from slimcls.classifier.task import Encoder, Task
+from slimcls.config import RunConfig
 from slimcls.data.encoding import FramedEncoder, TextEncoder
 from slimcls.data.framing import framed
 from slimcls.data.prompts import PromptBuilder
@@ -33,10 +36,21 @@ def save_artefact(classifier: Classifier, task: Task, result: RunResult, dataset
         if task.mode == "lm":
             model = saved.as_classifier(model, _label_tokens(classifier.encoder), task.labels)
     with replacing_folder(result.folder / "model") as folder:
-        saved.save(model, tokenizer, folder, needs_prompt=not alone)
+        saved.save(
+            model,
+            tokenizer,
+            folder,
+            needs_prompt=not alone,
+            dtype=saved_dtype(result.config),
+        )
         text = json.dumps(description, indent=1, ensure_ascii=False)
         (folder / DESCRIPTION).write_text(text, encoding="utf-8")
         (folder / "README.md").write_text(model_card(result, description), encoding="utf-8")
+
+
+def saved_dtype(config: RunConfig) -> torch.dtype | None:
+    """What weights are written as where it is not float32."""
+    return getattr(torch, config.save_dtype) if config.save_dtype else None
 
 
 def _answers_alone(encoder: Encoder) -> TextEncoder | None:

@@ -165,7 +165,7 @@ def _about(run: str, device: str) -> Columns:
         "run": run,
         "schema_version": SCHEMA_VERSION,
         "slimcls_version": __version__,
-        "torch_version": torch.__version__,
+        "torch_version": str(torch.__version__),
         "transformers_version": transformers.__version__,
         "lightning_version": metadata.version("lightning"),
         "peft_version": metadata.version("peft"),
@@ -221,6 +221,8 @@ def _calibrated(found: Measured) -> Columns:
     if not found.confidence:
         return {}
     temperature, logits = found.confidence.temperature, found.logits.double().numpy()
+    if not len(logits):
+        return {"fitted_temperature": temperature}
     labels = labels_of(found.splits.test)
     tempered = probabilities(logits, temperature)
     error, floor = calibration_error(tempered, labels)
@@ -311,6 +313,8 @@ def _write_validation(found: Measured, logits: Tensor, folder: Path) -> None:
 
 
 def _interval(share: float, items: int) -> tuple[float, float]:
+    if not items:
+        return math.nan, math.nan
     return wilson(round(share * items), items)
 
 

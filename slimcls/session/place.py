@@ -44,7 +44,7 @@ def find_place(
     Raises UserError for what the settings, the data or the model do not allow, and without
     ``wait`` Busy where another process is measuring those scores.
     """
-    selection = selection_of(config)
+    selection = selection_of(config, quiet=not shared.aloud)
     sources.check_name(config.model, config.revision)  # before data is read
     selection.check()
     data, source = shared.tables(config), shared.source(config, fetch=fetch)

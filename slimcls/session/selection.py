@@ -9,7 +9,7 @@ from slimcls.layers.selection import Selection
 from slimcls.runs.folder import is_helper_process
 
 
-def selection_of(config: RunConfig) -> Selection:
+def selection_of(config: RunConfig, *, quiet: bool = False) -> Selection:
     """Which layers a run keeps.
 
     Where texts choose, they are bare training texts of the run, in every mode. So modes keep the
@@ -26,7 +26,7 @@ def selection_of(config: RunConfig) -> Selection:
         seed=config.seed,
         accelerator=config.accelerator,
         force=config.force,
-        quiet=is_helper_process(config),
+        quiet=quiet or is_helper_process(config),
     )
 
 

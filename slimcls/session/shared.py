@@ -45,15 +45,13 @@ class Shared:
         self._samples: dict[str, Sample] = {}
         self._usual: dict[object, int] = {}
 
+    def give(self, config: RunConfig, tables: Tables) -> None:
+        """Rows for the dataset that a run's settings name: it is looked for nowhere else."""
+        self._tables[_rows_named(config)] = tables
+
     def tables(self, config: RunConfig) -> Tables:
         """The rows of a run's dataset. Raises UserError where they cannot be had."""
-        key = (
-            config.dataset,
-            config.text_column,
-            config.label_column,
-            config.data_dir,
-            config.skip_bad_rows,
-        )
+        key = _rows_named(config)
         if key not in self._tables:
             self._tables[key] = read_dataset(
                 config.dataset,
@@ -113,6 +111,17 @@ class Shared:
             log.say(line)
         # A run sets its class weights on its mode.
         return replace(found, mode=copy.copy(found.mode))
+
+
+def _rows_named(config: RunConfig) -> tuple[object, ...]:
+    """What names the rows of a run."""
+    return (
+        config.dataset,
+        config.text_column,
+        config.label_column,
+        config.data_dir,
+        config.skip_bad_rows,
+    )
 
 
 def _tokenizer_of(source: Source, *, never_empty: bool = True) -> PreTrainedTokenizerFast:

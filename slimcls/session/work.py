@@ -15,6 +15,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 from slimcls import runs
+from slimcls.backbones import saved
 from slimcls.backbones.parts import amount
 from slimcls.backbones.sizes import Sizes
 from slimcls.backbones.truncate import open_cut, read_config
@@ -166,11 +167,14 @@ class Session:
 
     def _finish(self, model: PreTrainedModel, fitted: Fitted, place: Place) -> RunResult:
         inputs, splits = self.inputs, self.inputs.splits
+        dtype = handover.saved_dtype(self.config)
+        if dtype:
+            saved.round_weights(model, dtype)
         classifier = Classifier(model, inputs.mode, inputs.encoder, inputs.task.labels)
         classifier.model.to(self.plan.device)
         logits = self._logits(classifier, self.inputs.test, "testing")
         scored = self._logits(classifier, self.inputs.validation, "validating")
-        if fitted.epochs_run == 0:
+        if fitted.epochs_run == 0 or dtype:
             validation = metrics(scored, labels_of(splits.validation), classifier.labels)
             fitted.validation_accuracy = validation.accuracy
             fitted.validation_macro_f1 = validation.macro_f1
@@ -186,7 +190,7 @@ class Session:
             validation=scored,
             tokens=self.inputs.test,
             device=self.plan.device,
-            latency_ms=classifier.latency([example.text for example in splits.test]),
+            latency_ms=classifier.latency([one.text for one in splits.test or splits.validation]),
             seconds=time.perf_counter() - self.started,
             scores_fingerprint=self.scores.fingerprint if self.scores else "",
             guessing=_guessing(self.config, len(classifier.labels)),
@@ -211,7 +215,7 @@ class Session:
     @cached_property
     def _rivals(self) -> dict[str, tuple[torch.Tensor, int | None]]:
         """Test logits of each rival, and how many layers it reads the output of."""
-        if not self.config.baseline:
+        if not self.config.baseline or not self.inputs.test:
             return {}
         # Importing it takes as long as many a small run.
         from slimcls.rivals.beside import words_logits
@@ -220,7 +224,7 @@ class Session:
         self.log.say("fitting TF-IDF and logistic regression to the same items")
         try:
             found["tfidf"] = words_logits(self.inputs.splits, self.data.spec.labels), None
-        except (UserError, ValueError) as error:
+        except ValueError as error:
             self.log.say(f"note: no TF-IDF beside it: {error}")
         states = DepthStates(self.source, self.plan.device, self.log)
         if probe := kept_answers(states, self.inputs):
@@ -248,8 +252,11 @@ class Session:
         return handover.megabytes(result.folder / "model")
 
     def _logits(self, classifier: Classifier, ids: list[list[int]], doing: str) -> torch.Tensor:
+        if not ids:
+            return torch.zeros(0, len(classifier.labels))
         self.log.say(doing)
-        if self.features:
+        # Features are of weights that nothing has rounded.
+        if self.features and not self.config.save_dtype:
             logits = self.features.logits(ids, classifier.prefix_ids)
         else:
             with tqdm(total=len(ids), disable=not self.log.bars, leave=False) as bar:

@@ -22,7 +22,11 @@ from slimcls.runs.schema import RunResult
 #: Opens a folder and classifies a text where neither of these could be imported.
 ALONE = """
 import sys
-sys.modules |= {"torch": None, "transformers": None}
+class Without:
+    def find_spec(self, name, *_):
+        if name in ("torch", "transformers"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Without())
 import slimcls
 print(slimcls.load(sys.argv[1]).predict("rain and wind")[0].label)
 """

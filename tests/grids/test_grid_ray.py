@@ -27,7 +27,6 @@ from slimcls.grids.forecast import forecast
 from slimcls.session.shared import Shared
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'slimcls[grid]'")
-QUICK = ROOT / "configs" / "grid" / "quick.yaml"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,14 +40,16 @@ def _no_token_in_the_home_folder(tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.mark.slow
-def test_the_quick_grid_on_ray_and_in_one_process(tmp_path: Path):
+def test_a_grid_that_chooses_is_the_same_on_ray_and_in_one_process(toy: Path, tmp_path: Path):
+    choosing = {"seed": [0, 1], "lr": [1e-3, 1e-2], "choose": {"over": ["lr"]}}
+    path = write_grid(tmp_path / "g.yaml", toy, **choosing)
     here, there = tmp_path / "local", tmp_path / "ray"
-    printed, _ = finish(start(QUICK, here))
-    printed_there, _ = finish(start(QUICK, there, "--engine", "ray"))
+    printed, _ = finish(start(path, here))
+    printed_there, _ = finish(start(path, there, "--engine", "ray"))
     assert printed == printed_there
     assert_same_table(here, there)
-    assert len(table(here)) == 27
-    files = [folder / "choices" / "quick.json" for folder in (here, there)]
+    assert len(table(here)) == 3
+    files = [folder / "choices" / "g.json" for folder in (here, there)]
     assert files[0].read_text() == files[1].read_text()
 
 

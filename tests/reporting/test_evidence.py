@@ -9,6 +9,7 @@ import pytest
 from reporting.made_study import add_cheap, add_run
 
 from slimcls import runs
+from slimcls.errors import UserError
 from slimcls.reporting.evidence import Evidence, gather
 
 
@@ -29,6 +30,7 @@ def gathered(folder: Path) -> Evidence:
         ({"class_weights": True}, "class weights True"),
         ({"max_text_tokens": 9}, "max text tokens 9"),
         ({"exits": [1, 6]}, "exits 1,6"),
+        ({"save_dtype": "bfloat16"}, "save dtype bfloat16"),
     ],
 )
 def test_what_changes_what_comes_out_makes_a_line_of_its_own(
@@ -85,3 +87,16 @@ def test_no_length_counts_where_another_was_said_outright(tmp_path: Path) -> Non
     for seed, usual in ((0, 256), (1, 512)):
         add_run(tmp_path, right=0.8, keep=1, seed=seed, max_text_tokens=64, usual_tokens=usual)
     assert gathered(tmp_path).runs.family.unique().tolist() == ["p-cls"]
+
+
+def test_a_run_of_which_nothing_was_tested_stands_for_nothing(tmp_path: Path) -> None:
+    for keep in (6, 1):
+        add_run(tmp_path, right=0.8, keep=keep, seed=0)
+    frame = runs.load(tmp_path)
+    name = frame.run[frame.keep == 1].item()
+    frame.loc[frame.run == name, "test_items"] = 0
+    found = gather(frame)
+    assert found.runs.keep.tolist() == [6]
+    assert f"{name}: left out, nothing was tested" in found.left_out
+    with pytest.raises(UserError, match="nothing to report"):
+        gather(frame.assign(test_items=0))

@@ -17,15 +17,23 @@ chains = st.dictionaries(st.integers(0, 20), st.lists(p_values, max_size=5), max
 # The procedure over several families
 
 
+def holm(values: list[float]) -> list[float]:
+    """Adjusted p-values of Holm (1979): each times how many are no smaller, never falling."""
+    order = np.argsort(values)
+    times = np.array(values)[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(times), 1)
+    return adjusted.tolist()
+
+
 def test_one_hypothesis_a_family_is_holm() -> None:
-    multitest = pytest.importorskip("statsmodels.stats.multitest")
     rng = np.random.default_rng(0)
     for count in range(1, 41):
         values = (rng.random(1 + count % 8) ** 4).tolist()
-        rejected, adjusted, _, _ = multitest.multipletests(values, alpha=0.05, method="holm")
+        adjusted = holm(values)
         steps = [found[0] for found in sequences({n: [p] for n, p in enumerate(values)}).values()]
         assert [step.adjusted for step in steps] == pytest.approx(adjusted)
-        assert [step.rejected for step in steps] == rejected.tolist()
+        assert [step.rejected for step in steps] == [p <= 0.05 for p in adjusted]
 
 
 @given(st.lists(p_values, max_size=6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -145,3 +146,15 @@ def test_a_probe_is_told_after_it() -> None:
 
 def test_nothing_is_said_where_no_rival_was_asked() -> None:
     assert rival_words(result(Path("runs/a"))) == []
+
+
+def test_without_a_test_part_validation_is_what_there_is() -> None:
+    nothing = {"test_accuracy": math.nan, "test_low": math.nan, "test_high": math.nan}
+    text = run_summary(
+        result(
+            Path("runs/a"), **nothing, test_items=0, test_macro_f1=math.nan, fitted_temperature=1.2,
+            validation_accuracy=0.8, validation_low=0.7, validation_high=0.9, validation_items=50,
+        )
+    )  # fmt: skip
+    assert "0.800  (95 % interval 0.700 to 0.900 over 50 validation items; nothing was" in text
+    assert "nan" not in text

@@ -1,0 +1,182 @@
+"""What may be handed over: rivals, frozen states and cuts, each an ordinary run underneath."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from slimcls.baseline import BaselineConfig, baseline
+from slimcls.config import RunConfig
+from slimcls.data.tables import Tables
+from slimcls.rivals.probe import Probed
+from slimcls.runs.schema import PREDICTIONS, VALIDATION, RunResult
+from slimcls.search.answer import Candidate
+from slimcls.search.doctor import Look
+from slimcls.search.plan import Plan
+from slimcls.search.settings import FitConfig
+from slimcls.session.shared import Shared
+from slimcls.statistics import SeedItems, paired_difference, wilson
+from slimcls.train import train
+
+#: What the rival that may be handed over is called.
+WORDS = "TF-IDF"
+#: One-sided level of the bounds that the search decides by.
+LEVEL = 0.05
+#: Bytes of a parameter as it is handed over.
+BYTES = 4
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A candidate with what it was right about."""
+
+    candidate: Candidate
+    answers: SeedItems
+    """On the validation part."""
+
+    def against(self, best: Tried) -> Tried:
+        """The same with what it loses against ``best``, and the upper bound of that."""
+        loss, high = loss_of(self.answers, best.answers)
+        return replace(self, candidate=replace(self.candidate, loss=loss, loss_high=high))
+
+
+def loss_of(mine: SeedItems, theirs: SeedItems) -> tuple[float, float]:
+    """How much less is right than of ``theirs``, as a share, and its one-sided upper bound.
+
+    Paired by items. Where no item tells the two apart the bound is the exact binomial one.
+    """
+    if np.array_equal(mine.correct, theirs.correct):
+        return 0.0, float(1 - LEVEL ** (1 / len(mine.correct)))
+    found = paired_difference([mine], [theirs])
+    return -found.mean, -found.interval(1 - 2 * LEVEL)[0]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Where candidates are tried: the data, the model, and what all runs of a fit share."""
+
+    fit: FitConfig
+    plan: Plan
+    look: Look
+    """What is trained on: the user's file, or a mended copy, with the names of its columns."""
+    data: Tables
+    shared: Shared
+    folder: Path
+
+    def settings(
+        self,
+        keep: int,
+        seed: int,
+        *,
+        save: bool,
+        teacher: str | None = None,
+    ) -> RunConfig:
+        """The settings of one training."""
+        fit, plan = self.fit, self.plan
+        return RunConfig(
+            dataset=self.look.dataset,
+            data_dir=fit.data_dir,
+            text_column=self.look.text_column,
+            label_column=self.look.label_column,
+            model=fit.model,
+            revision=fit.revision,
+            mode="cls",
+            keep=keep,
+            shots=plan.shots or fit.shots,
+            test_size=fit.test_size,
+            seed=seed,
+            max_text_tokens=plan.max_text_tokens,
+            epochs=plan.epochs,
+            teacher=teacher,
+            unlabelled=fit.unlabelled if teacher else None,
+            baseline=False,
+            out=str(self.folder / "runs"),
+            save_model="best" if save else "none",
+        )
+
+    def words(self, seed: int, *, save: bool = False) -> RunResult:
+        """TF-IDF with logistic regression, on all texts, whole: it takes seconds."""
+        settings = vars(self.settings(1, seed, save=save)) | {"shots": self.fit.shots}
+        (result,) = baseline(BaselineConfig(**settings, method="tfidf"), self.shared)
+        return result
+
+    def cut(self, keep: int, seed: int, *, save: bool = False) -> RunResult:
+        """A cut, taught by the reference of the same seed where there are texts without labels."""
+        teaches = bool(self.fit.unlabelled)
+        deepest = self.plan.depths[0]
+        teacher = None
+        if teaches and keep < deepest:
+            teacher = str(self.cut(deepest, seed, save=True).folder)
+        save = save or (teaches and keep == deepest)
+        return train(self.settings(keep, seed, save=save, teacher=teacher), self.shared)
+
+    def again(self, one: Tried, seed: int, *, save: bool) -> RunResult:
+        """The run of a candidate at another seed."""
+        layers = one.candidate.layers
+        if layers is None:
+            return self.words(seed, save=save)
+        return self.cut(layers, seed, save=save)
+
+    def tried(self, result: RunResult) -> Tried:
+        """A finished run as a candidate."""
+        outcome, cut = result.outcome, result.outcome.method == "fine-tuned"
+        depth, layers = outcome.depth, len(result.config.layers or []) or None
+        answers = self.answers(result, VALIDATION)
+        low, high = wilson(int(answers.correct.sum()), len(answers.correct))
+        return Tried(
+            Candidate(
+                name=_called(layers, depth) if cut else WORDS,
+                kind="cut" if cut else "rival",
+                layers=layers if cut else None,
+                accuracy=float(answers.correct.mean()),
+                low=low,
+                high=high,
+                megabytes=BYTES * outcome.params_kept / 1e6 if cut else outcome.model_mb,
+                milliseconds=outcome.latency_ms,
+                seconds=outcome.total_seconds,
+                run=str(result.folder.relative_to(self.folder)),
+                converged=outcome.converged if cut else None,
+            ),
+            answers,
+        )
+
+    def probed(self, probe: Probed, items: int) -> Candidate:
+        """The probe of one depth, which shows what frozen states hold and is not handed over."""
+        low, high = wilson(round(probe.accuracy * items), items)
+        return Candidate(
+            name=f"probe of {probe.layers} layer{'s' * (probe.layers != 1)}",
+            kind="probe",
+            layers=probe.layers,
+            accuracy=probe.accuracy,
+            low=low,
+            high=high,
+            excluded="a probe is measured, not handed over",
+        )
+
+    def answers(self, result: RunResult, part: str) -> SeedItems:
+        """What a run was right about, in its validation or its test part."""
+        rows = pq.read_table(result.folder / part).to_pydict()
+        names = self.data.spec.labels
+        if part == PREDICTIONS:
+            said: Sequence[str] = rows["prediction"]
+        else:
+            said = [names[int(np.argmax(logits))] for logits in rows["logits"]]
+        right = np.array([a == b for a, b in zip(said, rows["label"], strict=True)])
+        return SeedItems(result.config.seed, np.array(rows["id"]), right)
+
+
+def _called(layers: int | None, depth: int) -> str:
+    return f"all {depth} layers" if layers == depth else f"{layers} of {depth} layers"
+
+
+def best_of_depths(tried: Sequence[Probed]) -> list[Probed]:
+    """Of each depth the probe of the least log-loss, the shallowest first."""
+    best: dict[int, Probed] = {}
+    for one in tried:
+        if one.layers not in best or one.log_loss < best[one.layers].log_loss:
+            best[one.layers] = one
+    return [best[layers] for layers in sorted(best)]

@@ -1,0 +1,121 @@
+"""The choice on the test part, over seeds that the search did not use, beside its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from slimcls.data.splits import Example
+from slimcls.runs.schema import PREDICTIONS, RunResult
+from slimcls.search.answer import Confirmed, Verdict
+from slimcls.search.candidates import Bench, Tried
+from slimcls.search.choosing import Choice
+from slimcls.session.inputs import draw_items
+from slimcls.statistics import ENOUGH_SEEDS, Estimate, SeedItems, mean_accuracy, paired_difference
+
+#: One-sided level of the verdict.
+LEVEL = 0.05
+
+
+@dataclass(frozen=True)
+class Confirmation:
+    """What the test part says."""
+
+    sides: dict[str, list[RunResult]]
+    """Runs by the candidate's name, a seed each: the choice first."""
+    confirmed: tuple[Confirmed, ...]
+    difference: Estimate | None
+    """The choice's accuracy minus that of the other; None where there is no other."""
+    verdict: Verdict
+    test: tuple[Example, ...]
+    """The test items of what is handed over."""
+    other: str = ""
+    """What the choice was held against."""
+
+    @property
+    def handed_over(self) -> RunResult:
+        """The run that is handed over: of the first seed, whatever came out at others."""
+        return next(iter(self.sides.values()))[0]
+
+    @property
+    def detectable(self) -> float | None:
+        """The smallest loss in points that these data show with 80 % power; None if unknown."""
+        if self.difference is None or self.difference.fewest_seeds < ENOUGH_SEEDS:
+            return None
+        found = self.difference.smallest_detectable()
+        return 100 * found if np.isfinite(found) else None
+
+
+def sides_of(choice: Choice) -> list[Tried]:
+    """The choice, what it is held against, and the best of the other kind."""
+    found = [choice.chosen]
+    if choice.best.candidate.name != choice.chosen.candidate.name:
+        found.append(choice.best)
+    elif choice.deepest and choice.deepest.candidate.name != choice.chosen.candidate.name:
+        found.append(choice.deepest)
+    words = next(one for one in choice.tried if one.candidate.kind == "rival")
+    if words.candidate.name not in [one.candidate.name for one in found]:
+        found.append(words)
+    return found
+
+
+def confirm(bench: Bench, choice: Choice) -> Confirmation:
+    """Run all sides on the seeds behind that of the search, and judge."""
+    seeds = range(bench.fit.seed + 1, bench.fit.seed + 1 + bench.plan.seeds)
+    sides: dict[str, list[RunResult]] = {}
+    for one in sides_of(choice):
+        name = one.candidate.name
+        for seed in seeds:
+            save = one.candidate.chosen and seed == seeds[0]
+            sides.setdefault(name, []).append(bench.again(one, seed, save=save))
+    chosen, *others = sides
+    difference = None
+    if others and _is_reference(choice, others[0]):
+        difference = paired_difference(
+            *(_answers(bench, sides[name]) for name in (chosen, others[0]))
+        )
+    return Confirmation(
+        sides,
+        tuple(_confirmed(bench, name, results) for name, results in sides.items()),
+        difference,
+        _verdict(difference, bench.fit.max_loss / 100),
+        draw_items(sides[chosen][0].config, bench.data).test,
+        others[0] if difference else "",
+    )
+
+
+def _is_reference(choice: Choice, name: str) -> bool:
+    """Whether a side is what the choice has to match, and not just a rival beside it."""
+    against = [choice.best, *([choice.deepest] if choice.deepest else [])]
+    return name in [one.candidate.name for one in against]
+
+
+def _answers(bench: Bench, results: Sequence[RunResult]) -> list[SeedItems]:
+    return [bench.answers(result, PREDICTIONS) for result in results]
+
+
+def _confirmed(bench: Bench, name: str, results: Sequence[RunResult]) -> Confirmed:
+    found = mean_accuracy([bench.answers(result, PREDICTIONS) for result in results])
+    low, high = found.interval()
+    return Confirmed(
+        name=name,
+        seeds=tuple(result.config.seed for result in results),
+        accuracy=found.mean,
+        low=low,
+        high=high,
+        macro_f1=float(np.mean([result.outcome.test_macro_f1 for result in results])),
+    )
+
+
+def _verdict(difference: Estimate | None, margin: float) -> Verdict:
+    if difference is None:
+        return "no reference"
+    if difference.se == 0:
+        # No item tells the two apart: the chance of that, were more than the margin lost.
+        return "good enough" if (1 - margin) ** difference.fewest <= LEVEL else "cannot tell"
+    if difference.p_noninferior(margin) <= LEVEL:
+        return "good enough"
+    # Half of the level, so that the interval beside it has no loss that is smaller.
+    return "worse" if difference.p_below(-margin) <= LEVEL / 2 else "cannot tell"

@@ -1,0 +1,80 @@
+"""What a fit leaves in its folder: the model, the answer, the page, the table."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+
+from slimcls.errors import UserError
+from slimcls.escaping import in_csv
+from slimcls.runs.schema import RunResult
+from slimcls.search.answer import Answer, Candidate, answer_of, as_json
+from slimcls.search.page import write_page
+from slimcls.search.plan import PLAN, kept_plan
+from slimcls.search.settings import FitConfig
+from slimcls.storage.files import replacing, replacing_folder, write_text
+from slimcls.storage.json_files import parse_json
+
+#: Files of a fit's folder.
+FIT, PAGE, TABLE, MODEL = "fit.json", "report.html", "candidates.csv", "model"
+
+
+def hand_over(answer: Answer, result: RunResult, folder: Path) -> None:
+    """Write all of it; ``fit.json``, whose being there makes the fit a finished one, is the last.
+
+    Raises UserError where the disk is full.
+    """
+    with replacing_folder(folder / MODEL) as filled:
+        shutil.copytree(result.folder / MODEL, filled, dirs_exist_ok=True, copy_function=_linked)
+    _write_table(answer, folder / TABLE)
+    write_page(answer, folder / PAGE)
+    text = json.dumps(as_json(answer), indent=1, ensure_ascii=False)
+    write_text(folder / FIT, text + "\n")
+
+
+def _linked(source: str, target: str) -> None:
+    """A second name for a file, or a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def _write_table(answer: Answer, path: Path) -> None:
+    """Candidates, the most accurate first; accuracies are those of the validation part."""
+    names = [field.name for field in dataclasses.fields(Candidate)]
+    ranked = sorted(answer.candidates, key=lambda one: -one.accuracy)
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        writer.writerows([in_csv(getattr(one, name)) for name in names] for one in ranked)
+
+
+def finished(config: FitConfig) -> Answer | None:
+    """The answer of a fit that is finished; None where it is not.
+
+    Raises UserError where the folder holds one of other settings, or cannot be read.
+    """
+    path = config.folder / FIT
+    if not path.is_file():
+        return None
+    kept_plan(config)
+    try:
+        return answer_of(parse_json(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"{path}: is no answer that slimcls wrote; --overwrite starts again"
+        ) from None
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier fit has left. Raises UserError where the folder is no fit's."""
+    if not folder.exists():
+        return
+    if any(folder.iterdir()) and not any((folder / name).exists() for name in (FIT, PLAN)):
+        raise UserError(f"--overwrite: {folder} holds no fit; name another --out")
+    shutil.rmtree(folder)

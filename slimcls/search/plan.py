@@ -1,0 +1,305 @@
+"""What a fit will try, decided before it begins, from the time there is and this machine's speed.
+
+A plan is written down: a fit that was stopped goes on with the same one, whatever the clock says.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from slimcls.errors import UserError
+from slimcls.search.settings import FitConfig
+from slimcls.search.speed import Speed
+from slimcls.storage.files import write_text
+from slimcls.storage.json_files import parse_json
+
+#: The file that holds a plan.
+PLAN = "plan.json"
+#: Settings that change nothing of what is tried.
+FREE = ("out", "overwrite")
+#: Epochs that a training has at most, and the steps that those are at least: most cuts have stopped
+#: improving by then (docs/fit.md), and one that has not says so.
+EPOCHS, STEPS = 12, 250
+#: Items of a step.
+BATCH = 16
+#: Seconds of a training beside its epochs: opening the model, testing, writing.
+BESIDE = 8.0
+#: Seconds of the rivals that read words.
+WORDS = 5.0
+#: Seconds of fitting the probe of one depth, to a thousand texts of five classes.
+PROBE = 12.0
+#: Share of the time that reading the frozen model may take.
+FROZEN_SHARE = 0.3
+#: Seeds that confirm the choice: as many as a verdict wants, or one.
+SEEDS = (3, 1)
+#: Share of the layers that the deepest model should have, before less is taken of the texts.
+DEEP_ENOUGH = 1 / 4
+#: What is taken of the texts, the most first: tokens a text, texts a class. None: all there is.
+LESS: tuple[tuple[int | None, int | None], ...] = (
+    (None, None), (None, 1000), (256, 1000), (128, 1000), (128, 500), (128, 200), (64, 200),
+    (64, 100), (32, 100), (32, 50),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Texts:
+    """How much there is to read."""
+
+    train: tuple[int, ...]
+    """Tokens of each training text, as many as would go in if time did not matter."""
+    classes: tuple[int, ...]
+    """Training texts of each class."""
+    validation: tuple[int, ...]
+    """Tokens of each validation text."""
+    unlabelled: tuple[int, ...] = ()
+
+    def items(self, shots: int | None) -> int:
+        """Training texts, with so many a class at most."""
+        return sum(min(count, shots or count) for count in self.classes)
+
+    def tokens(self, shots: int | None, most: int | None) -> float:
+        """Tokens of an epoch, texts without labels included."""
+        each = _cut(self.train, most) / len(self.train)
+        return each * self.items(shots) + _cut(self.unlabelled, most)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What will be tried."""
+
+    shots: int | None
+    """Most training texts a class; None: all."""
+    max_text_tokens: int | None
+    """Tokens of a text; None: the usual ones."""
+    depths: tuple[int, ...]
+    """Depths that may be trained, the reference first; none where there is no time."""
+    probes: tuple[int, ...]
+    """Depths whose frozen states are probed; none where there is no time."""
+    epochs: int
+    """Most epochs of a training."""
+    seeds: int
+    """Seeds that confirm the choice."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """At most, by step."""
+    next_seconds: float | None = None
+    """What the next deeper model would take in all; None where the whole one is in the plan."""
+    notes: tuple[str, ...] = ()
+    """What was left out for want of time or memory."""
+
+    @property
+    def total(self) -> float:
+        """Seconds of all steps, at most."""
+        return sum(self.seconds.values())
+
+
+def ladder(depth: int) -> tuple[int, ...]:
+    """Depths that are tried of a model: all of it, half of it, and so on down to one layer."""
+    found = [depth]
+    while found[-1] > 1:
+        found.append(-(-found[-1] // 2))
+    return tuple(found)
+
+
+def make_plan(
+    texts: Texts, depth: int, speed: Speed, budget: float, fits: Callable[[int], bool]
+) -> Plan:
+    """The most that can be tried in ``budget`` seconds.
+
+    The texts are taken whole where a quarter of the layers can then be trained to convergence and
+    be confirmed; else less of them is taken, and at the end fewer layers.
+
+    Args:
+        texts: What there is to read.
+        depth: Layers of the model.
+        speed: Of this machine.
+        budget: Seconds.
+        fits: Whether training so many layers fits into memory.
+    """
+    rungs = [rung for rung in ladder(depth) if fits(rung)]
+    notes = _too_large(rungs, depth)
+    wanted = [rung for rung in rungs if rung >= DEEP_ENOUGH * depth]
+    for most, shots in LESS:
+        costs = _Costs(texts, speed, most, shots)
+        for seeds in SEEDS:
+            if found := _deepest(costs, wanted, [seeds], budget):
+                return _written(costs, depth, budget, rungs, found, notes)
+    costs = _Costs(texts, speed, *LESS[-1])
+    found = _deepest(costs, rungs, SEEDS, budget)
+    return _written(costs, depth, budget, rungs, found, notes)
+
+
+def _too_large(rungs: Sequence[int], depth: int) -> list[str]:
+    if rungs and rungs[0] == depth:
+        return []
+    deepest = f"{rungs[0]} of its {depth} layers are" if rungs else "not even one layer is"
+    return [f"the whole model does not fit into this machine's memory: {deepest} trained"]
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """Seconds at most, with so much of the texts."""
+
+    texts: Texts
+    speed: Speed
+    most: int | None
+    shots: int | None
+
+    @property
+    def epochs(self) -> int:
+        steps = -(-self.texts.items(self.shots) // BATCH)
+        return max(EPOCHS, -(-STEPS // steps))
+
+    def training(self, depth: int) -> float:
+        tokens = self.texts.tokens(self.shots, self.most)
+        read = self.speed.reading(depth, _cut(self.texts.validation, self.most))
+        return BESIDE + self.epochs * (self.speed.training(depth, tokens) + read)
+
+    def search(self, rungs: Sequence[int]) -> float:
+        return sum(map(self.training, rungs))
+
+    def confirming(self, rungs: Sequence[int], seeds: int) -> float:
+        return seeds * sum(map(self.training, rungs[:2]))
+
+    def probing(self, depths: Sequence[int]) -> float:
+        tokens = self.texts.tokens(self.shots, self.most)
+        tokens += _cut(self.texts.validation, self.most)
+        much = self.texts.items(self.shots) / 1000 * math.sqrt(len(self.texts.classes) / 5)
+        return self.speed.reading(max(depths), tokens) + len(depths) * max(PROBE * much, 1.0)
+
+
+def _deepest(
+    costs: _Costs, rungs: Sequence[int], seeds: Sequence[int], budget: float
+) -> tuple[int, int] | None:
+    """The deepest reference that the time suffices for, confirmed by the most of ``seeds``."""
+    for rung in rungs:
+        below = ladder(rung)
+        for each in seeds:
+            words = (1 + each) * WORDS
+            if words + costs.search(below) + costs.confirming(below, each) <= budget:
+                return rung, each
+    return None
+
+
+def _written(
+    costs: _Costs,
+    depth: int,
+    budget: float,
+    rungs: Sequence[int],
+    found: tuple[int, int] | None,
+    notes: list[str],
+) -> Plan:
+    seconds = {"TF-IDF": WORDS}
+    depths: tuple[int, ...] = ()
+    seeds = SEEDS[0]
+    if found:
+        depths, seeds = ladder(found[0]), found[1]
+        seconds["training to compare"] = costs.search(depths)
+    seconds["confirming the choice"] = seeds * WORDS + costs.confirming(depths, seeds)
+    left = budget - sum(seconds.values())
+    if found:
+        probes = _probed(costs, ladder(depth), min(FROZEN_SHARE * budget, left))
+    else:
+        costs, probes = _probed_alone(costs, ladder(depth), left)
+    if probes:
+        seconds["reading the frozen model"] = costs.probing(probes)
+    deeper = [rung for rung in rungs if not depths or rung > depths[0]]
+    later = None
+    if deeper:
+        more = ladder(deeper[-1])
+        times = seeds if found else SEEDS[-1]
+        later = (1 + times) * WORDS + costs.search(more) + costs.confirming(more, times)
+    notes += _taken(costs, depths, depth)
+    return Plan(
+        costs.shots, costs.most, depths, probes, costs.epochs, seeds, seconds, later, tuple(notes)
+    )
+
+
+def _probed_alone(
+    costs: _Costs, rungs: Sequence[int], left: float
+) -> tuple[_Costs, tuple[int, ...]]:
+    """Where no layer can be trained: all depths, on as much of the texts as time suffices for."""
+    for most, shots in LESS:
+        whole = replace(costs, most=most, shots=shots)
+        if whole.probing(rungs) <= left:
+            return whole, tuple(rungs)
+    return costs, _probed(costs, rungs, left)
+
+
+def _probed(costs: _Costs, rungs: Sequence[int], left: float) -> tuple[int, ...]:
+    """The depths that time suffices to read: all below the deepest one that it does for."""
+    for place, _ in enumerate(rungs):
+        if costs.probing(rungs[place:]) <= left:
+            return tuple(rungs[place:])
+    return ()
+
+
+def _taken(costs: _Costs, depths: Sequence[int], depth: int) -> list[str]:
+    """What was left out for want of time, a sentence each."""
+    said = []
+    if not depths:
+        said.append("the budget is too short to train any layer of the model to convergence")
+    if costs.most and costs.most < max(costs.texts.train):
+        said.append(f"for want of time the model reads the first {costs.most} tokens of a text")
+    if costs.shots and costs.shots < max(costs.texts.classes):
+        said.append(
+            f"for want of time the model learns from {costs.shots} texts of a class at most"
+        )
+    if depths and depths[0] < depth:
+        said.append(
+            f"for want of time the reference is {depths[0]} of the {depth} layers, not all of them"
+        )
+    return said
+
+
+def _cut(lengths: Sequence[int], most: int | None) -> float:
+    return float(sum(min(length, most or length) for length in lengths))
+
+
+def keep_plan(fit: FitConfig, data: str, plan: Plan) -> None:
+    """Write a plan down, with what it was made for. Raises UserError where the disk is full.
+
+    ``data`` is the fingerprint of the rows.
+    """
+    held = {"for": _asked(fit), "data": data, "plan": asdict(plan)}
+    text = json.dumps(held, indent=1, ensure_ascii=False)
+    write_text(fit.folder / PLAN, text + "\n")
+
+
+def kept_plan(fit: FitConfig, data: str | None = None) -> Plan | None:
+    """The plan that was written down; None where there is none.
+
+    Raises UserError where it was made for other settings or other rows, or cannot be read.
+    """
+    path = fit.folder / PLAN
+    if not path.is_file():
+        return None
+    try:
+        held = parse_json(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = {name: _plain(value) for name, value in held["plan"].items()}
+        plan, kept_for, rows = Plan(**found), dict(held["for"]), held["data"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(
+            f"{path}: is no plan that slimcls wrote; --overwrite starts again"
+        ) from None
+    asked = _asked(fit)
+    other = [f"--{name.replace('_', '-')}" for name in asked if kept_for.get(name) != asked[name]]
+    if data not in (None, rows):
+        other.append("content of its data")
+    if other:
+        raise UserError(
+            f"{fit.folder}: holds a fit with another {', '.join(other)}; name another --out, or "
+            "--overwrite starts again"
+        )
+    return plan
+
+
+def _asked(fit: FitConfig) -> dict[str, object]:
+    return {name: value for name, value in asdict(fit).items() if name not in FREE}
+
+
+def _plain(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,218 @@
+"""The answer of a fit in words: what to take, how sure that is, what would help most."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from slimcls.data.splits import Example
+from slimcls.log import duration
+from slimcls.runs.schema import PREDICTIONS, RunResult
+from slimcls.search.answer import Answer, Candidate, ClassScore, Mistake
+from slimcls.search.candidates import WORDS
+from slimcls.search.choosing import Choice
+from slimcls.search.confirming import Confirmation
+from slimcls.search.handover import PAGE
+from slimcls.search.plan import Plan
+from slimcls.search.settings import FitConfig
+from slimcls.statistics import Estimate
+
+#: Mistakes that are shown.
+WORST = 10
+#: F1 under which a class is named as weak, and classes that are named.
+WEAK, NAMED = 0.7, 3
+#: Test texts from which on more of them would not help first.
+ENOUGH_ITEMS = 500
+
+
+def sentence(choice: Choice, found: Confirmation, fit: FitConfig) -> str:
+    """The answer in two or three sentences."""
+    chosen = choice.chosen.candidate
+    mine = found.confirmed[0]
+    items = len(found.test)
+    first = (
+        f"Take {_called(chosen, fit)}: it is right on {mine.accuracy:.1%} of {items:,} test texts "
+        f"({mine.low:.1%} to {mine.high:.1%})."
+    )
+    return " ".join([first, *_beside(choice, found, fit), *_obstacle(choice)])
+
+
+def _called(candidate: Candidate, fit: FitConfig) -> str:
+    if candidate.layers is None:
+        return "TF-IDF with logistic regression, which needs no language model"
+    if candidate.name.startswith("all"):
+        return f"{fit.model} uncut, {candidate.name}"
+    return f"{fit.model} cut to {candidate.name}"
+
+
+def _beside(choice: Choice, found: Confirmation, fit: FitConfig) -> list[str]:
+    """How it stands to what it has to match."""
+    if found.difference is None:
+        return [
+            "No layer of the model was trained beside it, so nothing says what a model would add."
+        ]
+    held = f"{_apart(found.difference)} {found.other}"
+    if found.verdict == "good enough":
+        return [f"That is good enough: {held}, and {fit.max_loss:g} may be lost."]
+    if found.verdict == "worse":
+        return [f"That is worse than was asked: {held}, and {fit.max_loss:g} may be lost."]
+    said = f"Whether that is within {fit.max_loss:g} points cannot be told: {held}"
+    shown = found.detectable
+    also = f"; the smallest loss these data can show is {shown:.1f} points" if shown else ""
+    return [f"{said}{also}."]
+
+
+def _apart(difference: Estimate) -> str:
+    """``1.2 points (0.3 to 2.1) above``: a difference with its 95 % interval, seen from above."""
+    below = difference.mean < 0
+    ends = [100 * end for end in (difference.mean, *difference.interval())]
+    mean, low, high = (-ends[0], -ends[2], -ends[1]) if below else ends
+    return f"{mean:.1f} points ({low:.1f} to {high:.1f}) {'below' if below else 'above'}"
+
+
+def _obstacle(choice: Choice) -> list[str]:
+    if not choice.obstacle:
+        return []
+    said = choice.obstacle[0].upper() + choice.obstacle[1:]
+    return [f"{said}; this is the nearest."]
+
+
+def class_scores(result: RunResult) -> tuple[ClassScore, ...]:
+    """Each class in the test part."""
+    return tuple(ClassScore(**figures) for figures in json.loads(result.outcome.per_class))
+
+
+def worst_mistakes(result: RunResult, test: Sequence[Example]) -> tuple[Mistake, ...]:
+    """The test texts that a run was most surely wrong about."""
+    texts = {item.id: item.text for item in test}
+    rows = pq.read_table(result.folder / PREDICTIONS).to_pylist()
+    wrong = [row for row in rows if row["label"] != row["prediction"]]
+    wrong.sort(key=lambda row: -max(row["probabilities"]))
+    return tuple(
+        Mistake(
+            id=row["id"],
+            text=texts[row["id"]],
+            label=row["label"],
+            prediction=row["prediction"],
+            probability=max(row["probabilities"]),
+        )
+        for row in wrong[:WORST]
+    )
+
+
+def advice(
+    choice: Choice, found: Confirmation, plan: Plan, fit: FitConfig, scores: Sequence[ClassScore]
+) -> tuple[str, ...]:
+    """What would help most, the most helpful first."""
+    said = []
+    if plan.next_seconds is not None:
+        said.append(
+            f"More time: with --budget {_budget(plan.next_seconds)} a deeper model would be tried."
+        )
+    if late := [one.candidate.name for one in choice.tried if one.candidate.converged is False]:
+        said.append(f"More time: {', '.join(late)} had not stopped improving.")
+    weak = sorted((one for one in scores if one.items and one.f1 < WEAK), key=lambda one: one.f1)
+    if weak:
+        named = ", ".join(f"{one.label} (F1 {one.f1:.2f})" for one in weak[:NAMED])
+        more = f" and {len(weak) - NAMED} more" if weak[NAMED:] else ""
+        said.append(f"More labels of the weak classes: {named}{more}.")
+    items = len(found.test)
+    if found.verdict == "cannot tell" or items < ENOUGH_ITEMS:
+        said.append(
+            f"More labels: {items:,} test texts tell apart what differs by several points alone."
+        )
+    if fit.unlabelled is None and plan.depths[1:]:
+        said.append(
+            "Texts without labels: cuts learn from the deepest model what --unlabelled FILE holds."
+        )
+    return tuple(said)
+
+
+def _budget(seconds: float) -> str:
+    minutes = -(-seconds // 60)
+    return f"{minutes:.0f}m" if minutes < 180 else f"{-(-minutes // 60):.0f}h"
+
+
+def plan_lines(plan: Plan, parts: dict[str, int], classes: int) -> list[str]:
+    """What will be tried and how long that takes, a line each."""
+    seeds = f"{plan.seeds} seeds" if plan.seeds > 1 else "one seed"
+    what = {
+        "TF-IDF": WORDS,
+        "reading the frozen model": f"probes at {_listed(plan.probes)} layers",
+        "training to compare": f"{_listed(plan.depths)} layers, as many of them as it takes",
+        "confirming the choice": f"the choice and what it is held against, {seeds}",
+    }
+    rows = ", ".join(f"{count:,} {part}" for part, count in parts.items())
+    lines = [f"plan: {rows} texts of {classes} classes"]
+    lines += [
+        f"  {what[name]}: at most {duration(seconds)}" for name, seconds in plan.seconds.items()
+    ]
+    lines.append(f"  in all at most {duration(plan.total)}")
+    return [*lines, *(f"note: {note}" for note in plan.notes)]
+
+
+def _listed(depths: Sequence[int]) -> str:
+    named = ", ".join(map(str, depths[:-1]))
+    return " and ".join([*([named] if named else []), *map(str, depths[-1:])])
+
+
+def commands(fit: FitConfig, chosen: Candidate, run: RunResult) -> dict[str, str]:
+    """What to type next, by what it does."""
+    folder = shlex.quote(str(fit.folder))
+    found = {"classify a file": f"slimcls predict {folder} new.csv"}
+    if chosen.layers is not None:
+        found["make it small, without torch"] = f"slimcls export {folder} small --bits 8"
+    found["do it again"] = shlex.join(["slimcls", "fit", fit.dataset, *_given(fit)])
+    return found
+
+
+def _given(fit: FitConfig) -> list[str]:
+    """The settings that were given, as flags."""
+    words = []
+    for field in dataclasses.fields(fit):
+        value = getattr(fit, field.name)
+        if field.name not in ("dataset", "overwrite") and value != field.default:
+            words += [
+                f"--{field.name.replace('_', '-')}",
+                f"{value:g}" if isinstance(value, float) else str(value),
+            ]
+    return words
+
+
+def _lost(one: Candidate) -> tuple[str, str]:
+    """What a candidate loses against the best, and at most, in points."""
+    if one.reference:
+        return "best", ""
+    if one.loss is None or one.loss_high is None:
+        return "", ""
+    return f"{100 * one.loss:.1f}", f"{100 * one.loss_high:.1f}"
+
+
+def summary(answer: Answer, folder: Path) -> str:
+    """What the command ends with: candidates, the answer, what to type next."""
+    head = ("candidate", "validation", "loses", "at most", "MB", "ms")
+    rows = [
+        (
+            ("> " if one.chosen else "  ") + one.name,
+            f"{one.accuracy:.3f}",
+            *_lost(one),
+            f"{one.megabytes:.1f}" if one.megabytes else "",
+            f"{one.milliseconds:.1f}" if one.milliseconds else "",
+        )
+        for one in sorted(answer.candidates, key=lambda one: -one.accuracy)
+    ]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    lines = [
+        "  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+        for row in (head, *rows)
+    ]
+    advice = [f"  {one}" for one in answer.advice]
+    typed = [f"  {what}: {command}" for what, command in answer.commands.items()]
+    page = f"  read: {folder / PAGE}"
+    help_most = ["what would help most:", *advice, ""] if advice else []
+    return "\n".join([*lines, "", answer.sentence, "", *help_most, "next:", page, *typed])

@@ -1,0 +1,294 @@
+"""A fit from its settings to its answer: look, plan, try, choose, confirm, hand over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from slimcls.backbones import sources
+from slimcls.backbones.sources import Source
+from slimcls.backbones.truncate import depth_of, read_config
+from slimcls.config import RunConfig
+from slimcls.data.dataset import read_dataset
+from slimcls.data.unlabelled import draw_unlabelled
+from slimcls.devices import accelerator_for, torch_device
+from slimcls.log import Log
+from slimcls.rivals.probe import PartStates, Probe
+from slimcls.search import plan as planning
+from slimcls.search import telling
+from slimcls.search.answer import Answer, Candidate, ClassScore, DepthOpinion
+from slimcls.search.candidates import Bench, Tried, best_of_depths
+from slimcls.search.choosing import Choice, best_of, choose, may_lose
+from slimcls.search.confirming import Confirmation, confirm
+from slimcls.search.doctor import look
+from slimcls.search.handover import hand_over
+from slimcls.search.opinions import second_opinions
+from slimcls.search.plan import Plan, Texts
+from slimcls.search.progress import Progress
+from slimcls.search.settings import FitConfig, seconds_of
+from slimcls.search.speed import measure_speed
+from slimcls.session.inputs import Inputs, draw_items
+from slimcls.session.outcome import labels_of
+from slimcls.session.plan import make_plan as plan_of_run
+from slimcls.session.shared import Shared
+from slimcls.training.depths import DepthStates
+
+#: Share by which a depth's probe may be behind the best one where probes have flattened.
+FLAT = 0.01
+
+
+class Fit:
+    """One fit. Making it looks at the data and plans; ``run`` tries, chooses and hands over."""
+
+    def __init__(self, config: FitConfig, log: Log) -> None:
+        self.config, self.log = config, log
+        self.started = time.perf_counter()
+        sources.check_name(config.model, config.revision)
+        self.look = look(
+            config.dataset,
+            config.folder,
+            data_dir=Path(config.data_dir) if config.data_dir else None,
+            text_column=config.text_column,
+            label_column=config.label_column,
+            unlabelled=config.unlabelled,
+        )
+        for finding in self.look.findings:
+            log.say(f"data: {finding.sentence}{f' ({finding.done})' if finding.done else ''}")
+        self.shared = Shared(aloud=False)
+        self.data = read_dataset(
+            self.look.dataset,
+            data_dir=config.data_dir,
+            text_column=self.look.text_column,
+            label_column=self.look.label_column,
+        )
+        self.plan = self._plan()
+        self.bench = self._bench(self.plan)
+        # As TF-IDF has them; the plan's notes say where layers are trained on fewer.
+        splits = draw_items(replace(self._settings, shots=config.shots), self.data)
+        self.rows = {
+            "training": len(splits.train),
+            "validation": len(splits.validation),
+            "test": len(splits.test),
+        }
+        for line in telling.plan_lines(self.plan, self.rows, len(self.data.spec.labels)):
+            log.say(line)
+
+    def _bench(self, plan: Plan) -> Bench:
+        return Bench(self.config, plan, self.look, self.data, self.shared, self.config.folder)
+
+    @property
+    def _settings(self) -> RunConfig:
+        """Those of a run of the search."""
+        return self.bench.settings(1, self.config.seed, save=False)
+
+    @cached_property
+    def _source(self) -> Source:
+        return self.shared.source(self._settings)
+
+    @cached_property
+    def _depth(self) -> int:
+        return depth_of(read_config(self._source))
+
+    @cached_property
+    def _device(self) -> str:
+        return torch_device(accelerator_for("auto"))
+
+    def _inputs(self) -> Inputs:
+        return self.shared.inputs(self._settings, self._source, self.data, Log(quiet=True))
+
+    def _plan(self) -> Plan:
+        """The plan that was kept, or a new one, which is kept."""
+        config = self.config
+        if kept := planning.kept_plan(config, self.data.fingerprint):
+            return kept
+        self.log.say("timing this machine")
+        whole = Plan(None, None, (), (), 1, 1)
+        self.bench = self._bench(whole)
+        inputs = self._inputs()
+        speed = measure_speed(self._source, inputs.train, inputs.pad_id, self._device)
+        classes = torch.tensor(labels_of(inputs.splits.train)).bincount().tolist()
+        texts = Texts(
+            tuple(map(len, inputs.train)),
+            tuple(classes),
+            tuple(map(len, inputs.validation)),
+            self._unlabelled(inputs),
+        )
+        found = planning.make_plan(
+            texts,
+            self._depth,
+            speed,
+            seconds_of(config.budget),
+            lambda keep: self._fits(keep, inputs),
+        )
+        planning.keep_plan(config, self.data.fingerprint, found)
+        return found
+
+    def _unlabelled(self, inputs: Inputs) -> tuple[int, ...]:
+        """Tokens of the texts without labels."""
+        if self.config.unlabelled is None:
+            return ()
+        drawn = draw_unlabelled(
+            self.config.unlabelled,
+            self.data,
+            inputs.splits,
+            column=self.look.text_column,
+            size=None,
+            seed=self.config.seed,
+        )
+        return tuple(map(len, inputs.encoder.encode(list(drawn.texts)).ids))
+
+    def _fits(self, keep: int, inputs: Inputs) -> bool:
+        """Whether training so many layers fits into memory."""
+        settings = replace(
+            self._settings,
+            keep=keep,
+            layers=list(range(keep)),
+            accelerator=accelerator_for("auto"),
+            precision="32",
+            lr=1e-4,
+        )
+        classes = len(self.data.spec.labels)
+        needs = plan_of_run(settings, self._source, inputs.longest, classes, inputs.rows)
+        return needs.memory.total <= needs.available
+
+    def run(self) -> Answer:
+        """Try, choose, confirm, hand over."""
+        seconds = self.plan.seconds
+        with Progress(self.plan.total, self.log) as progress:
+            with progress.step("TF-IDF", seconds["TF-IDF"]):
+                tried = [self._show(self.bench.tried(self.bench.words(self.config.seed)))]
+            opinions: list[DepthOpinion] = []
+            probes: list[Candidate] = []
+            if self.plan.probes:
+                name = "reading the frozen model"
+                with progress.step(name, seconds[name]):
+                    opinions, probes = self._probe()
+            if self.plan.depths:
+                name = "training to compare"
+                with progress.step(name, seconds[name]):
+                    tried += self._search(tried, opinions)
+            choice = choose(tried, self.config)
+            name = "confirming the choice"
+            with progress.step(name, seconds[name]):
+                found = confirm(self.bench, choice)
+        scores = telling.class_scores(found.handed_over)
+        answer = self._answer(choice, found, scores, probes, opinions)
+        hand_over(answer, found.handed_over, self.config.folder)
+        return answer
+
+    def _show(self, one: Tried) -> Tried:
+        found = one.candidate
+        late = ", had not stopped improving" if found.converged is False else ""
+        self.log.say(
+            f"  {found.name}: {found.accuracy:.3f} of validation ({found.low:.3f} to "
+            f"{found.high:.3f}), {found.megabytes:.1f} MB, {found.milliseconds:.1f} ms a text{late}"
+        )
+        return one
+
+    def _probe(self) -> tuple[list[DepthOpinion], list[Candidate]]:
+        """What the frozen model's states hold at each depth that time suffices for."""
+        inputs, depths = self._inputs(), sorted(self.plan.probes)
+        log = Log(aloud=False)
+        source = DepthStates(self._source, self._device, log, deepest=depths[-1])
+        prefix = inputs.encoder.shared_prefix_ids()
+        train, validation = (
+            source.of(part, prefix)[:, depths] for part in (inputs.train, inputs.validation)
+        )
+        labels = labels_of(inputs.splits.train)
+        states = PartStates(train, validation, validation[:0])
+        probe = Probe(states, inputs.splits, len(self.data.spec.labels), ["both"])
+        opinions, candidates = [], []
+        second = second_opinions(train, labels)
+        for depth, best, also in zip(depths, best_of_depths(probe.tried), second, strict=True):
+            at = replace(best, layers=depth)
+            opinions.append(
+                DepthOpinion(
+                    layers=depth,
+                    probe_accuracy=at.accuracy,
+                    variability=also.variability,
+                    logme=also.logme,
+                )
+            )
+            candidates.append(self.bench.probed(at, len(inputs.validation)))
+        said = ", ".join(f"{one.layers}: {one.probe_accuracy:.3f}" for one in opinions)
+        self.log.say(f"  probes of the frozen model, by layers: {said}")
+        return opinions, candidates
+
+    def _search(self, rivals: Sequence[Tried], opinions: Sequence[DepthOpinion]) -> list[Tried]:
+        """The reference, then cuts: shallower as long as little enough is lost, else deeper."""
+        deepest, *rest = self.plan.depths
+        tried = [self._cut(deepest)]
+        best = best_of([*rivals, *tried])
+        place = _start(rest, opinions)
+        down = None
+        while 0 <= place < len(rest):
+            tried.append(self._cut(rest[place]))
+            passed = may_lose(tried[-1], best, self.config.max_loss)
+            if down is None:
+                down = passed
+            elif down != passed:
+                break
+            place += 1 if down else -1
+        return tried
+
+    def _cut(self, keep: int) -> Tried:
+        return self._show(self.bench.tried(self.bench.cut(keep, self.config.seed)))
+
+    def _answer(
+        self,
+        choice: Choice,
+        found: Confirmation,
+        scores: tuple[ClassScore, ...],
+        probes: Sequence[Candidate],
+        opinions: Sequence[DepthOpinion],
+    ) -> Answer:
+        config, difference = self.config, found.difference
+        loss, low, high = None, None, None
+        if difference is not None:
+            loss, (low, high) = -difference.mean, (-end for end in reversed(difference.interval()))
+        return Answer(
+            name=config.folder.name,
+            sentence=telling.sentence(choice, found, config),
+            verdict=found.verdict,
+            max_loss=config.max_loss,
+            dataset=config.dataset,
+            model=config.model,
+            rows=self.rows,
+            classes=self.look.classes,
+            findings=self.look.findings,
+            candidates=(*(one.candidate for one in choice.tried), *probes),
+            confirmed=found.confirmed,
+            loss=loss,
+            loss_low=low,
+            loss_high=high,
+            detectable=found.detectable,
+            per_class=scores,
+            mistakes=tuple(
+                replace(one, place=self.look.place("test", one.id))
+                for one in telling.worst_mistakes(found.handed_over, found.test)
+            ),
+            opinions=tuple(opinions),
+            advice=telling.advice(choice, found, self.plan, config, scores),
+            commands=telling.commands(config, choice.chosen.candidate, found.handed_over),
+            notes=self.plan.notes,
+            seconds=time.perf_counter() - self.started,
+        )
+
+
+def _flat(opinions: Sequence[DepthOpinion]) -> int:
+    """The depth from which on frozen states hold about as much as anywhere."""
+    best = max(one.probe_accuracy for one in opinions)
+    return min(max(one.layers, 1) for one in opinions if one.probe_accuracy >= best - FLAT)
+
+
+def _start(rungs: Sequence[int], opinions: Sequence[DepthOpinion]) -> int:
+    """Which of the depths, the deepest first, is tried first: where probes have flattened."""
+    if not opinions:
+        return 0
+    flat = _flat(opinions)
+    return max((place for place, rung in enumerate(rungs) if rung >= flat), default=0)

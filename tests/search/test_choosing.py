@@ -1,0 +1,108 @@
+"""Which candidate is handed over, by what validation texts show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from slimcls.search.answer import Candidate
+from slimcls.search.candidates import Tried, loss_of
+from slimcls.search.choosing import best_of, choose, may_lose
+from slimcls.search.settings import FitConfig
+from slimcls.statistics import SeedItems, paired_difference
+
+ITEMS = 1000
+
+
+def right(count: int, first: int = 0) -> SeedItems:
+    """Right on ``count`` items from ``first`` on, of all."""
+    correct = np.zeros(ITEMS, bool)
+    correct[first : first + count] = True
+    return SeedItems(1, np.arange(ITEMS), correct)
+
+
+def tried(name: str, count: int, megabytes: float, ms: float = 1.0, layers: int = 1) -> Tried:
+    answers = right(count)
+    kind: Any = "rival" if name == "TF-IDF" else "cut"
+    candidate = Candidate(
+        name=name,
+        kind=kind,
+        layers=None if kind == "rival" else layers,
+        accuracy=count / ITEMS,
+        low=0.0,
+        high=1.0,
+        megabytes=megabytes,
+        milliseconds=ms,
+    )
+    return Tried(candidate, answers)
+
+
+def fit(**settings: Any) -> FitConfig:
+    return FitConfig(dataset="trec", **settings)
+
+
+WORDS = tried("TF-IDF", 800, 2.0, 0.5)
+TWO = tried("2 of 30 layers", 940, 145.0, 8.0, 2)
+EIGHT = tried("8 of 30 layers", 952, 230.0, 20.0, 8)
+ALL = tried("all 30 layers", 955, 540.0, 60.0, 30)
+EVERY = [WORDS, ALL, EIGHT, TWO]
+
+
+def test_the_smallest_that_loses_little_enough_is_taken() -> None:
+    found = choose(EVERY, fit(max_loss=3.0))
+    assert found.chosen.candidate.name == "2 of 30 layers"
+    assert found.best.candidate.name == "all 30 layers"
+    assert choose(EVERY, fit(max_loss=1.0)).chosen.candidate.name == "8 of 30 layers"
+    assert choose(EVERY, fit(max_loss=0.1)).chosen.candidate.name == "all 30 layers"
+    assert choose(EVERY, fit(max_loss=99.0)).chosen.candidate.name == "TF-IDF"
+
+
+def test_it_is_the_bound_that_decides_and_not_the_estimate() -> None:
+    loss, high = loss_of(TWO.answers, ALL.answers)
+    assert loss == pytest.approx(0.015)
+    low, _ = paired_difference([TWO.answers], [ALL.answers]).interval(0.9)
+    assert high == pytest.approx(-low)
+    assert not may_lose(TWO, ALL, 100 * loss)
+    assert may_lose(TWO, ALL, 100 * high + 1e-9)
+
+
+def test_a_rival_that_is_as_good_wins() -> None:
+    words = tried("TF-IDF", 955, 2.0)
+    found = choose([words, ALL, EIGHT, TWO], fit())
+    assert found.chosen.candidate.name == found.best.candidate.name == "TF-IDF"
+    assert found.deepest is not None
+    assert found.deepest.candidate.name == "all 30 layers"
+
+
+def test_of_equally_good_ones_the_smallest_is_the_best() -> None:
+    assert best_of([ALL, tried("other", 955, 9.0)]).candidate.name == "other"
+
+
+def test_marks_say_who_is_what() -> None:
+    found = choose(EVERY, fit(max_loss=3.0, max_mb=200.0))
+    marks = {one.candidate.name: one.candidate for one in found.tried}
+    assert [name for name, one in marks.items() if one.chosen] == ["2 of 30 layers"]
+    assert [name for name, one in marks.items() if one.reference] == ["all 30 layers"]
+    assert marks["8 of 30 layers"].excluded == "over --max-mb 200"
+    assert marks["all 30 layers"].loss == 0
+    assert marks["TF-IDF"].loss == pytest.approx(0.155)
+    assert not found.obstacle
+
+
+def test_where_limits_leave_too_little_the_nearest_is_taken() -> None:
+    found = choose(EVERY, fit(max_loss=1.0, max_mb=200.0))
+    assert found.chosen.candidate.name == "2 of 30 layers"
+    assert found.obstacle == "no candidate within --max-mb 200 was shown to lose under 1 points"
+    found = choose(EVERY, fit(max_ms=0.1, max_mb=1.0))
+    assert found.chosen.candidate.name == "TF-IDF"
+    assert found.obstacle == "no candidate is within --max-mb 1 and --max-ms 0.1"
+
+
+def test_candidates_that_no_text_tells_apart_have_an_exact_bound() -> None:
+    """Twenty texts in a hundred could differ unseen, not none."""
+    few = SeedItems(1, np.arange(13), np.ones(13, bool))
+    loss, high = loss_of(few, few)
+    assert loss == 0
+    assert (1 - high) ** 13 == pytest.approx(0.05)

@@ -1,0 +1,190 @@
+"""A whole fit of a tiny model: what it leaves and says, and that it goes on where it stopped."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from conftest import PATIENCE, ROOT, WORDS, made_up_rows, write_csv
+
+import slimcls
+from slimcls import runs
+from slimcls.errors import UserError
+from slimcls.fit import Found, main
+from slimcls.runs.results import read_result
+from slimcls.search import handover
+from slimcls.search.answer import Answer
+from slimcls.search.plan import PLAN
+from slimcls.search.settings import FitConfig
+
+#: What is left of an answer when what takes time is left out.
+TIMES = ("seconds", "milliseconds")
+
+
+def rows(count: int = 120, seed: int = 1) -> list[tuple[str, str]]:
+    """Texts of which a sixth have a wrong label."""
+    chance = random.Random(seed)
+    return [
+        (text, chance.choice(list(WORDS)) if chance.random() < 0.17 else label)
+        for text, label in made_up_rows(count, seed)
+    ]
+
+
+def settings(file: Path, out: Path, **more: Any) -> dict[str, Any]:
+    return {"model": "tiny-gpt2", "budget": "20m", "out": str(out), **more}
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("fit") / "tickets.csv"
+    write_csv(path, [*rows(), ("", "food"), rows()[0]])
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(file: Path) -> Found:
+    return slimcls.fit(file, **settings(file, file.parent / "fits"))
+
+
+def alike(answer: Answer) -> Any:
+    """An answer without what is timed."""
+
+    def bare(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: bare(one) for name, one in value.items() if name not in TIMES}
+        return [bare(one) for one in value] if isinstance(value, list | tuple) else value
+
+    return bare(dataclasses.asdict(answer))
+
+
+def test_the_folder_holds_what_was_promised(found: Found) -> None:
+    names = {path.name for path in found.folder.iterdir()}
+    assert names >= {"model", "runs", "fit.json", "plan.json", "report.html", "candidates.csv",
+                     "cleaned.csv"}  # fmt: skip
+    page = (found.folder / "report.html").read_text(encoding="utf-8")
+    assert "tickets.csv" in page
+    with (found.folder / "candidates.csv").open(newline="") as opened:
+        table = list(csv.DictReader(opened))
+    assert [row["name"] for row in table if row["chosen"] == "True"] == [
+        one.name for one in found.answer.candidates if one.chosen
+    ]
+
+
+def test_candidates_are_ordinary_runs(found: Found) -> None:
+    folders = set(runs.load(found.folder / "runs")["folder"])
+    for one in found.answer.candidates:
+        if one.kind != "probe":
+            result = read_result(found.folder / one.run)
+            assert result is not None
+            assert str(result.folder) in folders
+            assert result.validation_accuracy == pytest.approx(one.accuracy)
+            assert result.config.seed == 1
+
+
+def test_what_is_handed_over_was_confirmed_on_other_seeds(found: Found) -> None:
+    mine = found.answer.confirmed[0]
+    (chosen,) = (one for one in found.answer.candidates if one.chosen)
+    assert mine.name == chosen.name
+    assert mine.seeds == (2, 3, 4)
+    table = runs.load(found.folder / "runs")
+    mine_too = table[table["method"].eq("tfidf" if chosen.layers is None else "fine-tuned")]
+    if chosen.layers is not None:
+        mine_too = mine_too[mine_too["keep"].eq(chosen.layers)]
+    again = mine_too[mine_too["seed"].isin(mine.seeds)]
+    assert again["test_accuracy"].mean() == pytest.approx(mine.accuracy)
+
+
+def test_the_classifier_that_is_handed_over_answers(found: Found) -> None:
+    (said,) = found.load().predict("rain and wind and snow today")
+    assert said.label in WORDS
+    assert slimcls.load(found.folder).labels == list(said.probabilities)
+
+
+def test_the_answer_is_read_back_as_it_was(
+    found: Found, capsys: pytest.CaptureFixture[str]
+) -> None:
+    again = slimcls.fit(found.answer.dataset, **settings(Path(), found.folder))
+    assert again.answer == found.answer
+    assert "finished before" in capsys.readouterr().err
+
+
+def test_another_question_is_not_answered_from_there(found: Found) -> None:
+    with pytest.raises(UserError, match="another --max-loss"):
+        slimcls.fit(found.answer.dataset, **settings(Path(), found.folder, max_loss=5.0))
+
+
+def test_what_the_data_check_mended_is_told(found: Found) -> None:
+    kinds = {one.kind: one for one in found.answer.findings}
+    assert any(one.done for one in kinds.values())
+    cleaned = pd.read_csv(found.folder / "cleaned.csv")
+    assert len(cleaned) == len(rows())
+
+
+def test_a_table_is_taken_as_a_file_is(found: Found, tmp_path: Path) -> None:
+    frame = pd.DataFrame(rows(60), columns=["text", "label"])
+    there = slimcls.fit(frame, model="tiny-gpt2", budget="1s", out=str(tmp_path / "f"))
+    assert there.answer.verdict == "no reference"
+    assert (tmp_path / "f.data.csv").is_file()
+    with pytest.raises(UserError, match="out: a folder is needed"):
+        slimcls.fit(frame)
+    with pytest.raises(UserError, match="a table is wanted, not int"):
+        slimcls.fit(3)
+
+
+def test_no_time_gives_the_rival_and_says_what_more_would_buy(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(file), "--model", "tiny-gpt2", "--budget", "1s", "--out", str(tmp_path / "f")]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "Take TF-IDF" in said
+    assert "No layer of the model was trained beside it" in said
+    assert "More time: with --budget " in said
+
+
+def test_limits_that_nothing_meets_are_named(file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "f"
+    there = slimcls.fit(file, **settings(file, out, budget="1s", max_mb=0.001))
+    assert "No candidate is within --max-mb 0.001; this is the nearest." in there.answer.sentence
+
+
+def test_a_folder_of_something_else_is_left_alone(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="holds no fit"):
+        slimcls.fit(file, **settings(file, tmp_path / "mine", overwrite=True))
+    assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.fault("kills")
+@pytest.mark.slow
+def test_kill_9_changes_nothing(found: Found, tmp_path: Path) -> None:
+    """At random moments; the plan is that of the fit that nobody has disturbed."""
+    out = tmp_path / "fits"
+    out.mkdir()
+    (out / PLAN).write_text((found.folder / PLAN).read_text())
+    words = [sys.executable, "-m", "slimcls.fit", found.answer.dataset, "--model", "tiny-gpt2"]
+    words += ["--budget", "20m", "--out", str(out)]
+    chance = random.Random(os.getpid())
+    kills = int(os.environ.get("SLIMCLS_FAULTS", "1"))
+    for _ in range(kills):
+        process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.PIPE)
+        time.sleep(chance.uniform(3, 20))
+        process.send_signal(signal.SIGKILL)
+        process.communicate(timeout=PATIENCE)
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    answer = handover.finished(FitConfig(dataset=found.answer.dataset, **settings(Path(), out)))
+    assert answer is not None
+    theirs, mine = alike(answer), alike(found.answer)
+    assert {**theirs, "commands": 0} == {**mine, "commands": 0}

@@ -1,0 +1,137 @@
+"""Plans: what is tried in the time there is, and that it is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimcls.errors import UserError
+from slimcls.search.plan import EPOCHS, STEPS, Plan, Texts, keep_plan, kept_plan, ladder, make_plan
+from slimcls.search.settings import FitConfig, seconds_of
+from slimcls.search.speed import Speed
+
+#: A machine that takes a millisecond for a token and a layer, forwards and backwards.
+SPEED = Speed(1e-3, 3e-4)
+
+
+def texts(items: int = 1000, tokens: int = 20, classes: int = 4) -> Texts:
+    return Texts((tokens,) * items, (items // classes,) * classes, (tokens,) * (items // 5))
+
+
+def plan(budget: float, given: Texts | None = None, fits: int = 99, depth: int = 30) -> Plan:
+    return make_plan(given or texts(), depth, SPEED, budget, lambda keep: keep <= fits)
+
+
+def test_a_ladder_halves_down_to_one_layer() -> None:
+    assert ladder(30) == (30, 15, 8, 4, 2, 1)
+    assert ladder(1) == (1,)
+
+
+def test_with_all_the_time_there_is_nothing_is_left_out() -> None:
+    found = plan(1e9)
+    assert (found.shots, found.max_text_tokens) == (None, None)
+    assert found.depths == found.probes == ladder(30)
+    assert found.seeds == 3
+    assert found.next_seconds is None
+    assert found.notes == ()
+
+
+def test_seconds_are_those_of_what_is_tried() -> None:
+    found = plan(1e9)
+    tokens, read = 20 * 1000, 20 * 200
+    each = [8 + EPOCHS * (tokens * d * 1e-3 + read * d * 3e-4) for d in ladder(30)]
+    assert found.epochs == EPOCHS
+    assert found.seconds["training to compare"] == pytest.approx(sum(each))
+    assert found.seconds["confirming the choice"] == pytest.approx(3 * (5 + sum(each[:2])))
+
+
+def test_few_texts_are_trained_on_for_enough_steps() -> None:
+    found = plan(1e9, texts(items=64))
+    assert found.epochs == -(-STEPS // 4)
+
+
+@given(st.floats(1, 1e6), st.integers(20, 3000), st.integers(1, 500))
+def test_a_plan_keeps_to_its_budget(budget: float, items: int, tokens: int) -> None:
+    found = plan(budget, texts(items, tokens, classes=2))
+    if found.depths or found.probes:
+        assert found.total <= budget * (1 + 1e-9)
+    if not found.depths:
+        assert found.next_seconds is not None
+        assert any("too short to train" in note for note in found.notes)
+    elif found.next_seconds is not None:
+        assert found.next_seconds > budget
+
+
+@given(st.floats(10, 1e5))
+def test_more_time_is_never_worse(budget: float) -> None:
+    less, more = plan(budget), plan(2 * budget)
+    assert (more.max_text_tokens or 999) >= (less.max_text_tokens or 999) or not less.depths
+    if less.max_text_tokens == more.max_text_tokens and less.shots == more.shots:
+        assert len(more.depths) >= len(less.depths) or more.seeds > less.seeds
+
+
+def test_texts_give_way_before_a_quarter_of_the_layers_does() -> None:
+    given = texts(items=4000, tokens=400, classes=2)
+    whole = plan(1e9, given).seconds
+    found = plan(sum(whole.values()) / 100, given)
+    assert found.depths[0] >= 8
+    assert found.max_text_tokens in (64, 128, 256)
+    assert any("reads the first" in note for note in found.notes)
+
+
+def test_what_does_not_fit_into_memory_is_not_tried() -> None:
+    found = plan(1e9, fits=8)
+    assert found.depths == (8, 4, 2, 1)
+    assert "8 of its 30 layers are" in found.notes[0]
+    assert plan(1e9, fits=0).depths == ()
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> FitConfig:
+    return FitConfig(dataset="trec", out=str(tmp_path / "fit"))
+
+
+def test_a_kept_plan_is_the_same_plan(config: FitConfig) -> None:
+    found = plan(5000.0)
+    assert kept_plan(config, "sha256:1") is None
+    keep_plan(config, "sha256:1", found)
+    assert kept_plan(config, "sha256:1") == found
+    assert kept_plan(dataclasses.replace(config, overwrite=True), "sha256:1") == found
+
+
+def test_a_plan_of_another_fit_is_refused(config: FitConfig) -> None:
+    keep_plan(config, "sha256:1", plan(5000.0))
+    with pytest.raises(UserError, match="another --max-loss; name another --out"):
+        kept_plan(dataclasses.replace(config, max_loss=1.0), "sha256:1")
+    with pytest.raises(UserError, match="content of its data"):
+        kept_plan(config, "sha256:2")
+    (config.folder / "plan.json").write_text("{}")
+    with pytest.raises(UserError, match="is no plan that slimcls wrote"):
+        kept_plan(config, "sha256:1")
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"), [("90s", 90), ("30m", 1800), ("1h30m", 5400), ("0.5h", 1800)]
+)
+def test_budgets(words: str, seconds: float) -> None:
+    assert seconds_of(words) == seconds
+
+
+@pytest.mark.parametrize("words", ["", "30", "m", "-5m", "0m", "5 m", "tomorrow", "1e3s"])
+def test_what_is_no_budget(words: str) -> None:
+    with pytest.raises(UserError, match=r"^--budget "):
+        FitConfig(dataset="trec", budget=words)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_loss", 0.0), ("max_loss", 100.0), ("max_mb", 0.0), ("max_ms", -1.0), ("test_size", 0),
+     ("seed", -1), ("shots", 0)],
+)  # fmt: skip
+def test_settings_that_make_no_sense(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=f"^--{name.replace('_', '-')} "):
+        FitConfig(dataset="trec", **{name: value})
