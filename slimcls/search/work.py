@@ -264,6 +264,7 @@ class Fit:
             findings=self.look.findings,
             candidates=(*(one.candidate for one in choice.tried), *probes),
             confirmed=found.confirmed,
+            other=found.other,
             loss=loss,
             loss_low=low,
             loss_high=high,
