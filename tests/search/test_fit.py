@@ -19,16 +19,19 @@ from conftest import PATIENCE, ROOT, WORDS, made_up_rows, write_csv
 
 import slimcls
 from slimcls import runs
+from slimcls.data.dataset import read_dataset
 from slimcls.errors import UserError
-from slimcls.fit import Found, main
+from slimcls.fit import Found, main, run
 from slimcls.runs.results import read_result
 from slimcls.search import handover
 from slimcls.search.answer import Answer
-from slimcls.search.plan import PLAN
+from slimcls.search.plan import PLAN, Plan, keep_plan
 from slimcls.search.settings import FitConfig
 
 #: What is left of an answer when what takes time is left out.
 TIMES = ("seconds", "milliseconds")
+#: The steps of a plan that trains.
+STEPS = ("TF-IDF", "training to compare", "confirming the choice")
 
 
 def rows(count: int = 120, seed: int = 1) -> list[tuple[str, str]]:
@@ -188,3 +191,34 @@ def test_kill_9_changes_nothing(found: Found, tmp_path: Path) -> None:
     assert answer is not None
     theirs, mine = alike(answer), alike(found.answer)
     assert {**theirs, "commands": 0} == {**mine, "commands": 0}
+
+
+def planned(config: FitConfig, **changes: Any) -> FitConfig:
+    """A fit whose plan takes seconds, as one that was begun has it."""
+    plain = Plan(None, None, (2, 1), (), 2, 1, dict.fromkeys(STEPS, 1.0))
+    rows = read_dataset(config.dataset).fingerprint
+    keep_plan(config, rows, dataclasses.replace(plain, **changes))
+    return config
+
+
+def test_cuts_learn_texts_without_labels_from_the_deepest(tmp_path: Path) -> None:
+    write_csv(tmp_path / "rows.csv", made_up_rows(80, 3))
+    write_csv(tmp_path / "more.csv", made_up_rows(60, 4))
+    more = {"unlabelled": str(tmp_path / "more.csv")}
+    made = settings(tmp_path, tmp_path / "f", **more)
+    config = planned(FitConfig(dataset=str(tmp_path / "rows.csv"), **made))
+    found = run(config)
+    table = runs.load(found.folder / "runs").query("method == 'fine-tuned' and seed == 1")
+    taught = {row.keep: (row.taught, row.unlabelled_texts) for row in table.itertuples()}
+    assert taught[2] == ("", 0)
+    assert taught[1][0].startswith("taught by 2 layers, cls")
+    assert taught[1][1] > 40
+    assert not any("--unlabelled" in one for one in found.answer.advice)
+
+
+def test_a_plan_with_nothing_to_train_is_told(tmp_path: Path) -> None:
+    """Its depths are none, and so are those of its probes."""
+    write_csv(tmp_path / "rows.csv", made_up_rows(80, 3))
+    made = settings(tmp_path, tmp_path / "f")
+    config = planned(FitConfig(dataset=str(tmp_path / "rows.csv"), **made), depths=())
+    assert run(config).answer.other == ""
