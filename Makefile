@@ -32,6 +32,7 @@ help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(TRAIN) ## find the smallest classifier of BBC News that is good enough, in about three minutes
+	@echo "slimcls: looking for the smallest classifier of BBC News that is good enough"
 	@$(PY) -m slimcls.fit bbcnews --budget 3m
 
 test: $(DEV) ## run the tests

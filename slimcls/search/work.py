@@ -116,6 +116,7 @@ class Fit:
             tuple(map(len, inputs.train)),
             tuple(classes),
             tuple(map(len, inputs.validation)),
+            sum(len(item.text) for item in inputs.splits.train),
             self._unlabelled(inputs),
         )
         found = planning.make_plan(
