@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from conftest import PATIENCE, ROOT, WORDS, made_up_rows, write_csv
 
 import slimcls
 from slimcls import runs
+from slimcls.__main__ import main as slimcls_main
 from slimcls.data.dataset import read_dataset
 from slimcls.errors import UserError
 from slimcls.fit import Found, main, run
@@ -222,3 +224,28 @@ def test_a_plan_with_nothing_to_train_is_told(tmp_path: Path) -> None:
     made = settings(tmp_path, tmp_path / "f")
     config = planned(FitConfig(dataset=str(tmp_path / "rows.csv"), **made), depths=())
     assert run(config).answer.other == ""
+
+
+def test_the_commands_that_are_named_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a cut, since a limit leaves TF-IDF out; the server is looked for alone."""
+    pytest.importorskip("onnxscript")
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "rows.csv", made_up_rows(80, 3))
+    write_csv(tmp_path / "new.csv", made_up_rows(9, 5))
+    config = planned(FitConfig(dataset="rows.csv", **settings(Path(), Path("f"))))
+    monkeypatch.setattr("slimcls.search.choosing._size", lambda one: -one.candidate.megabytes)
+    monkeypatch.setattr("slimcls.search.choosing.may_lose", lambda *_: True)
+    found = run(config)
+    (chosen,) = (one for one in found.answer.candidates if one.chosen)
+    assert chosen.layers == 2
+    commands = dict(found.answer.commands)
+    assert commands.pop("answer over HTTP") == "slimcls serve f"
+    for command in commands.values():
+        verb, *words = shlex.split(command)
+        assert verb == "slimcls"
+        assert slimcls_main(words) == 0, command
+    assert len(pd.read_csv("new.predicted.csv")) == 9
+    assert slimcls.load("small").labels == found.load().labels
+    assert "finished before" in capsys.readouterr().err
