@@ -1,8 +1,8 @@
-"""Did a fit choose as a search over all depths would have? ``python scripts/fit_regret.py trec ...``
+"""Did a fit choose as a search over all depths would have? ``scripts/fit_regret.py trec ...``.
 
 Takes the words of ``slimcls fit``. Fits, or reads the finished fit; then trains every depth that
 the fit might have tried on the seeds that confirmed its choice, with the fit's own settings, and
-holds the choice against all of them on the test part. A row is written to ``results/fit/NAME.json``:
+holds the choice against all of them on the test part. A row goes to ``results/fit/NAME.json``:
 
 - ``regret``: points of test accuracy between the choice and the best of all candidates;
 - ``oracle``: the smallest candidate that loses no more than ``--max-loss`` on test, and how much it
