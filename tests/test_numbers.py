@@ -245,3 +245,13 @@ def test_readme_has_no_other_figure() -> None:
     figures = set(re.findall(r"(?<![\w./-])\d+\.\d+(?![\w./-])", text)) - {"3.11", "2.0"}
     assert figures <= set(re.findall(r"\d+\.\d+", known))
     assert figures
+
+
+def test_the_study_says_how_far_it_is() -> None:
+    page = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
+    found = runs.load(ROOT / "results" / "study")
+    accuracy = found.test_accuracy
+    assert f"{len(found)} of 18: two layers, seeds 0, 42, 421" in page
+    assert set(found.keep) == {2}
+    assert f"{accuracy.mean():.3f} in the mean over three seeds" in page
+    assert f"({accuracy.min():.3f} to {accuracy.max():.3f})" in page
