@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from slimcls.errors import UserError
 
@@ -88,6 +88,44 @@ class Family:
     after_norm: tuple[str, str] | None = None
     """A projection of final hidden states, which a model may do without: where, and its name."""
 
+    lm_head_bias: bool = False
+    """Whether the language-model head has one."""
+
+    after_head: tuple[tuple[Literal["times", "over"], str], ...] = ()
+    """What the model does to its head's logits, by which entry of the config."""
+
+    classifies: bool = True
+    """Whether transformers has a class with a head for classes; else there is mode lm alone."""
+
+
+_LLAMA = Family(
+    name="Llama-like",
+    model_types=(
+        "llama",
+        "mistral",
+        "qwen2",
+        "qwen3",
+        "smollm3",
+        "ministral",
+        "ministral3",
+        "helium",
+        "seed_oss",
+        "hunyuan_v1_dense",
+    ),
+    blocks="layers",
+    final_norm="norm",
+    embeddings="embed_tokens",
+    positions=None,
+    lm_head="lm_head",
+    depth_key="num_hidden_layers",
+    lora_targets=("self_attn.q_proj", "self_attn.v_proj"),
+    fan_in_fan_out=False,
+    inner_saved=4,
+    attention_out="self_attn.o_proj",
+    mlp_out="mlp.down_proj",
+    mlp_in="mlp",
+    per_token=("self_attn.q_proj", "self_attn.o_proj", "mlp"),
+)
 
 FAMILIES: tuple[Family, ...] = (
     Family(
@@ -125,22 +163,55 @@ FAMILIES: tuple[Family, ...] = (
         per_token=("self_attn.q_proj", "self_attn.out_proj", "fc1", "fc2"),
         after_norm=("decoder", "project_out"),
     ),
-    Family(
-        name="Llama-like",
-        model_types=("llama", "mistral", "qwen2", "qwen3", "smollm3"),
-        blocks="layers",
-        final_norm="norm",
-        embeddings="embed_tokens",
-        positions=None,
-        lm_head="lm_head",
-        depth_key="num_hidden_layers",
-        lora_targets=("self_attn.q_proj", "self_attn.v_proj"),
-        fan_in_fan_out=False,
-        inner_saved=4,
-        attention_out="self_attn.o_proj",
-        mlp_out="mlp.down_proj",
-        mlp_in="mlp",
-        per_token=("self_attn.q_proj", "self_attn.o_proj", "mlp"),
+    _LLAMA,
+    replace(_LLAMA, name="Gemma", model_types=("gemma", "gemma3_text")),
+    replace(_LLAMA, name="OLMo", model_types=("olmo", "olmo2", "olmo3")),
+    replace(_LLAMA, name="Exaone 4", model_types=("exaone4",)),
+    replace(_LLAMA, name="StableLM", model_types=("stablelm",)),
+    replace(_LLAMA, name="GLM", model_types=("glm", "glm4")),
+    replace(
+        _LLAMA,
+        name="Phi",
+        model_types=("phi",),
+        final_norm="final_layernorm",
+        inner_saved=2,
+        attention_out="self_attn.dense",
+        mlp_out="mlp.fc2",
+        per_token=("self_attn.q_proj", "self_attn.dense", "mlp"),
+        lm_head_bias=True,
+    ),
+    replace(
+        _LLAMA,
+        name="Phi-3",
+        model_types=("phi3",),
+        lora_targets=("self_attn.qkv_proj", "self_attn.o_proj"),
+        per_token=("self_attn.o_proj", "mlp"),
+    ),
+    replace(_LLAMA, name="Nemotron", model_types=("nemotron",), inner_saved=3),
+    replace(_LLAMA, name="Arcee", model_types=("arcee",), inner_saved=3),
+    replace(
+        _LLAMA,
+        name="StarCoder2",
+        model_types=("starcoder2",),
+        inner_saved=2,
+        mlp_out="mlp.c_proj",
+        per_token=("self_attn.q_proj", "self_attn.o_proj", "mlp.c_fc", "mlp.act", "mlp.c_proj"),
+    ),
+    replace(_LLAMA, name="Apertus", model_types=("apertus",), classifies=False),
+    replace(_LLAMA, name="ERNIE 4.5", model_types=("ernie4_5",), classifies=False),
+    replace(
+        _LLAMA,
+        name="Granite",
+        model_types=("granite",),
+        after_head=(("over", "logits_scaling"),),
+        classifies=False,
+    ),
+    replace(
+        _LLAMA,
+        name="Cohere",
+        model_types=("cohere", "cohere2"),
+        after_head=(("times", "logit_scale"),),
+        classifies=False,
     ),
     Family(
         name="GPT-NeoX",

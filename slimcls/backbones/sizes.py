@@ -164,7 +164,9 @@ class TrainingStep:
 def lm_head_params(config: Any) -> int:
     """Parameters of the language-model head beyond the backbone's: 0 where it is tied."""
     width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
-    return 0 if config.tie_word_embeddings else int(config.vocab_size * width)
+    if config.tie_word_embeddings:
+        return 0
+    return int(config.vocab_size * (width + family_of(config).lm_head_bias))
 
 
 def token_params(config: Any, *, lm_head: bool = False) -> int:

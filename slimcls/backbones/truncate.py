@@ -150,7 +150,16 @@ def head_config(config: PretrainedConfig, head: Head, labels: Sequence[str]) -> 
 
 
 def model_class_of(config: PretrainedConfig, head: Head) -> Any:
-    """The class of a model with this configuration and head."""
+    """The class of a model with this configuration and head.
+
+    Raises UserError where transformers has no class with a head for classes.
+    """
+    family = family_of(config)
+    if head == "classification" and not family.classifies:
+        raise UserError(
+            f"{family.name} ({config.model_type}): transformers has no classifier of this "
+            "architecture, so cls and p-cls cannot be saved; use --mode lm"
+        )
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     auto: Any = AutoModelForCausalLM if head == "lm" else AutoModelForSequenceClassification
@@ -227,7 +236,7 @@ def _check_rest(
     pattern = block_pattern(family)
     parts = {match[2] for name in used if (match := pattern.match(name))}
     cut = {f"{family.blocks}.{i}.{p}" for i in set(range(depth)) - set(layers) for p in parts}
-    other_heads = {f"{family.lm_head}.weight", SCORE}
+    other_heads = {f"{family.lm_head}.weight", f"{family.lm_head}.bias", SCORE}
     left = {name for name in rest - other_heads if not COMPUTED.search(name)}
     for odd, what in ((left - cut, "unknown"), (cut - left, "missing")):
         if odd:

@@ -1,0 +1,232 @@
+"""What holds for the first four families holds for every other row, on one tiny model each."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from backbones.made_models import BATTERY, composed, ids, make, saved, saved_for_backward, streams
+
+from slimcls.backbones import sizes
+from slimcls.backbones.families import base_of, blocks_of, family_of, final_norm_of
+from slimcls.backbones.redraw import drawn_blocks
+from slimcls.backbones.sizes import TrainingStep
+from slimcls.backbones.sources import Source
+from slimcls.backbones.truncate import open_cut
+from slimcls.backbones.vocabulary import Compact, in_use
+from slimcls.classifier.modes import make_mode
+from slimcls.classifier.prefix import Prefix
+from slimcls.classifier.trunk import last_tokens, read_prefix
+from slimcls.data.batches import Batch, collate
+from slimcls.errors import UserError
+from slimcls.layers.criteria import measure_together
+from slimcls.layers.losses import text_losses
+from slimcls.layers.samples import Sample
+from slimcls.training.tuning import add_lora
+
+LABELS = ("yes", "no", "perhaps")
+WORDS = [[30], [31, 44], [40, 9]]
+PREFIX = [5, 17, 33, 20, 9, 41]
+CHOSEN = (0, 2, 3)
+QUERIES = [ids(size, 1)[0].tolist() for size in (7, 1, 12, 4)]
+
+
+class Row:
+    """A full tiny model, its folder, and its cuts, each opened once; none is changed."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.full: Any = make(name)
+        self.source: Source = saved(self.full, folder)
+        self.family = family_of(self.full.config)
+        self.heads: list[Any] = ["lm", "classification"] if self.family.classifies else ["lm"]
+        self._cuts: dict[Any, Any] = {}
+
+    def cut(self, layers: tuple[int, ...], head: str, dtype: torch.dtype = torch.float32) -> Any:
+        key = (layers, head, dtype)
+        if key not in self._cuts:
+            self._cuts[key] = open_cut(
+                self.source, layers, head=head, labels=LABELS, dtype=dtype, pad_token_id=1
+            )  # type: ignore[arg-type]
+        return self._cuts[key]
+
+    def modes(self) -> list[Any]:
+        """Every loss and head that this family has."""
+        lm = [make_mode("lm", loss, WORDS) for loss in ("label-words", "label-token", "sequence")]
+        return [*lm, make_mode("p-cls", None, ())] if self.family.classifies else lm
+
+
+@pytest.fixture(scope="module", params=BATTERY)
+def row(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Row:
+    return Row(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def batch_of(items: list[list[int]]) -> Batch:
+    return collate([(place, item, place % 3) for place, item in enumerate(items)], 1)
+
+
+def test_row_leads_to_the_parts(row: Row) -> None:
+    model, family = row.full, row.family
+    assert len(blocks_of(model)) == getattr(model.config, family.depth_key) == 4
+    assert attrgetter(family.embeddings)(base_of(model)) is model.get_input_embeddings()
+    assert getattr(model, family.lm_head) is model.get_output_embeddings()
+    assert (model.get_output_embeddings().bias is not None) == family.lm_head_bias
+    assert final_norm_of(model) is not None
+    for block in blocks_of(model):
+        for path in (*family.lora_targets, family.attention_out, family.mlp_out):
+            assert type(block.get_submodule(path)) is torch.nn.Linear
+        for path in (family.mlp_in, *family.per_token):
+            block.get_submodule(path)
+
+
+def test_stream_after_first_layers_is_the_full_models(row: Row) -> None:
+    with torch.no_grad(), streams(row.full) as theirs:
+        row.full(input_ids=ids())
+    for head in row.heads:
+        cut = row.cut((0, 1), head)
+        with torch.no_grad(), streams(cut) as ours:
+            cut(input_ids=ids())
+        assert all(torch.equal(ours[block], theirs[block]) for block in range(2))
+        assert len(ours) == 2
+
+
+@pytest.mark.parametrize("layers", [CHOSEN, (1,)])
+def test_chosen_layers_equal_blocks_composed_by_hand(row: Row, layers: tuple[int, ...]) -> None:
+    with torch.no_grad():
+        expected = composed(row.full, layers)(input_ids=ids()).logits
+        assert torch.equal(row.cut(layers, "lm")(input_ids=ids()).logits, expected)
+        assert not torch.equal(expected, row.full(input_ids=ids()).logits)
+
+
+def test_saved_folder_opens_in_plain_transformers(row: Row, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    kinds = (AutoModelForCausalLM, AutoModelForSequenceClassification)
+    for head, kind in zip(row.heads, kinds, strict=False):
+        cut = row.cut(CHOSEN, head)
+        cut.save_pretrained(tmp_path / head)
+        again, report = kind.from_pretrained(tmp_path / head, output_loading_info=True)
+        assert not any(report.values())
+        full = getattr(row.full.config, "layer_types", None)
+        expected = [full[layer] for layer in CHOSEN] if full else None
+        assert getattr(again.config, "layer_types", None) == expected
+        with torch.no_grad():
+            assert torch.equal(again(input_ids=ids()).logits, cut(input_ids=ids()).logits)
+
+
+def test_modes_say_what_the_plain_model_says(row: Row) -> None:
+    """Logits are transformers' own, alone and in a padded batch, and each loss has a gradient."""
+    for mode in row.modes():
+        model, batch = row.cut((0, 1), mode.head), batch_of(QUERIES)
+        with torch.no_grad():
+            together = mode.logits(model, batch, None)[-1]
+            alone = [mode.logits(model, batch_of([item]), None)[-1] for item in QUERIES]
+            plain = [model(input_ids=torch.tensor([item])).logits for item in QUERIES]
+        torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-5)
+        if mode.head == "classification":
+            torch.testing.assert_close(together, torch.cat(plain), atol=1e-5, rtol=1e-5)
+        elif type(mode).__name__ != "WholePrompt":
+            firsts = torch.stack([logits[0, -1, [30, 31, 40]] for logits in plain])
+            torch.testing.assert_close(together, firsts, atol=1e-5, rtol=1e-5)
+            with torch.no_grad():
+                states = last_tokens(base_of(model), batch)[:, 0]  # type: ignore[arg-type]
+                read = mode.linear_head(model)(states)
+            torch.testing.assert_close(read, firsts, atol=1e-5, rtol=1e-5)
+        model.zero_grad()
+        mode.loss(model, batch, None).backward()
+        first = next(blocks_of(model)[0].parameters()).grad
+        assert first is not None
+        assert first.abs().sum() > 0
+        model.zero_grad()
+
+
+def test_no_classifier_is_refused_with_the_reason(row: Row) -> None:
+    if row.family.classifies:
+        pytest.skip("it has one")
+    with pytest.raises(UserError, match=r"has no classifier of this architecture.*--mode lm"):
+        row.cut((0,), "classification")
+
+
+def norm_of(tensors: list[torch.Tensor]) -> float:
+    return float(torch.stack([tensor.norm() for tensor in tensors]).norm())
+
+
+def test_shared_prefix_gives_the_same_states_and_gradients(row: Row) -> None:
+    """Only the last token is read; norms compute in float32 whatever the model does."""
+    model = row.cut((0, 1, 2), "lm", torch.float64)
+    base: Any = base_of(model)
+    batch, whole = batch_of(QUERIES), batch_of([PREFIX + item for item in QUERIES])
+    prefix = torch.tensor(PREFIX)
+    hidden = base(input_ids=whole.input_ids, use_cache=False).last_hidden_state
+    plain = hidden[torch.arange(len(QUERIES)), whole.lengths - 1]
+    found = [plain, last_tokens(base, batch, Prefix(prefix))[:, 0], last_tokens(base, whole)[:, 0]]
+    gradients = []
+    for states in found:
+        torch.testing.assert_close(states, plain, rtol=1e-5, atol=1e-5)
+        model.zero_grad()
+        states.square().sum().backward()
+        gradients.append([p.grad.clone() for p in base.parameters() if p.grad is not None])
+    model.zero_grad()
+    for other in gradients[1:]:
+        apart = [a - b for a, b in zip(gradients[0], other, strict=True)]
+        assert norm_of(apart) / norm_of(gradients[0]) < 1e-5
+    with torch.no_grad():
+        before = last_tokens(base, batch, read_prefix(base, prefix))[:, 0]
+    torch.testing.assert_close(before, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_rows_in_use_are_enough(row: Row) -> None:
+    mode, batch = make_mode("lm", "label-words", WORDS), batch_of(QUERIES)
+    model = open_cut(row.source, (0,), head="lm", pad_token_id=1)
+    with torch.no_grad():
+        before = mode.logits(model, batch, None)
+        used = in_use([[1]], QUERIES, WORDS)
+        compact = Compact(model, used)
+        assert torch.equal(mode.logits(model, batch, None), before)
+        compact.restore([], 0.0)
+        assert torch.equal(mode.logits(model, batch, None), before)
+
+
+def test_lora_trains_every_block(row: Row) -> None:
+    model = open_cut(row.source, (0, 3), head="lm", pad_token_id=1)
+    adapted = add_lora(model, rank=2, alpha=4, seed=0)
+    trained = [name for name, p in adapted.named_parameters() if p.requires_grad]
+    for target in row.family.lora_targets:
+        for block in range(2):
+            place = f"{row.family.blocks}.{block}.{target}.lora_A"
+            assert sum(place in name for name in trained) == 1
+
+
+def test_criteria_and_losses_are_the_models(row: Row) -> None:
+    texts = Sample(tuple(map(tuple, QUERIES)), tuple("abcd"))
+    found = measure_together(row.full, texts, ["bi", "relative-magnitude"])
+    for one in found.values():
+        assert len(one.scores) == 4
+        assert all(score > 0 for score in one.scores)
+    with torch.no_grad():
+        sums, counts = text_losses(row.full, batch_of(QUERIES[:1]))
+        text = torch.tensor(QUERIES[:1])
+        own = row.full(input_ids=text, labels=text).loss
+    assert (sums / counts).item() == pytest.approx(own.item(), abs=1e-5)
+
+
+def test_sizes_are_those_of_the_built_model(row: Row) -> None:
+    config: Any = row.full.config
+    base = base_of(row.full)
+    counted = sizes.count(config, range(4)).params_full
+    assert counted == sum(parameter.numel() for parameter in base.parameters())
+    everything = sum(parameter.numel() for parameter in row.full.parameters())
+    assert sizes.lm_head_params(config) == everything - counted
+    taken = saved_for_backward(base.train(), 16, batch=4)
+    base.eval()
+    assert 0.7 < TrainingStep(config, 4, 16, "32").memory(4, 0).activations / taken < 1.5
+
+
+def test_random_blocks_are_whole(row: Row) -> None:
+    blocks = drawn_blocks(row.full.config, 0, torch.float32)
+    path = f"{row.full.base_model_prefix}."
+    place = f"{path}{row.family.blocks}."
+    stored = {name for name in row.full.state_dict() if name.startswith(place)}
+    assert {path + name for name in blocks} == stored
