@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -11,6 +11,13 @@ from torch.nn import functional
 
 from slimcls.backbones.families import family_of
 from slimcls.backbones.vocabulary import rows_of
+from slimcls.errors import UserError
+
+_AFTER_HEAD: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "times": lambda logits, factor: logits * factor,
+    "over": lambda logits, factor: logits / factor,
+    "cap": lambda logits, most: torch.tanh(logits / most) * most,
+}
 
 
 def vocabulary_logits(model: Any, states: Tensor) -> Tensor:
@@ -27,7 +34,13 @@ def token_logits(model: Any, states: Tensor, ids: Sequence[int]) -> Tensor:
 
 
 def token_head(model: Any, ids: Sequence[int]) -> nn.Linear:
-    """A head of its own that gives :func:`token_logits`, without gradients."""
+    """A head of its own that gives :func:`token_logits`, without gradients.
+
+    Raises UserError where the model caps its logits, which no linear head does.
+    """
+    family = family_of(model.config)
+    if any(how == "cap" for how, _ in family.after_head):
+        raise UserError(f"{family.name} caps its logits, which no linear head does; use p-cls")
     whole, rows = _head(model), list(ids)
     head = nn.Linear(whole.weight.shape[1], len(rows), bias=whole.bias is not None)
     head.weight.data = _scaled(model.config, whole.weight.detach()[rows])
@@ -47,8 +60,9 @@ def _head(model: Any) -> nn.Linear:
 
 
 def _scaled(config: Any, numbers: Tensor) -> Tensor:
-    """What the model does to logits: only products, so that a head's rows can have it too."""
+    """What the model does to its head's logits."""
     for how, entry in family_of(config).after_head:
         factor = getattr(config, entry)
-        numbers = numbers * factor if how == "times" else numbers / factor
+        if factor is not None:
+            numbers = _AFTER_HEAD[how](numbers, factor)
     return numbers

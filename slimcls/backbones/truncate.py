@@ -13,11 +13,11 @@ from transformers import PretrainedConfig, PreTrainedModel
 from slimcls.backbones.families import (
     COMPUTED,
     SCORE,
-    Family,
     block_pattern,
     check_architecture,
     family_of,
 )
+from slimcls.backbones.family import Family
 from slimcls.backbones.layout import read_json
 from slimcls.backbones.quiet import no_bars
 from slimcls.backbones.redraw import drawn_blocks
@@ -79,7 +79,10 @@ def cut_config(config: PretrainedConfig, layers: Sequence[int]) -> PretrainedCon
         values = getattr(config, name, None)
         if isinstance(values, list | tuple) and len(values) == depth:
             setattr(cut, name, [values[i] for i in layers])
-    setattr(cut, family_of(config).depth_key, len(layers))
+    family = family_of(config)
+    if family.follow is not None:
+        family.follow(cut, layers)
+    setattr(cut, family.depth_key, len(layers))
     return cut
 
 
@@ -279,7 +282,7 @@ def filled(
             config=config,
             state_dict=tensors,
             dtype=dtype,
-            attn_implementation="sdpa",
+            attn_implementation=family_of(config).attention,
             output_loading_info=True,
         )
     faults = {kind: names for kind, names in report.items() if names}

@@ -82,6 +82,9 @@ class _Graph(nn.Module):
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.base = decoder_of(classifier.model)
+        family = family_of(self.base.config)
+        if not family.shares_prefix:
+            raise UserError(f"{family.name}: its attention cannot be exported")
         self.head = classifier.mode.linear_head(classifier.model)
         self.before = _Before(classifier.read_prefix())
 

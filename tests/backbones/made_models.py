@@ -67,6 +67,8 @@ _YARN = {
     "rope_type": "yarn", "rope_theta": 1e4, "factor": 4.0, "llama_4_scaling_beta": 0.1,
     "original_max_position_embeddings": 16,
 }  # fmt: skip
+_OTHER = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
+_FALCON = _OTHER | {"num_hidden_layers": 4, "hidden_size": 32, "num_attention_heads": 4}
 _PLAIN = {"rope_type": "default", "rope_theta": 1e4}
 
 #: The same of every other architecture, which test_family_battery.py proves in less time.
@@ -102,6 +104,20 @@ BATTERY: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "cohere": ("cohere", _SMALL),
     "cohere2": ("cohere2", _SMALL | _MIXED),
+    "gemma2": ("gemma2", _SMALL | _MIXED | {"final_logit_softcapping": 2.0}),
+    "falcon": ("falcon", _FALCON | {"ffn_hidden_size": 48}),
+    "falcon-new": ("falcon", _FALCON | {"new_decoder_architecture": True, "num_kv_heads": 2}),
+    "falcon-alibi": ("falcon", _FALCON | {"alibi": True, "parallel_attn": False, "bias": True}),
+    "bloom": ("bloom", _OTHER | {"n_layer": 4, "hidden_size": 32, "n_head": 4}),
+    "gptj": ("gptj", _OTHER | {"n_layer": 4, "n_embd": 32, "n_head": 4, "rotary_dim": 4}),
+    "gpt_neo": (
+        "gpt_neo",
+        _OTHER
+        | {"num_layers": 4, "hidden_size": 32, "num_heads": 4, "window_size": 4}
+        | {"max_position_embeddings": 64}
+        | {"attention_types": [[["global", "local"], 2]]},
+    ),
+    "mpt": ("mpt", _OTHER | {"n_layers": 4, "d_model": 32, "n_heads": 4}),
 }
 
 
@@ -123,8 +139,9 @@ def composed(full: Any, layers: tuple[int, ...]) -> Any:
     setattr(parent, last, torch.nn.ModuleList(blocks[i] for i in layers))
     for place, i in enumerate(layers):
         for module in blocks[i].modules():
-            if hasattr(module, "layer_idx"):
-                module.layer_idx = place
+            for name in ("layer_idx", "layer_id"):
+                if hasattr(module, name):
+                    setattr(module, name, place)
     for name in PER_LAYER:
         values = getattr(model.config, name, None)
         if values:
