@@ -84,7 +84,10 @@ class _Graph(nn.Module):
         self.base = decoder_of(classifier.model)
         family = family_of(self.base.config)
         if not family.shares_prefix:
-            raise UserError(f"{family.name}: its attention cannot be exported")
+            raise UserError(
+                f"{family.name}: its attention cannot be exported to onnx; transformers opens the "
+                "run's model/ as it is"
+            )
         self.head = classifier.mode.linear_head(classifier.model)
         self.before = _Before(classifier.read_prefix())
 
