@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -9,14 +11,18 @@ from typing import Any
 import pytest
 import torch
 from backbones.made_models import BATTERY, composed, ids, make, saved, saved_for_backward, streams
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-from slimcls.backbones import sizes
+from slimcls import RunConfig, load
+from slimcls.backbones import sizes, tiny
 from slimcls.backbones.families import base_of, blocks_of, family_of, final_norm_of
 from slimcls.backbones.redraw import drawn_blocks
+from slimcls.backbones.saved import NEEDS_PROMPT
 from slimcls.backbones.sizes import TrainingStep
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import open_cut
 from slimcls.backbones.vocabulary import Compact, in_use
+from slimcls.classifier.exits import add_exits, exits_of, read_states
 from slimcls.classifier.modes import make_mode
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import last_tokens, read_prefix
@@ -25,6 +31,9 @@ from slimcls.errors import UserError
 from slimcls.layers.criteria import measure_together
 from slimcls.layers.losses import text_losses
 from slimcls.layers.samples import Sample
+from slimcls.pruning.views import only_layers
+from slimcls.train import train
+from slimcls.training.depths import states_at_depths
 from slimcls.training.tuning import add_lora
 
 LABELS = ("yes", "no", "perhaps")
@@ -101,8 +110,6 @@ def test_chosen_layers_equal_blocks_composed_by_hand(row: Row, layers: tuple[int
 
 
 def test_saved_folder_opens_in_plain_transformers(row: Row, tmp_path: Path) -> None:
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
     kinds = (AutoModelForCausalLM, AutoModelForSequenceClassification)
     for head, kind in zip(row.heads, kinds, strict=False):
         cut = row.cut(CHOSEN, head)
@@ -148,8 +155,6 @@ def test_modes_say_what_the_plain_model_says(row: Row) -> None:
 
 
 def test_a_classifier_is_what_transformers_has_or_refused_with_the_reason(row: Row) -> None:
-    from transformers import AutoModelForSequenceClassification
-
     mapping: Any = AutoModelForSequenceClassification
     assert row.family.classifies == (type(row.full.config) in mapping._model_mapping)
     if row.family.classifies:
@@ -185,6 +190,38 @@ def test_shared_prefix_gives_the_same_states_and_gradients(row: Row) -> None:
     with torch.no_grad():
         before = last_tokens(base, batch, read_prefix(base, prefix))[:, 0]
     torch.testing.assert_close(before, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_depths_and_exits_read_their_own_tokens_behind_a_prefix(row: Row) -> None:
+    """Wherever the prefix stands, in front of all items once or of each."""
+    model = open_cut(row.source, (0, 1, 2), head="lm", pad_token_id=1)
+    base: Any = base_of(model)
+    batch, prefix = batch_of(QUERIES), torch.tensor(PREFIX)
+    add_exits(model, [1])
+    with torch.no_grad():
+        pooled = states_at_depths(base, batch, read_prefix(base, prefix))
+        read = [
+            read_states(model, batch, p)[0] for p in (Prefix(prefix), read_prefix(base, prefix))
+        ]
+        for place, item in enumerate(QUERIES):
+            with streams(model) as seen:
+                base(input_ids=torch.tensor([PREFIX + item]), use_cache=False)
+            own = exits_of(model)[0].norm(seen[0])[0, len(PREFIX) :]
+            for states in read:
+                torch.testing.assert_close(states[place], own[-1], rtol=1e-4, atol=1e-5)
+            expected = torch.stack([own[-1], own.mean(0)])
+            torch.testing.assert_close(pooled[place, 1].float(), expected, rtol=2e-3, atol=2e-3)
+
+
+def test_layers_that_a_model_is_looked_at_with_are_those_of_a_cut(row: Row) -> None:
+    with torch.no_grad():
+        expected = row.cut(CHOSEN, "lm")(input_ids=ids()).logits
+        with only_layers(row.full, CHOSEN):
+            assert torch.equal(row.full(input_ids=ids()).logits, expected)
+            # A cache counts layers by their numbers.
+            cached = row.full(input_ids=ids(), use_cache=True)
+            assert cached.past_key_values.get_seq_length() == 12
+            assert torch.equal(cached.logits, expected)
 
 
 def test_rows_in_use_are_enough(row: Row) -> None:
@@ -234,6 +271,43 @@ def test_sizes_are_those_of_the_built_model(row: Row) -> None:
         base.eval()
         estimate = TrainingStep(config, 4, tokens, "32").memory(4, 0).activations
         assert 0.75 < estimate / taken < 1.35
+
+
+#: A head with a bias, logits that are divided, and a prefix in every item of a model without a
+#: longest text.
+RUNS = [("phi", "lm"), ("granite", "lm"), ("bloom", "p-cls")]
+
+
+@pytest.mark.parametrize(("name", "mode"), RUNS)
+def test_a_run_from_the_data_to_the_classifier(
+    name: str, mode: str, toy: Path, tmp_path: Path
+) -> None:
+    model_type, settings = BATTERY[name]
+    longer = {} if name == "bloom" else {"max_position_embeddings": 512}
+    folder = tmp_path / "model"
+    full = tiny.make_model(model_type, settings | longer | {"vocab_size": tiny.VOCABULARY})
+    full.save_pretrained(folder)
+    for file in tiny.build("tiny-llama").glob("*token*"):
+        shutil.copy(file, folder)
+    config = RunConfig(
+        dataset=str(toy), model=str(folder), mode=mode, keep=2, shots=4, epochs=1,  # type: ignore[arg-type]
+        max_text_tokens=16, out=str(tmp_path / "runs"),
+    )  # fmt: skip
+    result = train(config)
+    description = json.loads((result.folder / "model" / "slimcls.json").read_text("utf-8"))
+    assert description["answers_alone"] == (name == "bloom")
+    classifier, texts = load(result.folder), ["rain and wind", "bread was cold today, near the old"]
+    encoded = classifier.encoder.encode(texts).ids
+    logits = classifier.logits(encoded)
+    auto = AutoModelForCausalLM if mode == "lm" else AutoModelForSequenceClassification
+    variant = None if description["answers_alone"] else NEEDS_PROMPT
+    plain = auto.from_pretrained(result.folder / "model", variant=variant).eval()
+    for one, given in zip(logits, encoded, strict=True):
+        with torch.no_grad():
+            found = plain(input_ids=torch.tensor([given])).logits[0]
+        if mode == "lm":
+            found = found[-1, [word[0] for word in description["label_word_ids"]]]
+        torch.testing.assert_close(one, found, rtol=1e-5, atol=1e-5)
 
 
 def test_random_blocks_are_whole(row: Row) -> None:
