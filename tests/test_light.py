@@ -83,8 +83,10 @@ def installed(folder: Path, requirements: list[str]) -> Path:
     about = folder / f"slimcls-{slimcls.__version__}.dist-info"
     about.mkdir()
     lines = [f"Requires-Dist: {line}" for line in PROJECT["dependencies"]]
-    for extra in ("torch", "train", "export"):
-        lines += [f'Requires-Dist: {line}; extra == "{extra}"' for line in EXTRAS[extra]]
+    for extra in ("torch", "train", "export", "serve"):
+        for line in EXTRAS[extra]:
+            joined = f"{line} and" if ";" in line else f"{line};"
+            lines.append(f'Requires-Dist: {joined} extra == "{extra}"')
     head = ["Metadata-Version: 2.4", "Name: slimcls", f"Version: {slimcls.__version__}"]
     (about / "METADATA").write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
     return folder
@@ -190,7 +192,10 @@ WORDS = {
     "report": ["runs"],
     "prune": ["tiny-gpt2", "pruned", "--keep", "2"],
     "export": ["runs/x", "small"],
+    "serve": ["runs/x"],
 }
+#: What brings what a verb lacks, where it is not all that training takes.
+OF_ITS_OWN = {"export": "datasets, duckdb, ", "serve": "fastapi, fastapi-offline, "}
 
 
 def test_every_verb_is_tried() -> None:
@@ -210,8 +215,9 @@ def one_line(done: subprocess.CompletedProcess[str], extra: str = "train") -> st
 def test_what_a_verb_lacks_is_one_line(core: Path, tmp_path: Path, verb: str, module: str) -> None:
     name = module.format(verb=verb)
     words = [name, *([verb] if name == "slimcls" else []), *WORDS[verb]]
-    line = one_line(process(core, tmp_path, *words), "export" if verb == "export" else "train")
-    assert f"slimcls {verb} needs more packages (datasets, duckdb, " in line
+    line = one_line(process(core, tmp_path, *words), verb if verb in OF_ITS_OWN else "train")
+    lacking = OF_ITS_OWN.get(verb, "datasets, duckdb, ")
+    assert f"slimcls {verb} needs more packages ({lacking}" in line
     assert list(tmp_path.iterdir()) == []
 
 

@@ -50,8 +50,8 @@ PREPARE = {
 #: A word, and why a command that has it is not run here; the first word that fits counts.
 NOT_RUN = {
     "ray": "it needs seconds to start; test_grid_ray.py runs this grid on it",
-    "smollm2-135m": "minutes of training; make demo trains it, test_real.py opens and uses it",
-    "configs/demo.yaml": "the same model for minutes; it is what make demo runs",
+    "smollm2-135m": "minutes of training; make demo reads it, test_real.py trains and uses it",
+    "configs/demo.yaml": "the same model for minutes",
     "opt-1.3b": "gigabytes from the hub",
     "gpt2-xl": "gigabytes from the hub",
     "trec": "texts that are not packaged, and a classifier of the packaged model",

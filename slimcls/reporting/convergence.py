@@ -12,12 +12,12 @@ from slimcls.reporting.study import Study
 #: Runs whose warnings are told in full.
 _TOLD = 3
 
-#: Share of the cuts' runs whose best epoch was the last, from which on it has to be said.
+#: Share of the cuts' runs that ended too early, from which on it has to be said.
 _MANY = 0.5
 
 
 def convergence(study: Study) -> pd.DataFrame:
-    """A row a cell: in how many seeds the last epoch was the best, and the loss training ended at.
+    """A row a cell: in how many seeds training ended too early, and the loss it ended at.
 
     The loss is the mean over seeds with the least and the greatest, empty without ``curves.csv``.
     """
@@ -29,7 +29,7 @@ def convergence(study: Study) -> pd.DataFrame:
             "mode": cell.line.iloc[0],
             "kept": cell.keep.iloc[0],
             "epochs": f"{cell.epochs_run.max()}",
-            "last epoch was the best": f"{cell['last'].sum()} of {len(cell)}",
+            "ended too early": f"{cell['last'].sum()} of {len(cell)}",
             "training loss at the end": _spread(cell.loss),
         }
         for _, cell in runs.groupby(["task", "line", "keep"], sort=True)
@@ -44,8 +44,8 @@ def on_convergence(runs: pd.DataFrame) -> list[str]:
     if cuts.empty or last < _MANY * len(cuts):
         return []
     full = runs[(runs.keep == runs.depth) & (runs.epochs_run > 1)]
-    said = f"the best epoch of {last} of {len(cuts)} runs of cuts was their last"
-    beside = f" (in {_last(full).sum()} of {len(full)} at full depth)" if len(full) else ""
+    said = f"{last} of {len(cuts)} runs of cuts ended before validation had stopped improving"
+    beside = f" ({_last(full).sum()} of {len(full)} at full depth)" if len(full) else ""
     return [f"{said}{beside}: depth is confounded with convergence, longer runs may lose less"]
 
 

@@ -131,8 +131,11 @@ class Answer:
     """Smallest first among equals; in the order in which they were tried."""
     confirmed: tuple[Confirmed, ...] = ()
     """The choice first, then the reference, then the best rival."""
+    other: str = ""
+    """What the choice was held against on test: the best candidate, or the deepest model where the
+    best one was chosen."""
     loss: float | None = None
-    """On test: the reference's accuracy minus the choice's, a share, mean over seeds."""
+    """On test: its accuracy minus the choice's, a share, mean over seeds."""
     loss_low: float | None = None
     loss_high: float | None = None
     """Its 95 % interval."""

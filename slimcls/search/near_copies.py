@@ -41,8 +41,8 @@ def near_copies(items: Items, parts: Mapping[str, str]) -> list[Finding]:
     return [
         Finding(
             kind="near-repeat",
-            sentence=f"texts that nearly repeat another: {len(pairs):,}, of them {across:,} one "
-            f"that falls into another part{odd}{some_of}. Near-repeats across parts flatter a test"
+            sentence=f"texts that nearly repeat another: {len(pairs):,}, {across or 'none'} of "
+            f"them one of another part{odd}{some_of}. Near-repeats across parts flatter a test"
             f"{'' if taken_out else '; near_duplicates: true in a dataset YAML takes them out'}",
             count=len(pairs),
             places=tuple(f"{some.places([a])[0]} and {some.places([b])[0]}" for a, b in pairs[:3]),

@@ -34,8 +34,8 @@ TEXT, NAME = 320, 70
 
 #: What each verdict means, with the points that were allowed.
 _MEANS: dict[Verdict, str] = {
-    "good enough": "a loss of more than {points} points against the reference is ruled out",
-    "worse": "it loses more than {points} points against the reference",
+    "good enough": "a loss of more than {points} points against {other} is ruled out",
+    "worse": "it loses more than {points} points against {other}",
     "cannot tell": "these data can neither rule out nor show a loss of {points} points",
     "no reference": "nothing was trained at full depth that it could be compared with",
 }
@@ -75,7 +75,9 @@ def page_of(answer: Answer) -> str:
     candidates = ranked(answer.candidates)
     return environment.get_template("page.html.j2").render(
         a=answer,
-        means=_MEANS[answer.verdict].format(points=f"{answer.max_loss:g}"),
+        means=_MEANS[answer.verdict].format(
+            points=f"{answer.max_loss:g}", other=cut(answer.other or "the reference", NAME)
+        ),
         kinds=_KINDS,
         candidates=candidates,
         chosen=next((c for c in candidates if c.chosen), None),

@@ -59,7 +59,9 @@ def time_of(milliseconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Such as ``2 h 5 min``, ``3 min 20 s``, ``4.2 s``."""
+    """Such as ``2 h 5 min``, ``3 min 20 s``, ``4.2 s``; a dash where it was not measured."""
+    if seconds <= 0:
+        return NOTHING
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)

@@ -28,8 +28,8 @@ EPOCHS, STEPS = 12, 250
 BATCH = 16
 #: Seconds of a training beside its epochs: opening the model, testing, writing.
 BESIDE = 8.0
-#: Seconds of the rivals that read words.
-WORDS = 5.0
+#: Seconds of TF-IDF, and those of a million letters of five classes beside them.
+WORDS, LETTERS = 2.0, 9.0
 #: Seconds of fitting the probe of one depth, to a thousand texts of five classes.
 PROBE = 12.0
 #: Share of the time that reading the frozen model may take.
@@ -55,7 +55,14 @@ class Texts:
     """Training texts of each class."""
     validation: tuple[int, ...]
     """Tokens of each validation text."""
+    letters: int
+    """Of all training texts."""
     unlabelled: tuple[int, ...] = ()
+
+    @property
+    def words(self) -> float:
+        """Seconds of TF-IDF on all of it."""
+        return WORDS + LETTERS * self.letters / 1e6 * len(self.classes) / 5
 
     def items(self, shots: int | None) -> int:
         """Training texts, with so many a class at most."""
@@ -178,7 +185,7 @@ def _deepest(
     for rung in rungs:
         below = ladder(rung)
         for each in seeds:
-            words = (1 + each) * WORDS
+            words = (1 + each) * costs.texts.words
             if words + costs.search(below) + costs.confirming(below, each) <= budget:
                 return rung, each
     return None
@@ -192,13 +199,13 @@ def _written(
     found: tuple[int, int] | None,
     notes: list[str],
 ) -> Plan:
-    seconds = {"TF-IDF": WORDS}
+    seconds = {"TF-IDF": costs.texts.words}
     depths: tuple[int, ...] = ()
-    seeds = SEEDS[0]
+    seeds = SEEDS[0] if (1 + SEEDS[0]) * costs.texts.words <= budget else SEEDS[-1]
     if found:
         depths, seeds = ladder(found[0]), found[1]
         seconds["training to compare"] = costs.search(depths)
-    seconds["confirming the choice"] = seeds * WORDS + costs.confirming(depths, seeds)
+    seconds["confirming the choice"] = seeds * costs.texts.words + costs.confirming(depths, seeds)
     left = budget - sum(seconds.values())
     if found:
         probes = _probed(costs, ladder(depth), min(FROZEN_SHARE * budget, left))
@@ -211,7 +218,7 @@ def _written(
     if deeper:
         more = ladder(deeper[-1])
         times = seeds if found else SEEDS[-1]
-        later = (1 + times) * WORDS + costs.search(more) + costs.confirming(more, times)
+        later = (1 + times) * costs.texts.words + costs.search(more) + costs.confirming(more, times)
     notes += _taken(costs, depths, depth)
     return Plan(
         costs.shots, costs.most, depths, probes, costs.epochs, seeds, seconds, later, tuple(notes)

@@ -164,9 +164,13 @@ def _listed(depths: Sequence[int]) -> str:
 def commands(fit: FitConfig, chosen: Candidate, run: RunResult) -> dict[str, str]:
     """What to type next, by what it does."""
     folder = shlex.quote(str(fit.folder))
-    found = {"classify a file": f"slimcls predict {folder} new.csv"}
+    found = {
+        "classify a file": f"slimcls predict {folder} new.csv",
+        "answer over HTTP": f"slimcls serve {folder}",
+    }
     if chosen.layers is not None:
-        found["make it small, without torch"] = f"slimcls export {folder} small --bits 8"
+        run_folder = shlex.quote(str(run.folder))
+        found["make it small, without torch"] = f"slimcls export {run_folder} small --bits 8"
     found["do it again"] = shlex.join(["slimcls", "fit", fit.dataset, *_given(fit)])
     return found
 

@@ -116,6 +116,7 @@ class Fit:
             tuple(map(len, inputs.train)),
             tuple(classes),
             tuple(map(len, inputs.validation)),
+            sum(len(item.text) for item in inputs.splits.train),
             self._unlabelled(inputs),
         )
         found = planning.make_plan(
@@ -263,6 +264,7 @@ class Fit:
             findings=self.look.findings,
             candidates=(*(one.candidate for one in choice.tried), *probes),
             confirmed=found.confirmed,
+            other=found.other,
             loss=loss,
             loss_low=low,
             loss_high=high,

@@ -11,8 +11,8 @@ from slimcls.reporting import study
 from slimcls.reporting.convergence import convergence, on_convergence
 
 SAID = (
-    "the best epoch of 3 of 4 runs of cuts was their last (in 1 of 2 at full depth): depth is "
-    "confounded with convergence, longer runs may lose less"
+    "3 of 4 runs of cuts ended before validation had stopped improving (1 of 2 at full depth): "
+    "depth is confounded with convergence, longer runs may lose less"
 )
 
 
@@ -27,7 +27,7 @@ def make(out: Path, late: int) -> Path:
     return out
 
 
-def test_cuts_whose_best_epoch_was_the_last_are_said(tmp_path: Path) -> None:
+def test_cuts_that_ended_too_early_are_said(tmp_path: Path) -> None:
     runs = make(tmp_path / "runs", late=3)
     assert on_convergence(study.read_study(runs).found.runs) == [SAID]
     text = report(ReportConfig(folder=str(runs), out=str(tmp_path / "r"))).read_text()
@@ -54,7 +54,7 @@ def test_what_a_run_says_against_itself_is_in_the_notes(tmp_path: Path) -> None:
 
 def test_each_cell_has_its_last_loss_where_there_are_curves(tmp_path: Path) -> None:
     table = convergence(study.read_study(make(tmp_path, late=3))).set_index("kept")
-    assert table["last epoch was the best"].to_dict() == {1: "1 of 2", 2: "2 of 2", 6: "1 of 2"}
+    assert table["ended too early"].to_dict() == {1: "1 of 2", 2: "2 of 2", 6: "1 of 2"}
     assert table["training loss at the end"].to_dict() == {
         1: "0.35 (0.30 to 0.40)",
         2: "0.15 (0.10 to 0.20)",

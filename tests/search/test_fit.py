@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,16 +20,20 @@ from conftest import PATIENCE, ROOT, WORDS, made_up_rows, write_csv
 
 import slimcls
 from slimcls import runs
+from slimcls.__main__ import main as slimcls_main
+from slimcls.data.dataset import read_dataset
 from slimcls.errors import UserError
-from slimcls.fit import Found, main
+from slimcls.fit import Found, main, run
 from slimcls.runs.results import read_result
 from slimcls.search import handover
 from slimcls.search.answer import Answer
-from slimcls.search.plan import PLAN
+from slimcls.search.plan import PLAN, Plan, keep_plan
 from slimcls.search.settings import FitConfig
 
 #: What is left of an answer when what takes time is left out.
 TIMES = ("seconds", "milliseconds")
+#: The steps of a plan that trains.
+STEPS = ("TF-IDF", "training to compare", "confirming the choice")
 
 
 def rows(count: int = 120, seed: int = 1) -> list[tuple[str, str]]:
@@ -188,3 +193,59 @@ def test_kill_9_changes_nothing(found: Found, tmp_path: Path) -> None:
     assert answer is not None
     theirs, mine = alike(answer), alike(found.answer)
     assert {**theirs, "commands": 0} == {**mine, "commands": 0}
+
+
+def planned(config: FitConfig, **changes: Any) -> FitConfig:
+    """A fit whose plan takes seconds, as one that was begun has it."""
+    plain = Plan(None, None, (2, 1), (), 2, 1, dict.fromkeys(STEPS, 1.0))
+    rows = read_dataset(config.dataset).fingerprint
+    keep_plan(config, rows, dataclasses.replace(plain, **changes))
+    return config
+
+
+def test_cuts_learn_texts_without_labels_from_the_deepest(tmp_path: Path) -> None:
+    write_csv(tmp_path / "rows.csv", made_up_rows(80, 3))
+    write_csv(tmp_path / "more.csv", made_up_rows(60, 4))
+    more = {"unlabelled": str(tmp_path / "more.csv")}
+    made = settings(tmp_path, tmp_path / "f", **more)
+    config = planned(FitConfig(dataset=str(tmp_path / "rows.csv"), **made))
+    found = run(config)
+    table = runs.load(found.folder / "runs").query("method == 'fine-tuned' and seed == 1")
+    taught = {row.keep: (row.taught, row.unlabelled_texts) for row in table.itertuples()}
+    assert taught[2] == ("", 0)
+    assert taught[1][0].startswith("taught by 2 layers, cls")
+    assert taught[1][1] > 40
+    assert not any("--unlabelled" in one for one in found.answer.advice)
+
+
+def test_a_plan_with_nothing_to_train_is_told(tmp_path: Path) -> None:
+    """Its depths are none, and so are those of its probes."""
+    write_csv(tmp_path / "rows.csv", made_up_rows(80, 3))
+    made = settings(tmp_path, tmp_path / "f")
+    config = planned(FitConfig(dataset=str(tmp_path / "rows.csv"), **made), depths=())
+    assert run(config).answer.other == ""
+
+
+def test_the_commands_that_are_named_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a cut, since a limit leaves TF-IDF out; the server is looked for alone."""
+    pytest.importorskip("onnxscript")
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "rows.csv", made_up_rows(80, 3))
+    write_csv(tmp_path / "new.csv", made_up_rows(9, 5))
+    config = planned(FitConfig(dataset="rows.csv", **settings(Path(), Path("f"))))
+    monkeypatch.setattr("slimcls.search.choosing._size", lambda one: -one.candidate.megabytes)
+    monkeypatch.setattr("slimcls.search.choosing.may_lose", lambda *_: True)
+    found = run(config)
+    (chosen,) = (one for one in found.answer.candidates if one.chosen)
+    assert chosen.layers == 2
+    commands = dict(found.answer.commands)
+    assert commands.pop("answer over HTTP") == "slimcls serve f"
+    for command in commands.values():
+        verb, *words = shlex.split(command)
+        assert verb == "slimcls"
+        assert slimcls_main(words) == 0, command
+    assert len(pd.read_csv("new.predicted.csv")) == 9
+    assert slimcls.load("small").labels == found.load().labels
+    assert "finished before" in capsys.readouterr().err

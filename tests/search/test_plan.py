@@ -19,7 +19,12 @@ SPEED = Speed(1e-3, 3e-4)
 
 
 def texts(items: int = 1000, tokens: int = 20, classes: int = 4) -> Texts:
-    return Texts((tokens,) * items, (items // classes,) * classes, (tokens,) * (items // 5))
+    return Texts(
+        (tokens,) * items,
+        (items // classes,) * classes,
+        (tokens,) * (items // 5),
+        5 * items * tokens,
+    )
 
 
 def plan(budget: float, given: Texts | None = None, fits: int = 99, depth: int = 30) -> Plan:
@@ -43,10 +48,12 @@ def test_with_all_the_time_there_is_nothing_is_left_out() -> None:
 def test_seconds_are_those_of_what_is_tried() -> None:
     found = plan(1e9)
     tokens, read = 20 * 1000, 20 * 200
+    words = found.seconds["TF-IDF"]
+    assert words == pytest.approx(2 + 9 * 0.1 * 4 / 5)
     each = [8 + EPOCHS * (tokens * d * 1e-3 + read * d * 3e-4) for d in ladder(30)]
     assert found.epochs == EPOCHS
     assert found.seconds["training to compare"] == pytest.approx(sum(each))
-    assert found.seconds["confirming the choice"] == pytest.approx(3 * (5 + sum(each[:2])))
+    assert found.seconds["confirming the choice"] == pytest.approx(3 * (words + sum(each[:2])))
 
 
 def test_few_texts_are_trained_on_for_enough_steps() -> None:

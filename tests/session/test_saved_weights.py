@@ -69,7 +69,7 @@ def test_figures_are_those_of_the_weights_that_are_saved(
     assert f"Weights are in {dtype}" in (model / "README.md").read_text()
     classifier = slimcls.load(result.folder)
     assert {p.dtype for p in classifier.model.parameters()} == {torch.float32}
-    texts = [item.text for item in drawn_again(result.folder, None).test]
+    texts = [item.text for item in drawn_again(result.folder, None).splits.test]
     predicted = rows(result, "predictions.parquet")
     again = classifier.predict(texts)
     assert [one.label for one in again] == [row["prediction"] for row in predicted]
@@ -98,7 +98,7 @@ def test_a_model_takes_half_and_rounding_is_no_pretence(
 
 def test_plain_transformers_opens_it(toy: Path, tmp_path: Path) -> None:
     result = made(toy, tmp_path, mode="cls", save_dtype="float16")
-    texts = [item.text for item in drawn_again(result.folder, None).test][:8]
+    texts = [item.text for item in drawn_again(result.folder, None).splits.test][:8]
     ours = slimcls.load(result.folder)
     opened: Any = AutoModelForSequenceClassification.from_pretrained(result.folder / "model")
     assert opened.dtype == torch.float16
