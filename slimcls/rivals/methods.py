@@ -276,6 +276,8 @@ def fitted_quietly(classifier: Learns, inputs: Matrix, labels: Sequence[int]) ->
         # At the weak end of the search the optimum lies far out: whether going there is better
         # shows long before it is reached.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        # Classes may be many and small, and are classes all the same.
+        warnings.filterwarnings("ignore", "The number of unique classes", UserWarning)
         return classifier.fit(inputs, labels)
 
 

@@ -220,8 +220,10 @@ def _written(
         times = seeds if found else SEEDS[-1]
         later = (1 + times) * costs.texts.words + costs.search(more) + costs.confirming(more, times)
     notes += _taken(costs, depths, depth)
+    # As many as the largest class has are all: a run refuses to be asked for more than there are.
+    fewer = costs.shots if costs.shots and costs.shots < max(costs.texts.classes) else None
     return Plan(
-        costs.shots, costs.most, depths, probes, costs.epochs, seeds, seconds, later, tuple(notes)
+        fewer, costs.most, depths, probes, costs.epochs, seeds, seconds, later, tuple(notes)
     )
 
 

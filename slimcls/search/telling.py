@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from slimcls.search.candidates import WORDS
 from slimcls.search.choosing import Choice
 from slimcls.search.confirming import Confirmation
 from slimcls.search.handover import PAGE
+from slimcls.search.page_words import number
 from slimcls.search.plan import Plan
 from slimcls.search.settings import FitConfig
 from slimcls.statistics import Estimate
@@ -39,7 +41,18 @@ def sentence(choice: Choice, found: Confirmation, fit: FitConfig) -> str:
         f"Take {_called(chosen, fit)}: it is right on {mine.accuracy:.1%} of {items:,} test texts "
         f"({mine.low:.1%} to {mine.high:.1%})."
     )
-    return " ".join([first, *_beside(choice, found, fit), *_obstacle(choice)])
+    return " ".join([first, *_guessed(found), *_beside(choice, found, fit), *_obstacle(choice)])
+
+
+def _guessed(found: Confirmation) -> list[str]:
+    """That it is not shown to be better than one answer for all texts, where it is not."""
+    most = max(Counter(item.label for item in found.test).values()) / len(found.test)
+    if found.confirmed[0].low > most:
+        return []
+    return [
+        f"That is not shown to be better than one answer for all texts ({most:.1%}): "
+        "nothing has been learnt here that is worth using."
+    ]
 
 
 def _called(candidate: Candidate, fit: FitConfig) -> str:
@@ -106,7 +119,12 @@ def worst_mistakes(result: RunResult, test: Sequence[Example]) -> tuple[Mistake,
 
 
 def advice(
-    choice: Choice, found: Confirmation, plan: Plan, fit: FitConfig, scores: Sequence[ClassScore]
+    choice: Choice,
+    found: Confirmation,
+    plan: Plan,
+    fit: FitConfig,
+    scores: Sequence[ClassScore],
+    probes: Sequence[Candidate],
 ) -> tuple[str, ...]:
     """What would help most, the most helpful first."""
     said = []
@@ -116,6 +134,12 @@ def advice(
         )
     if late := [one.candidate.name for one in choice.tried if one.candidate.converged is False]:
         said.append(f"More time: {', '.join(late)} had not stopped improving.")
+    probe = max((one.accuracy for one in probes), default=0.0)
+    if probe > choice.chosen.candidate.accuracy:
+        said.append(
+            f"More time: a probe of the frozen model is right on {probe:.1%} of the validation "
+            f"texts, the choice on {choice.chosen.candidate.accuracy:.1%}."
+        )
     weak = sorted((one for one in scores if one.items and one.f1 < WEAK), key=lambda one: one.f1)
     if weak:
         named = ", ".join(f"{one.label} (F1 {one.f1:.2f})" for one in weak[:NAMED])
@@ -205,8 +229,8 @@ def summary(answer: Answer, folder: Path) -> str:
             ("> " if one.chosen else "  ") + one.name,
             f"{one.accuracy:.3f}",
             *_lost(one),
-            f"{one.megabytes:.1f}" if one.megabytes else "",
-            f"{one.milliseconds:.1f}" if one.milliseconds else "",
+            number(one.megabytes) if one.megabytes else "",
+            number(one.milliseconds) if one.milliseconds else "",
         )
         for one in sorted(answer.candidates, key=lambda one: -one.accuracy)
     ]

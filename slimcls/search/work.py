@@ -275,7 +275,7 @@ class Fit:
                 for one in telling.worst_mistakes(found.handed_over, found.test)
             ),
             opinions=tuple(opinions),
-            advice=telling.advice(choice, found, self.plan, config, scores),
+            advice=telling.advice(choice, found, self.plan, config, scores, probes),
             commands=telling.commands(config, choice.chosen.candidate, found.handed_over),
             notes=self.plan.notes,
             seconds=time.perf_counter() - self.started,

@@ -249,3 +249,14 @@ def test_the_commands_that_are_named_work(
     assert len(pd.read_csv("new.predicted.csv")) == 9
     assert slimcls.load("small").labels == found.load().labels
     assert "finished before" in capsys.readouterr().err
+
+
+def test_what_is_no_better_than_guessing_is_said(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    chance = random.Random(0)
+    rows = [(text, f"class {chance.randint(0, 40)}") for text, _ in made_up_rows(90, 3)]
+    write_csv(tmp_path / "rows.csv", rows)
+    found = slimcls.fit(tmp_path / "rows.csv", model="tiny-gpt2", budget="1s", out=tmp_path / "f")
+    assert "not shown to be better than one answer for all texts" in found.answer.sentence
+    assert [str(one.message) for one in recwarn if "unique classes" in str(one.message)] == []

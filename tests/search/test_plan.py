@@ -142,3 +142,11 @@ def test_what_is_no_budget(words: str) -> None:
 def test_settings_that_make_no_sense(name: str, value: float) -> None:
     with pytest.raises(UserError, match=f"^--{name.replace('_', '-')} "):
         FitConfig(dataset="trec", **{name: value})
+
+
+def test_no_more_of_a_class_is_asked_for_than_there_is() -> None:
+    """A run refuses that."""
+    small = texts(items=120, tokens=100, classes=4)
+    for budget in (5.0, 50.0, 500.0, 5000.0):
+        found = plan(budget, small)
+        assert found.shots is None or found.shots < 30
