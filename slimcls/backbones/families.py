@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from operator import attrgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
+from slimcls.backbones.family import Family
 from slimcls.errors import UserError
 
 if TYPE_CHECKING:
@@ -18,76 +20,88 @@ if TYPE_CHECKING:
 #: fewer, could be looked at.
 DEEPEST = 10_000
 
+#: Tokens of a text, at most, where positions have no end.
+TRAINED_CONTEXT = 2048
+
 #: The new head of a classifier.
 SCORE = "score.weight"
 
 #: Tensors of old checkpoints that today's models compute themselves.
 COMPUTED = re.compile(r"((^|\.)(attn|attention)\.(bias|masked_bias)|rotary_emb\.inv_freq|version)$")
 
-#: Parts of a checkpoint that are no layer.
-HEAD_PART, REST_PART = "head", "rest"
+_LLAMA = Family(
+    name="Llama-like",
+    model_types=(
+        "llama",
+        "mistral",
+        "qwen2",
+        "qwen3",
+        "smollm3",
+        "ministral",
+        "ministral3",
+        "helium",
+        "seed_oss",
+        "hunyuan_v1_dense",
+    ),
+    blocks="layers",
+    final_norm="norm",
+    embeddings="embed_tokens",
+    positions=None,
+    lm_head="lm_head",
+    depth_key="num_hidden_layers",
+    lora_targets=("self_attn.q_proj", "self_attn.v_proj"),
+    fan_in_fan_out=False,
+    inner_saved=4,
+    attention_out="self_attn.o_proj",
+    mlp_out="mlp.down_proj",
+    mlp_in="mlp",
+    per_token=("self_attn.q_proj", "self_attn.o_proj", "mlp"),
+)
 
 
-@dataclass(frozen=True)
-class Family:
-    """Names of the parts of one architecture.
+def _each_by_itself(config: Any, layers: Sequence[int]) -> None:
+    """GPT-Neo's patterns of attention, each with how often it comes, as one pattern a layer."""
+    kinds = [config.attention_layers[layer] for layer in layers]
+    config.attention_layers = kinds
+    config.attention_types = [[[kind], 1] for kind in kinds]
 
-    Paths are dotted and start at the base model, ``getattr(model, model.base_model_prefix)``;
-    ``lm_head`` is an attribute of the causal language model itself.
-    """
 
-    name: str
-    """What error messages call it."""
+_BLOOM = Family(
+    name="BLOOM",
+    model_types=("bloom",),
+    blocks="h",
+    final_norm="ln_f",
+    embeddings="word_embeddings",
+    positions=None,
+    lm_head="lm_head",
+    depth_key="n_layer",
+    lora_targets=("self_attention.query_key_value", "self_attention.dense"),
+    fan_in_fan_out=False,
+    inner_saved=2,
+    attention_out="self_attention.dense",
+    mlp_out="mlp.dense_4h_to_h",
+    mlp_in="mlp.dense_h_to_4h",
+    per_token=("self_attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
+    attention="eager",
+    shares_prefix=False,
+    context_key=None,
+    probabilities_saved=1,
+)
 
-    model_types: tuple[str, ...]
-    """Values of ``model_type`` in config.json."""
-
-    blocks: str
-    """The list of decoder blocks."""
-
-    final_norm: str
-    """The norm after the last block; a model of the family may do without (opt-350m)."""
-
-    embeddings: str
-    """Token embeddings."""
-
-    positions: str | None
-    """Learned position embeddings; None where positions are rotary."""
-
-    lm_head: str
-    """The language-model head."""
-
-    depth_key: str
-    """What the config calls the number of blocks."""
-
-    lora_targets: tuple[str, ...]
-    """Projections inside a block that LoRA adapts."""
-
-    fan_in_fan_out: bool
-    """Whether projections are Conv1D, with weights stored as (in, out)."""
-
-    inner_saved: int
-    """Vectors of the MLP's inner size that a block keeps for its backward pass, per token."""
-
-    per_token: tuple[str, ...]
-    """Modules of a block whose output for a token only that token's own hidden state depends on:
-    no keys, no values, none inside another, dropout left out."""
-
-    attention_out: str
-    """The projection of a block whose output the attention adds to the residual stream."""
-
-    mlp_out: str
-    """The same of the MLP."""
-
-    mlp_in: str
-    """The module through which all of the MLP's input goes."""
-
-    lm_head_aliases: tuple[str, ...] = ()
-    """Other names under which checkpoints hold the head."""
-
-    after_norm: tuple[str, str] | None = None
-    """A projection of final hidden states, which a model may do without: where, and its name."""
-
+_GPTJ = replace(
+    _BLOOM,
+    name="GPT-J",
+    model_types=("gptj",),
+    embeddings="wte",
+    lora_targets=("attn.q_proj", "attn.v_proj"),
+    attention_out="attn.out_proj",
+    mlp_out="mlp.fc_out",
+    mlp_in="mlp.fc_in",
+    per_token=("attn.q_proj", "attn.out_proj", "mlp.fc_in", "mlp.act", "mlp.fc_out"),
+    inner_saved=5,
+    lm_head_bias=True,
+    context_key="n_positions",
+)
 
 FAMILIES: tuple[Family, ...] = (
     Family(
@@ -125,22 +139,66 @@ FAMILIES: tuple[Family, ...] = (
         per_token=("self_attn.q_proj", "self_attn.out_proj", "fc1", "fc2"),
         after_norm=("decoder", "project_out"),
     ),
-    Family(
-        name="Llama-like",
-        model_types=("llama", "mistral", "qwen2", "qwen3", "smollm3"),
-        blocks="layers",
-        final_norm="norm",
-        embeddings="embed_tokens",
-        positions=None,
-        lm_head="lm_head",
-        depth_key="num_hidden_layers",
-        lora_targets=("self_attn.q_proj", "self_attn.v_proj"),
-        fan_in_fan_out=False,
-        inner_saved=4,
-        attention_out="self_attn.o_proj",
-        mlp_out="mlp.down_proj",
-        mlp_in="mlp",
-        per_token=("self_attn.q_proj", "self_attn.o_proj", "mlp"),
+    _LLAMA,
+    replace(_LLAMA, name="Gemma", model_types=("gemma",)),
+    replace(_LLAMA, name="Gemma 3", model_types=("gemma3_text",), hidden_saved=18),
+    replace(
+        _LLAMA,
+        name="Gemma 2",
+        model_types=("gemma2",),
+        after_head=(("cap", "final_logit_softcapping"),),
+        attention="eager",
+        shares_prefix=False,
+        hidden_saved=18,
+        probabilities_saved=2,
+    ),
+    replace(_LLAMA, name="OLMo", model_types=("olmo", "olmo2", "olmo3")),
+    replace(_LLAMA, name="Exaone 4", model_types=("exaone4",)),
+    replace(_LLAMA, name="StableLM", model_types=("stablelm",), hidden_saved=9),
+    replace(_LLAMA, name="GLM", model_types=("glm", "glm4")),
+    replace(
+        _LLAMA,
+        name="Phi",
+        model_types=("phi",),
+        final_norm="final_layernorm",
+        inner_saved=2,
+        attention_out="self_attn.dense",
+        mlp_out="mlp.fc2",
+        per_token=("self_attn.q_proj", "self_attn.dense", "mlp"),
+        lm_head_bias=True,
+    ),
+    replace(
+        _LLAMA,
+        name="Phi-3",
+        model_types=("phi3",),
+        lora_targets=("self_attn.qkv_proj", "self_attn.o_proj"),
+        per_token=("self_attn.o_proj", "mlp"),
+    ),
+    replace(_LLAMA, name="Nemotron", model_types=("nemotron",), inner_saved=2),
+    replace(_LLAMA, name="Arcee", model_types=("arcee",), inner_saved=2),
+    replace(
+        _LLAMA,
+        name="StarCoder2",
+        model_types=("starcoder2",),
+        inner_saved=2,
+        mlp_out="mlp.c_proj",
+        per_token=("self_attn.q_proj", "self_attn.o_proj", "mlp.c_fc", "mlp.act", "mlp.c_proj"),
+    ),
+    replace(_LLAMA, name="Apertus", model_types=("apertus",), classifies=False),
+    replace(_LLAMA, name="ERNIE 4.5", model_types=("ernie4_5",), classifies=False),
+    replace(
+        _LLAMA,
+        name="Granite",
+        model_types=("granite",),
+        after_head=(("over", "logits_scaling"),),
+        classifies=False,
+    ),
+    replace(
+        _LLAMA,
+        name="Cohere",
+        model_types=("cohere", "cohere2"),
+        after_head=(("times", "logit_scale"),),
+        classifies=False,
     ),
     Family(
         name="GPT-NeoX",
@@ -159,6 +217,55 @@ FAMILIES: tuple[Family, ...] = (
         mlp_in="mlp",
         per_token=("attention.dense", "mlp"),
         lm_head_aliases=("embed_out",),
+    ),
+    replace(
+        _BLOOM,
+        name="Falcon",
+        model_types=("falcon",),
+        depth_key="num_hidden_layers",
+        mlp_in="mlp",
+        per_token=("self_attention.dense", "mlp"),
+        attention="sdpa",
+        probabilities_saved=0,
+        context_key="max_position_embeddings",
+    ),
+    _BLOOM,
+    _GPTJ,
+    replace(
+        _GPTJ,
+        name="GPT-Neo",
+        model_types=("gpt_neo",),
+        positions="wpe",
+        depth_key="num_layers",
+        lora_targets=("attn.attention.q_proj", "attn.attention.v_proj"),
+        attention_out="attn.attention.out_proj",
+        mlp_out="mlp.c_proj",
+        mlp_in="mlp.c_fc",
+        per_token=(
+            "attn.attention.q_proj",
+            "attn.attention.out_proj",
+            "mlp.c_fc",
+            "mlp.act",
+            "mlp.c_proj",
+        ),
+        lm_head_bias=False,
+        context_key="max_position_embeddings",
+        follow=_each_by_itself,
+    ),
+    replace(
+        _BLOOM,
+        name="MPT",
+        model_types=("mpt",),
+        blocks="blocks",
+        final_norm="norm_f",
+        embeddings="wte",
+        depth_key="n_layers",
+        lora_targets=("attn.Wqkv", "attn.out_proj"),
+        attention_out="attn.out_proj",
+        mlp_out="ffn.down_proj",
+        mlp_in="ffn.up_proj",
+        per_token=("attn.out_proj", "ffn.up_proj", "ffn.act", "ffn.down_proj"),
+        context_key="max_seq_len",
     ),
 )
 
@@ -180,6 +287,12 @@ def family_of(config: Any) -> Family:
     )
 
 
+def context_of(config: Any) -> int:
+    """Most tokens that a model with this configuration reads."""
+    key = family_of(config).context_key
+    return TRAINED_CONTEXT if key is None else int(getattr(config, key))
+
+
 def check_architecture(content: dict[str, Any], name: str) -> None:
     """Raise UserError where the config.json with this ``content`` is not of a model to be cut.
 
@@ -199,29 +312,6 @@ def check_architecture(content: dict[str, Any], name: str) -> None:
 def block_pattern(family: Family) -> re.Pattern[str]:
     """Finds number of block and place in it in the name of a tensor."""
     return re.compile(rf"{re.escape(family.blocks)}\.(\d+)\.(.+)")
-
-
-def part_of(name: str, config: Any) -> str | None:
-    """Which part of a checkpoint the tensor ``name`` belongs to, in a model with this ``config``.
-
-    ``layer-000`` and so on, ``head`` for a language-model head of its own, ``rest`` for what is
-    around the blocks, None for what no cut model takes from a checkpoint.
-    """
-    family = family_of(config)
-    found = re.search(rf"(?:^|\.){block_pattern(family).pattern}", name)
-    if COMPUTED.search(name) or name == SCORE:
-        return None
-    if found:
-        return layer_part(int(found[1]))
-    heads = (family.lm_head, *family.lm_head_aliases)
-    if name.removesuffix(".weight").removesuffix(".bias") in heads:
-        return None if config.tie_word_embeddings else HEAD_PART
-    return REST_PART
-
-
-def layer_part(layer: int) -> str:
-    """What :func:`part_of` calls the part of a layer."""
-    return f"layer-{layer:03d}"
 
 
 def base_of(model: nn.Module) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from slimcls.backbones import hub
-from slimcls.backbones.families import HEAD_PART, REST_PART, family_of, layer_part, part_of
+from slimcls.backbones.families import COMPUTED, SCORE, block_pattern, family_of
 from slimcls.backbones.layout import shards_of_tensors
 from slimcls.backbones.parted_file import PartedFile
 from slimcls.backbones.ranges import NotInParts
 from slimcls.errors import UserError
 from slimcls.storage.network import out_of_reach
+
+#: Parts of a checkpoint that are no layer.
+HEAD_PART, REST_PART = "head", "rest"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,29 @@ class Parts:
     def _takes_all(self, files: Iterable[PartedFile], config: Any, layers: Sequence[int]) -> bool:
         depth = getattr(config, family_of(config).depth_key)
         return len(layers) == depth and not any(file.here() for file in files)
+
+
+def part_of(name: str, config: Any) -> str | None:
+    """Which part of a checkpoint the tensor ``name`` belongs to, in a model with this ``config``.
+
+    ``layer-000`` and so on, ``head`` for a language-model head of its own, ``rest`` for what is
+    around the blocks, None for what no cut model takes from a checkpoint.
+    """
+    family = family_of(config)
+    found = re.search(rf"(?:^|\.){block_pattern(family).pattern}", name)
+    if COMPUTED.search(name) or name == SCORE:
+        return None
+    if found:
+        return layer_part(int(found[1]))
+    heads = (family.lm_head, *family.lm_head_aliases)
+    if name.removesuffix(".weight").removesuffix(".bias") in heads:
+        return None if config.tie_word_embeddings else HEAD_PART
+    return REST_PART
+
+
+def layer_part(layer: int) -> str:
+    """What :func:`part_of` calls the part of a layer."""
+    return f"layer-{layer:03d}"
 
 
 def amount(size: int) -> str:

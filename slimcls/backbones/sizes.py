@@ -164,7 +164,9 @@ class TrainingStep:
 def lm_head_params(config: Any) -> int:
     """Parameters of the language-model head beyond the backbone's: 0 where it is tied."""
     width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
-    return 0 if config.tie_word_embeddings else int(config.vocab_size * width)
+    if config.tie_word_embeddings:
+        return 0
+    return int(config.vocab_size * (width + family_of(config).lm_head_bias))
 
 
 def token_params(config: Any, *, lm_head: bool = False) -> int:
@@ -176,15 +178,18 @@ def token_params(config: Any, *, lm_head: bool = False) -> int:
 def block_activations(config: Any, tokens: int) -> int:
     """Floats that one block keeps for its backward pass, per token.
 
-    Fitted to what autograd saves, within about a fifth: 12 vectors of the hidden size, some of
-    the MLP's inner size and, where attention has dropout, its probabilities three times.
+    Fitted to what autograd saves, within about a fifth: vectors of the hidden size and of the MLP's
+    inner size, and attention's probabilities where it keeps them.
     """
     hidden = config.hidden_size
     inner = getattr(config, "intermediate_size", None) or getattr(config, "ffn_dim", None)
+    inner = inner or getattr(config, "ffn_hidden_size", None)
     inner = inner or getattr(config, "n_inner", None) or 4 * hidden
     dropout = getattr(config, "attention_dropout", 0) or getattr(config, "attn_pdrop", 0)
-    probabilities = 3 * config.num_attention_heads * tokens if dropout else 0
-    return int(12 * hidden + family_of(config).inner_saved * inner + probabilities)
+    family = family_of(config)
+    times = 3 if dropout else family.probabilities_saved
+    probabilities = times * config.num_attention_heads * tokens
+    return int(family.hidden_saved * hidden + family.inner_saved * inner + probabilities)
 
 
 def available_memory(device: str = "cpu") -> int:

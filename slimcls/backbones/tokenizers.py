@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from transformers import PretrainedConfig, PreTrainedTokenizerFast
 
+from slimcls.backbones.families import context_of
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import read_config
 from slimcls.errors import UserError
@@ -35,7 +36,7 @@ def open_tokenizer(source: Source, *, never_empty: bool = True) -> PreTrainedTok
     tokenizer = stored_tokenizer(source, **_SAVED)
     check_tokenizer(tokenizer, config, source.name)
     _set_pad_token(tokenizer, source)
-    tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, context_of(config))
     if never_empty and not tokenizer("")["input_ids"]:
         _put_start_token(tokenizer)
     return cast("PreTrainedTokenizerFast", tokenizer)

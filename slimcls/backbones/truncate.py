@@ -13,11 +13,11 @@ from transformers import PretrainedConfig, PreTrainedModel
 from slimcls.backbones.families import (
     COMPUTED,
     SCORE,
-    Family,
     block_pattern,
     check_architecture,
     family_of,
 )
+from slimcls.backbones.family import Family
 from slimcls.backbones.layout import read_json
 from slimcls.backbones.quiet import no_bars
 from slimcls.backbones.redraw import drawn_blocks
@@ -79,7 +79,10 @@ def cut_config(config: PretrainedConfig, layers: Sequence[int]) -> PretrainedCon
         values = getattr(config, name, None)
         if isinstance(values, list | tuple) and len(values) == depth:
             setattr(cut, name, [values[i] for i in layers])
-    setattr(cut, family_of(config).depth_key, len(layers))
+    family = family_of(config)
+    if family.follow is not None:
+        family.follow(cut, layers)
+    setattr(cut, family.depth_key, len(layers))
     return cut
 
 
@@ -150,7 +153,16 @@ def head_config(config: PretrainedConfig, head: Head, labels: Sequence[str]) -> 
 
 
 def model_class_of(config: PretrainedConfig, head: Head) -> Any:
-    """The class of a model with this configuration and head."""
+    """The class of a model with this configuration and head.
+
+    Raises UserError where transformers has no class with a head for classes.
+    """
+    family = family_of(config)
+    if head == "classification" and not family.classifies:
+        raise UserError(
+            f"{family.name} ({config.model_type}): transformers has no classifier of this "
+            "architecture, so cls and p-cls cannot be saved; use --mode lm"
+        )
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
     auto: Any = AutoModelForCausalLM if head == "lm" else AutoModelForSequenceClassification
@@ -227,7 +239,7 @@ def _check_rest(
     pattern = block_pattern(family)
     parts = {match[2] for name in used if (match := pattern.match(name))}
     cut = {f"{family.blocks}.{i}.{p}" for i in set(range(depth)) - set(layers) for p in parts}
-    other_heads = {f"{family.lm_head}.weight", SCORE}
+    other_heads = {f"{family.lm_head}.weight", f"{family.lm_head}.bias", SCORE}
     left = {name for name in rest - other_heads if not COMPUTED.search(name)}
     for odd, what in ((left - cut, "unknown"), (cut - left, "missing")):
         if odd:
@@ -270,7 +282,7 @@ def filled(
             config=config,
             state_dict=tensors,
             dtype=dtype,
-            attn_implementation="sdpa",
+            attn_implementation=family_of(config).attention,
             output_loading_info=True,
         )
     faults = {kind: names for kind, names in report.items() if names}

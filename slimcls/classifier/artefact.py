@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from slimcls.backbones.families import context_of
 from slimcls.classifier.description import DESCRIPTION, ONNX, WORDS, read_description, task_of
 from slimcls.classifier.task import Task
 from slimcls.data.cutting import tokens_of
@@ -78,8 +79,7 @@ def _check_fit(folder: Path, config: PretrainedConfig, task: Task) -> None:
     """UserError where config.json and slimcls.json are not of one model."""
     if (task.mode != "lm" or task.answers_alone) and config.num_labels != len(task.labels):
         fault = f"names {len(task.labels)} labels, config.json {config.num_labels}"
-    elif task.context > config.max_position_embeddings:
-        most = config.max_position_embeddings
+    elif task.context > (most := context_of(config)):
         fault = f"has a context of {task.context} tokens, config.json {most}"
     else:
         return

@@ -85,16 +85,18 @@ def read_states(model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> 
 def _tapped(base: PreTrainedModel, batch: Batch, depths: Sequence[int]) -> Iterator[list[Tensor]]:
     """What one forward pass inside gives for each item's last token behind so many layers.
 
-    What is yielded is filled by the pass, in the order of ``depths``. Whatever is shared stands in
-    front of the items, all in one row or not there: so places are counted from the end.
+    What is yielded is filled by the pass, in the order of ``depths``. Whatever items begin with
+    stands in front of all of them in one row, or of each, or is not there: so places are counted
+    from the end.
     """
     items, tokens = batch.input_ids.shape
     places = torch.arange(items, device=batch.lengths.device) * tokens + batch.lengths - 1
     found: list[Tensor] = []
 
     def tap(module: nn.Module, inputs: object, output: Tensor | tuple[Tensor, ...]) -> None:
-        states = (output if isinstance(output, Tensor) else output[0]).flatten(0, 1)
-        found.append(states.index_select(0, places + (len(states) - items * tokens)))
+        states = output if isinstance(output, Tensor) else output[0]
+        own = states[:, -tokens:] if len(states) == items else states[:, -items * tokens :]
+        found.append(own.flatten(0, 1).index_select(0, places))
 
     hooks = [blocks_of(base)[depth - 1].register_forward_hook(tap) for depth in depths]
     try:

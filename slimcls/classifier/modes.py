@@ -19,7 +19,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's own name
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from slimcls.backbones.vocabulary import rows_of
+from slimcls.backbones.lm_head import token_head, token_logits, vocabulary_logits
 from slimcls.classifier.exits import heads_of, read_states
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import decoder_of, hidden_states, last_tokens
@@ -120,22 +120,25 @@ class LabelWords(Mode):
         self.word_ids = [list(ids) for ids in word_ids]
 
     def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
-        firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
-        weight = _lm_head(model).weight[rows_of(model, firsts)]
         states = read_states(model, batch, prefix)
-        return torch.stack([_exact(F.linear(state, weight)) for state in states])
+        logits = [token_logits(model, state, self._firsts()) for state in states]
+        return torch.stack([_exact(at_depth) for at_depth in logits])
 
     def linear_head(self, model: PreTrainedModel) -> nn.Linear:
-        return _rows_of_head(_lm_head(model).weight, None, self.word_ids)
+        return token_head(model, self._firsts())
+
+    def _firsts(self) -> list[int]:
+        """The first token of each class's label word."""
+        return [ids[0] for ids in self.word_ids]
 
 
 class LabelToken(LabelWords):
     """``lm``: cross-entropy over the whole vocabulary at the label word's place."""
 
     def loss(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
-        firsts = torch.tensor([ids[0] for ids in self.word_ids], device=batch.labels.device)
+        firsts = torch.tensor(self._firsts(), device=batch.labels.device)
         return _sum(
-            F.cross_entropy(_exact(_lm_head(model)(state)), firsts[batch.labels])
+            F.cross_entropy(_exact(vocabulary_logits(model, state)), firsts[batch.labels])
             for state in read_states(model, batch, prefix)
         )
 
@@ -152,7 +155,7 @@ class WholePrompt(LabelWords):
         hidden = hidden_states(decoder_of(model), batch)
         places = torch.arange(hidden.shape[1] - 1, device=hidden.device)
         real = places[None] < (batch.lengths - 1)[:, None]
-        logits = _exact(_lm_head(model)(hidden[:, :-1][real]))
+        logits = _exact(vocabulary_logits(model, hidden[:, :-1][real]))
         return F.cross_entropy(logits, batch.input_ids[:, 1:][real])
 
     def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
@@ -168,15 +171,14 @@ class WholePrompt(LabelWords):
                     f"--lm-loss sequence: a label word has {len(ids)} tokens, which takes more "
                     "than one pass; give label words of a token each, or another loss"
                 )
-        head = _lm_head(model)
-        return _rows_of_head(head.weight, head.bias, self.word_ids)
+        return token_head(model, self._firsts())
 
     def _word_logits(
         self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None, word: Sequence[int]
     ) -> Tensor:
         longer = _with_word(batch, word[:-1])
         before = last_tokens(decoder_of(model), longer, prefix, len(word))
-        logs = F.log_softmax(_exact(_lm_head(model)(before)), dim=-1)
+        logs = F.log_softmax(_exact(vocabulary_logits(model, before)), dim=-1)
         wanted = torch.tensor(word, device=logs.device).expand(len(logs), -1)
         return logs.gather(-1, wanted[..., None]).squeeze(-1).sum(-1)
 
@@ -205,20 +207,6 @@ def class_weights(labels: Sequence[int], classes: int) -> Tensor:
 def head_of(model: PreTrainedModel) -> nn.Linear:
     """The classification head of a model for ``p-cls`` or ``cls``."""
     return cast("nn.Linear", model.score)
-
-
-def _rows_of_head(weight: Tensor, bias: Tensor | None, words: Sequence[Sequence[int]]) -> nn.Linear:
-    """The rows of a language-model head for each word's first token."""
-    firsts = [ids[0] for ids in words]
-    head = nn.Linear(weight.shape[1], len(firsts), bias=bias is not None)
-    head.weight.data = weight.detach()[firsts]
-    if bias is not None:
-        head.bias.data = bias.detach()[firsts]
-    return head
-
-
-def _lm_head(model: PreTrainedModel) -> nn.Linear:
-    return cast("nn.Linear", model.get_output_embeddings())
 
 
 def _sum(losses: Iterable[Tensor]) -> Tensor:

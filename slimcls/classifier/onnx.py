@@ -82,6 +82,12 @@ class _Graph(nn.Module):
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.base = decoder_of(classifier.model)
+        family = family_of(self.base.config)
+        if not family.shares_prefix:
+            raise UserError(
+                f"{family.name}: its attention cannot be exported to onnx; transformers opens the "
+                "run's model/ as it is"
+            )
         self.head = classifier.mode.linear_head(classifier.model)
         self.before = _Before(classifier.read_prefix())
 

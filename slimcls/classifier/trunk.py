@@ -34,7 +34,12 @@ def decoder_of(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def read_prefix(base: PreTrainedModel, prefix_ids: Tensor) -> Prefix:
-    """Run the prefix (tokens,) through the backbone once and for all batches, without gradients."""
+    """Run the prefix (tokens,) through the backbone once and for all batches, without gradients.
+
+    Where a family cannot share it, nothing is run: every batch has it in each of its items.
+    """
+    if not family_of(base.config).shares_prefix:
+        return Prefix(prefix_ids)
     with torch.no_grad(), reading(base, prefix_ids.new_zeros(0)):
         cache = base(input_ids=prefix_ids[None], use_cache=True).past_key_values
     return Prefix(prefix_ids, tuple((layer.keys, layer.values) for layer in cache.layers))
@@ -49,6 +54,11 @@ def hidden_states(
     ``read`` (items, n) is given, the states at these places of each item alone are sure to be
     right.
     """
+    if prefix is not None and not family_of(base.config).shares_prefix:
+        ids = torch.cat([prefix.ids.expand(len(batch.lengths), -1), batch.input_ids], 1)
+        return _forward(base)(input_ids=ids, use_cache=False).last_hidden_state[
+            :, len(prefix.ids) :
+        ]
     if prefix is None:
         return _forward(base)(input_ids=batch.input_ids, use_cache=False).last_hidden_state
     read = None if _is_compiled(base) else read
@@ -84,8 +94,11 @@ def last_tokens(
     device = batch.lengths.device
     own = batch.lengths[:, None] - torch.arange(count, 0, -1, device=device)
     places = (own + torch.arange(items, device=device)[:, None] * tokens).flatten()
-    first = len(prefix.ids) if prefix is not None and not prefix.layers else 0
-    with reading(base, first + places):
+    before = len(prefix.ids) if prefix is not None and not prefix.layers else 0
+    in_front = torch.full((items,), before, device=device)
+    if not family_of(base.config).shares_prefix:
+        in_front = in_front.cumsum(0)
+    with reading(base, places + in_front.repeat_interleave(count)):
         hidden = hidden_states(base, batch, prefix, own)
     return hidden.flatten(0, 1).index_select(0, places).view(items, count, -1)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from slimcls.backbones.families import blocks_of
+from slimcls.backbones.lm_head import vocabulary_logits
 from slimcls.data.batches import Batch
 from slimcls.layers.activations import run_blocks
 
@@ -40,13 +41,11 @@ def losses_after(model: PreTrainedModel, batch: Batch, hidden: Tensor) -> tuple[
     targets = batch.input_ids[:, 1:][predicting]
     owners = predicting.nonzero()[:, 0]
     states = hidden[:, :-1][predicting]
-    head = model.get_output_embeddings()
     sums = torch.zeros(len(batch.lengths), dtype=torch.float64, device=hidden.device)
     for start in range(0, len(targets), POSITIONS):
         part = slice(start, start + POSITIONS)
-        losses = functional.cross_entropy(
-            head(states[part]).float(), targets[part], reduction="none"
-        )
+        logits = vocabulary_logits(model, states[part]).float()
+        losses = functional.cross_entropy(logits, targets[part], reduction="none")
         sums = sums.index_add(0, owners[part], losses.double())
     return sums, (batch.lengths - 1).double()
 

@@ -43,8 +43,9 @@ def _number(blocks: nn.ModuleList) -> None:
     """Each attention's place in the cache is its block's place in the model."""
     for place, block in enumerate(blocks):
         for module in block.modules():
-            if hasattr(module, "layer_idx"):
-                module.layer_idx = place  # type: ignore[assignment]
+            for name in ("layer_idx", "layer_id"):
+                if hasattr(module, name):
+                    setattr(module, name, place)
 
 
 @contextmanager

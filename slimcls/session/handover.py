@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from slimcls.backbones import saved
+from slimcls.backbones.lm_head import is_plain
 from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.description import DESCRIPTION, as_json
 from slimcls.classifier.task import Encoder, Task
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 def save_artefact(classifier: Classifier, task: Task, result: RunResult, dataset: str) -> None:
     """Write ``model/`` of a run whole or not at all. Raises UserError where the disk is full."""
     description = describe_classifier(classifier, task, result, dataset)
-    alone = _answers_alone(classifier.encoder)
+    alone = _answers_alone(classifier)
     model, tokenizer = classifier.model, classifier.encoder.tokenizer
     if alone:
         tokenizer = _tokenizer_alone(alone)
@@ -53,8 +54,14 @@ def saved_dtype(config: RunConfig) -> torch.dtype | None:
     return getattr(torch, config.save_dtype) if config.save_dtype else None
 
 
-def _answers_alone(encoder: Encoder) -> TextEncoder | None:
-    """What encodes as a tokenizer alone does; None where a prompt has to be built."""
+def _answers_alone(classifier: Classifier) -> TextEncoder | None:
+    """What encodes as a tokenizer alone does; None where a prompt has to be built.
+
+    None as well where what answers is no head that an ordinary classifier can have.
+    """
+    encoder, mode = classifier.encoder, classifier.mode
+    if mode.head == "lm" and not is_plain(classifier.model.config):
+        return None
     return encoder.framed if isinstance(encoder, PromptBuilder) else encoder
 
 
@@ -82,7 +89,7 @@ def describe_classifier(
         task,
         max_text_tokens=encoder.max_text_tokens,
         confidence=classifier.confidence,
-        answers_alone=_answers_alone(encoder) is not None,
+        answers_alone=_answers_alone(classifier) is not None,
     )
     description = as_json(said) | {
         "slimcls_version": __version__,

@@ -10,7 +10,7 @@ from transformers import PretrainedConfig
 from slimcls.backbones import sizes
 from slimcls.backbones.sizes import Memory, Shape, Sizes, TrainingStep
 from slimcls.backbones.sources import Source
-from slimcls.backbones.truncate import cut_config, read_config
+from slimcls.backbones.truncate import cut_config, model_class_of, read_config
 from slimcls.classifier.exits import add_exits
 from slimcls.config import RunConfig
 from slimcls.devices import torch_device
@@ -109,15 +109,10 @@ def make_plan(
 
 def count_trained(full: PretrainedConfig, config: RunConfig, classes: int) -> int:
     """Parameters that training changes, counted on a model without storage."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
     cut = cut_config(full, config.layers or [])
     cut.num_labels = classes
     with torch.device("meta"):
-        if config.mode == "lm":
-            model = AutoModelForCausalLM.from_config(cut)
-        else:
-            model = AutoModelForSequenceClassification.from_config(cut)
+        model = model_class_of(cut, "lm" if config.mode == "lm" else "classification")(cut)
         if config.exits:
             add_exits(model, config.exits[:-1])
         tuning.choose_trained(model, config)

@@ -74,7 +74,8 @@ def states_at_depths(base: PreTrainedModel, batch: Batch, prefix: Prefix | None)
     found: list[Tensor] = []
 
     def pool(states: Tensor) -> None:
-        normed = norm(states).float()
+        # Where a family cannot share what items begin with, it stands in front of each of them.
+        normed = norm(states[:, -batch.input_ids.shape[1] :]).float()
         # Not a product: what stands at padding may be anything, NaN included.
         mean = normed.where(real, 0.0).sum(1) / batch.lengths[:, None]
         found.append(torch.stack([at_last_token(normed, batch), mean], 1))

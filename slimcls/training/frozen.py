@@ -38,6 +38,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 
 import slimcls
+from slimcls.backbones.families import context_of
 from slimcls.backbones.sources import Source
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import decoder_of, read_prefix
@@ -217,7 +218,7 @@ class _Pool:
 
 def _room(model: PreTrainedModel, prefix: list[int]) -> int:
     """Tokens that a model can read behind the prefix."""
-    return int(model.config.max_position_embeddings) - len(prefix)
+    return context_of(model.config) - len(prefix)
 
 
 def _batches(items: dict[bytes, list[int]], room: int) -> list[tuple[list[bytes], Batch]]:

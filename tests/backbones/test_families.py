@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from backbones.made_models import DEPTH, MODELS, make
+from backbones.made_models import BATTERY, DEPTH, MODELS, make
 
 from slimcls.backbones.families import (
     FAMILIES,
@@ -46,7 +46,7 @@ def test_lora_targets_are_projections_of_every_block(name: str):
 def test_each_architecture_has_one_row():
     types = [model_type for family in FAMILIES for model_type in family.model_types]
     assert len(types) == len(set(types))
-    assert {MODELS[name][0] for name in MODELS} == set(types)
+    assert {made[0] for made in (MODELS | BATTERY).values()} == set(types)
 
 
 def test_other_architectures_are_named():

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from backbones.made_models import MODELS, ids, make
+from backbones.made_models import MODELS, make, saved_for_backward
 
 from slimcls.backbones import sizes
 from slimcls.backbones.families import base_of
@@ -72,22 +71,6 @@ def test_frozen_parameters_cost_their_weights_only():
     memory = TrainingStep(gpt2_xl(), 1, 8, "32").memory(1, 1000)
     assert memory.gradients == 4000
     assert memory.optimiser == 8000
-
-
-def saved_for_backward(model: Any, tokens: int, batch: int) -> int:
-    """Bytes that autograd keeps of a forward pass, parameters left out."""
-    own = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
-    kept: dict[int, int] = {}
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        model(input_ids=ids(tokens, batch), use_cache=False).last_hidden_state.sum()
-    return sum(kept.values())
 
 
 @pytest.mark.parametrize("name", ["gpt2", "opt", "opt-post", "llama", "neox-parallel"])

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from backbones.made_models import DEPTH, MODELS, VOCABULARY, ids, make, saved, streams
+from backbones.made_models import DEPTH, MODELS, VOCABULARY, composed, ids, make, saved, streams
 
-from slimcls.backbones.families import base_of, blocks_of, family_of, final_norm_of
+from slimcls.backbones.families import blocks_of, family_of, final_norm_of
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import (
     PER_LAYER,
@@ -30,28 +30,6 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A full model and the folder it is saved in."""
     full = make(request.param)
     return full, saved(full, tmp_path_factory.mktemp(request.param))
-
-
-def composed(full: Any, layers: tuple[int, ...]) -> Any:
-    """The full model with only some of its own blocks left in its list, renumbered by hand."""
-    model = copy.deepcopy(full)
-    blocks = list(blocks_of(model))
-    family = family_of(model.config)
-    parent = base_of(model)
-    *path, last = family.blocks.split(".")
-    for name in path:
-        parent = getattr(parent, name)
-    setattr(parent, last, torch.nn.ModuleList(blocks[i] for i in layers))
-    for place, i in enumerate(layers):
-        for module in blocks[i].modules():
-            if hasattr(module, "layer_idx"):
-                module.layer_idx = place
-    for name in PER_LAYER:
-        values = getattr(model.config, name, None)
-        if values:
-            setattr(model.config, name, [values[i] for i in layers])
-    setattr(model.config, family.depth_key, len(layers))
-    return model
 
 
 @pytest.mark.parametrize("keep", [1, 2, 4, DEPTH])
