@@ -11,12 +11,14 @@ from pathlib import Path
 import torch
 
 from slimcls.backbones import sources
+from slimcls.backbones.families import family_of
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import depth_of, read_config
 from slimcls.config import RunConfig
 from slimcls.data.dataset import read_dataset
 from slimcls.data.unlabelled import draw_unlabelled
 from slimcls.devices import accelerator_for, torch_device
+from slimcls.errors import UserError
 from slimcls.log import Log
 from slimcls.rivals.probe import PartStates, Probe
 from slimcls.search import plan as planning
@@ -109,6 +111,12 @@ class Fit:
         self.log.say("timing this machine")
         whole = Plan(None, None, (), (), 1, 1)
         self.bench = self._bench(whole)
+        family = family_of(read_config(self._source))
+        if not family.classifies:
+            raise UserError(
+                f"--model {config.model}: transformers has no classifier of {family.name}, and a "
+                "fit tries nothing else; slimcls train --mode lm can use it"
+            )
         inputs = self._inputs()
         speed = measure_speed(self._source, inputs.train, inputs.pad_id, self._device)
         classes = torch.tensor(labels_of(inputs.splits.train)).bincount().tolist()

@@ -21,6 +21,7 @@ from conftest import PATIENCE, ROOT, WORDS, made_up_rows, write_csv
 import slimcls
 from slimcls import runs
 from slimcls.__main__ import main as slimcls_main
+from slimcls.backbones.families import family_of
 from slimcls.data.dataset import read_dataset
 from slimcls.errors import UserError
 from slimcls.fit import Found, main, run
@@ -260,3 +261,16 @@ def test_what_is_no_better_than_guessing_is_said(
     found = slimcls.fit(tmp_path / "rows.csv", model="tiny-gpt2", budget="1s", out=tmp_path / "f")
     assert "not shown to be better than one answer for all texts" in found.answer.sentence
     assert [str(one.message) for one in recwarn if "unique classes" in str(one.message)] == []
+
+
+def test_a_family_without_classifiers_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "slimcls.search.work.family_of",
+        lambda config: dataclasses.replace(family_of(config), classifies=False),
+    )
+    write_csv(tmp_path / "rows.csv", made_up_rows(40, 3))
+    with pytest.raises(UserError, match=r"--model tiny-llama: .*slimcls train --mode lm can use"):
+        slimcls.fit(tmp_path / "rows.csv", model="tiny-llama", out=tmp_path / "f")
+    assert not (tmp_path / "f" / PLAN).exists()
