@@ -58,10 +58,9 @@ class SlimClassifier(ClassifierMixin, BaseEstimator, _Settings):
     but for ``shots="all"``; those that name files, folders, a test part or several machines are
     left out. Three more are the estimator's own:
 
-    Args:
-        template: of a prompt (modes lm and p-cls), with ``{text}`` and ``{label}``.
-        label_words: class to label word, for the same modes; the classes' names where None.
-        verbose: whether training tells how it goes, on stderr.
+    - ``template``: of a prompt (modes lm and p-cls), with ``{text}`` and ``{label}``.
+    - ``label_words``: class to label word, for the same modes; the classes' names where None.
+    - ``verbose``: whether training tells how it goes, on stderr.
 
     Attributes:
         classes_: the classes, sorted, as in ``y``.
