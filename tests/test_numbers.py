@@ -218,13 +218,12 @@ def asked(config: RunConfig) -> str:
     return " ".join(["slimcls train", config.dataset, *flags])
 
 
-def test_getting_started_has_the_figures_of_its_picture() -> None:
+def test_the_picture_of_the_demo_is_of_its_command() -> None:
     drawn = (ROOT / "docs" / "demo.svg").read_text(encoding="utf-8")
-    page = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")
-    (accuracy,) = re.findall(r"test accuracy +([\d.]+)", drawn)
-    (seconds,) = re.findall(r"(\d+) of them training", drawn)
-    assert f"An accuracy of {float(accuracy):.2f} is a beginning" in page
-    assert f"(here {seconds} seconds)" in page
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    (words,) = re.findall(r"slimcls\.fit (bbcnews .*)", makefile)
+    assert f"slimcls fit {words}" in drawn
+    assert "Take TF-IDF" in drawn
 
 
 def test_no_cut_of_one_or_two_layers_was_shown_to_beat_all_rivals() -> None:

@@ -32,7 +32,9 @@ WEAK, NAMED = 0.7, 3
 ENOUGH_ITEMS = 500
 
 
-def sentence(choice: Choice, found: Confirmation, fit: FitConfig) -> str:
+def sentence(
+    choice: Choice, found: Confirmation, fit: FitConfig, probes: Sequence[Candidate]
+) -> str:
     """The answer in two or three sentences."""
     chosen = choice.chosen.candidate
     mine = found.confirmed[0]
@@ -41,7 +43,9 @@ def sentence(choice: Choice, found: Confirmation, fit: FitConfig) -> str:
         f"Take {_called(chosen, fit)}: it is right on {mine.accuracy:.1%} of {items:,} test texts "
         f"({mine.low:.1%} to {mine.high:.1%})."
     )
-    return " ".join([first, *_guessed(found), *_beside(choice, found, fit), *_obstacle(choice)])
+    return " ".join(
+        [first, *_guessed(found), *_beside(choice, found, fit, probes), *_obstacle(choice)]
+    )
 
 
 def _guessed(found: Confirmation) -> list[str]:
@@ -63,11 +67,19 @@ def _called(candidate: Candidate, fit: FitConfig) -> str:
     return f"{fit.model} cut to {candidate.name}"
 
 
-def _beside(choice: Choice, found: Confirmation, fit: FitConfig) -> list[str]:
+def _beside(
+    choice: Choice, found: Confirmation, fit: FitConfig, probes: Sequence[Candidate]
+) -> list[str]:
     """How it stands to what it has to match."""
     if found.difference is None:
+        untrained = "No layer of the model was trained beside it, so nothing says what a model adds"
+        if not probes:
+            return [f"{untrained}."]
+        best = max(probes, key=lambda one: one.accuracy)
+        mine = choice.chosen.candidate.accuracy
         return [
-            "No layer of the model was trained beside it, so nothing says what a model would add."
+            f"{untrained}; frozen, as it was pretrained, it is right on {best.accuracy:.1%} of the "
+            f"validation texts ({best.name}), the choice on {mine:.1%}."
         ]
     held = f"{_apart(found.difference)} {found.other}"
     if found.verdict == "good enough":
@@ -129,9 +141,8 @@ def advice(
     """What would help most, the most helpful first."""
     said = []
     if plan.next_seconds is not None:
-        said.append(
-            f"More time: with --budget {_budget(plan.next_seconds)} a deeper model would be tried."
-        )
+        what = "a deeper model would be tried" if plan.depths else "layers would be trained too"
+        said.append(f"More time: with --budget {_budget(plan.next_seconds)} {what}.")
     if late := [one.candidate.name for one in choice.tried if one.candidate.converged is False]:
         said.append(f"More time: {', '.join(late)} had not stopped improving.")
     probe = max((one.accuracy for one in probes), default=0.0)

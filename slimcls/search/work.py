@@ -262,7 +262,7 @@ class Fit:
             loss, (low, high) = -difference.mean, (-end for end in reversed(difference.interval()))
         return Answer(
             name=config.folder.name,
-            sentence=telling.sentence(choice, found, config),
+            sentence=telling.sentence(choice, found, config, probes),
             verdict=found.verdict,
             max_loss=config.max_loss,
             dataset=config.dataset,
