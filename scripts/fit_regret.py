@@ -32,11 +32,14 @@ def regret(config: FitConfig) -> dict[str, Any]:
     answer = run(config).answer
     bench = Fit(config, Log(aloud=False)).bench
     seeds = answer.confirmed[0].seeds
+    (kept,) = (one.layers for one in answer.candidates if one.chosen)
     runs: dict[str, list[RunResult]] = {}
     for seed in seeds:
-        runs.setdefault("TF-IDF", []).append(bench.words(seed))
+        # What was handed over has its model beside it, and a name of its own for that.
+        first = seed == seeds[0]
+        runs.setdefault("TF-IDF", []).append(bench.words(seed, save=first and kept is None))
         for keep in bench.plan.depths:
-            result = bench.cut(keep, seed)
+            result = bench.cut(keep, seed, save=first and keep == kept)
             runs.setdefault(bench.tried(result).candidate.name, []).append(result)
     tested = {name: _mean([one.test_accuracy for one in each]) for name, each in runs.items()}
     sizes = {name: bench.tried(each[0]).candidate.megabytes for name, each in runs.items()}

@@ -30,3 +30,5 @@ def test_the_row_of_a_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert row["regret"] == pytest.approx(100 * (best - mine))
     assert row["seeds"] == [2, 3]
     assert row["share_of_time"] == pytest.approx(row["fit_seconds"] / row["all_depths_seconds"])
+    runs = [path.name for path in (tmp_path / "f" / "runs").iterdir()]
+    assert len(runs) == 3 * 3, "no candidate is run twice at a seed: one for the search, two behind"
