@@ -6,6 +6,7 @@ README's text has no figure besides those that are checked here.
 from __future__ import annotations
 
 import csv
+import json
 import re
 from dataclasses import fields
 from functools import cache
@@ -244,6 +245,17 @@ def test_readme_has_no_other_figure() -> None:
     figures = set(re.findall(r"(?<![\w./-])\d+\.\d+(?![\w./-])", text)) - {"3.11", "2.0"}
     assert figures <= set(re.findall(r"\d+\.\d+", known))
     assert figures
+
+
+def test_the_page_on_fits_has_what_was_measured() -> None:
+    page = (ROOT / "docs" / "fit.md").read_text(encoding="utf-8")
+    found = json.loads((RESULTS / "fit" / "trec.json").read_text(encoding="utf-8"))
+    for name, accuracy in found["test_accuracy"].items():
+        (row,) = re.findall(rf"^\| {name}\b(.*) \|$", page, re.M)
+        assert row.split(" | ")[1:] == [f"{accuracy:.3f}", f"{found['megabytes'][name]:.1f}"]
+    assert f"{found['chosen']}, chosen" in page
+    assert (found["regret"], found["oracle"]) == (0, found["chosen"])
+    assert f"{found['share_of_time']:.1f} times as long" in page
 
 
 def test_the_study_says_how_far_it_is() -> None:
