@@ -38,6 +38,8 @@ FROZEN_SHARE = 0.3
 SEEDS = (3, 1)
 #: Share of the layers that the deepest model should have, before less is taken of the texts.
 DEEP_ENOUGH = 1 / 4
+#: Share below which a deepest model says nothing of what the model is worth.
+LEAST = 1 / 15
 #: What is taken of the texts, the most first: tokens a text, texts a class. None: all there is.
 LESS: tuple[tuple[int | None, int | None], ...] = (
     (None, None), (None, 1000), (256, 1000), (128, 1000), (128, 500), (128, 200), (64, 200),
@@ -128,6 +130,7 @@ def make_plan(
     """
     rungs = [rung for rung in ladder(depth) if fits(rung)]
     notes = _too_large(rungs, depth)
+    rungs = [rung for rung in rungs if rung >= LEAST * depth] or rungs
     wanted = [rung for rung in rungs if rung >= DEEP_ENOUGH * depth]
     for most, shots in LESS:
         costs = _Costs(texts, speed, most, shots)

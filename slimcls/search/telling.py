@@ -178,8 +178,8 @@ def plan_lines(plan: Plan, parts: dict[str, int], classes: int) -> list[str]:
     seeds = f"{plan.seeds} seeds" if plan.seeds > 1 else "one seed"
     what = {
         "TF-IDF": WORDS,
-        "reading the frozen model": f"probes at {_listed(plan.probes)} layers",
-        "training to compare": f"{_listed(plan.depths)} layers, as many of them as it takes",
+        "reading the frozen model": f"probes at {_layers(plan.probes)}",
+        "training to compare": f"{_layers(plan.depths)}, as many of them as it takes",
         "confirming the choice": f"the choice and what it is held against, {seeds}",
     }
     rows = ", ".join(f"{count:,} {part}" for part, count in parts.items())
@@ -191,9 +191,11 @@ def plan_lines(plan: Plan, parts: dict[str, int], classes: int) -> list[str]:
     return [*lines, *(f"note: {note}" for note in plan.notes)]
 
 
-def _listed(depths: Sequence[int]) -> str:
+def _layers(depths: Sequence[int]) -> str:
+    """``8, 4 and 2 layers``."""
     named = ", ".join(map(str, depths[:-1]))
-    return " and ".join([*([named] if named else []), *map(str, depths[-1:])])
+    listed = " and ".join([*([named] if named else []), *map(str, depths[-1:])])
+    return f"{listed} layer{'s' * (depths not in ((1,), [1]))}"
 
 
 def commands(fit: FitConfig, chosen: Candidate, run: RunResult) -> dict[str, str]:

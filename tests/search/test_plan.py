@@ -13,6 +13,7 @@ from slimcls.errors import UserError
 from slimcls.search.plan import EPOCHS, STEPS, Plan, Texts, keep_plan, kept_plan, ladder, make_plan
 from slimcls.search.settings import FitConfig, seconds_of
 from slimcls.search.speed import Speed
+from slimcls.search.telling import plan_lines
 
 #: A machine that takes a millisecond for a token and a layer, forwards and backwards.
 SPEED = Speed(1e-3, 3e-4)
@@ -150,3 +151,21 @@ def test_no_more_of_a_class_is_asked_for_than_there_is() -> None:
     for budget in (5.0, 50.0, 500.0, 5000.0):
         found = plan(budget, small)
         assert found.shots is None or found.shots < 30
+
+
+def test_a_plan_is_told_in_words() -> None:
+    one = Plan(50, 32, (1,), (), 12, 1, {"training to compare": 30.0})
+    said = plan_lines(one, {"training": 1640}, 5)
+    assert "  1 layer, as many of them as it takes: at most 30 seconds" in said
+    more = dataclasses.replace(one, depths=(4, 2, 1), seeds=3, notes=("a note",))
+    assert "  4, 2 and 1 layers, as many" in "\n".join(plan_lines(more, {"training": 9}, 2))
+    assert plan_lines(more, {"training": 9}, 2)[-1] == "note: a note"
+
+
+def test_a_reference_of_one_layer_in_thirty_is_not_trained() -> None:
+    """It says nothing of the model; of a model of a few layers it does."""
+    depths = {plan(budget).depths for budget in range(20, 1000, 20)}
+    assert () in depths
+    assert (1,) not in depths
+    assert (2, 1) in depths
+    assert (1,) in {plan(budget, depth=6).depths for budget in range(20, 400, 5)}
