@@ -38,7 +38,7 @@ demo: $(TRAIN) ## find the smallest classifier of BBC News that is good enough, 
 test: $(DEV) ## run the tests
 	$(TEST)
 
-cover: $(DEV) ## run the tests and report the lines they reach; half as long again
+cover: $(DEV) ## run the tests and report the lines they reach; slower
 	$(TEST) --cov --cov-report=term
 
 quick: $(DEV) ## run the tests that take seconds
