@@ -43,8 +43,8 @@ def fit(data: str | Path | pd.DataFrame, **settings: Any) -> Found:
     A fit that was stopped goes on where it was; a finished one is answered from its folder.
 
     Args:
-        data: a file, a folder, a packaged name, or a pandas table, which is written to the fit's
-            folder first; for a table ``out`` has to be given.
+        data: a file, a folder, a packaged name, or a pandas table, which is written beside the
+            fit's folder first, as OUT.data.csv; for a table ``out`` has to be given.
         settings: those of :class:`~slimcls.search.settings.FitConfig`, by name.
 
     Raises:
@@ -81,7 +81,8 @@ def _written(frame: Any, out: object) -> Path:
         raise UserError(f"out: a folder is needed for a table, such as {FITS / 'tickets'}")
     from slimcls.storage.files import replacing
 
-    path = Path(str(out)).with_suffix(".data.csv")
+    folder = Path(str(out))
+    path = folder.with_name(f"{folder.name}.data.csv")
     with replacing(path) as temporary:
         frame.to_csv(temporary, index=False)
     return path

@@ -9,16 +9,20 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from slimcls.errors import UserError
 from slimcls.search.settings import FitConfig
 from slimcls.search.speed import Speed
 from slimcls.storage.files import write_text
+from slimcls.storage.hashes import sha256_of
 from slimcls.storage.json_files import parse_json
 
 #: The file that holds a plan.
 PLAN = "plan.json"
+#: What is asked beside the settings: the files that were given, by their contents.
+CONTENT = "content"
 #: Settings that change nothing of what is tried.
 FREE = ("out", "overwrite")
 #: Epochs that a training has at most, and the steps that those are at least: most cuts have stopped
@@ -298,8 +302,9 @@ def kept_plan(fit: FitConfig, data: str | None = None) -> Plan | None:
             f"{path}: is no plan that slimcls wrote; --overwrite starts again"
         ) from None
     asked = _asked(fit)
-    other = [f"--{name.replace('_', '-')}" for name in asked if kept_for.get(name) != asked[name]]
-    if data not in (None, rows):
+    differ = [name for name in asked if kept_for.get(name) != asked[name]]
+    other = [f"--{name.replace('_', '-')}" for name in differ if name != CONTENT]
+    if CONTENT in differ or data not in (None, rows):
         other.append("content of its data")
     if other:
         raise UserError(
@@ -310,7 +315,10 @@ def kept_plan(fit: FitConfig, data: str | None = None) -> Plan | None:
 
 
 def _asked(fit: FitConfig) -> dict[str, object]:
-    return {name: value for name, value in asdict(fit).items() if name not in FREE}
+    settings = {name: value for name, value in asdict(fit).items() if name not in FREE}
+    files = [path for path in (fit.dataset, fit.unlabelled) if path and Path(path).is_file()]
+    # Without reading a row: a finished fit is answered at once, but for these files alone.
+    return settings | {CONTENT: [sha256_of(Path(path)) for path in files]}
 
 
 def _plain(value: object) -> object:

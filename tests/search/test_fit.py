@@ -278,3 +278,14 @@ def test_a_family_without_classifiers_is_refused(
     with pytest.raises(UserError, match=r"--model tiny-llama: .*slimcls train --mode lm can use"):
         slimcls.fit(tmp_path / "rows.csv", model="tiny-llama", out=tmp_path / "f")
     assert not (tmp_path / "f" / PLAN).exists()
+
+
+def test_a_finished_fit_is_no_answer_for_other_rows(tmp_path: Path) -> None:
+    frame = pd.DataFrame(made_up_rows(60, 3), columns=["text", "label"])
+    out = tmp_path / "v1.tickets"
+    made = {"model": "tiny-gpt2", "budget": "1s", "out": str(out)}
+    slimcls.fit(frame, **made)
+    assert (tmp_path / "v1.tickets.data.csv").is_file()
+    assert slimcls.fit(frame, **made).folder == out
+    with pytest.raises(UserError, match="another content of its data"):
+        slimcls.fit(frame.iloc[:50], **made)
