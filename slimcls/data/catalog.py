@@ -1,17 +1,20 @@
-"""What ``--dataset`` may name: a packaged dataset, an own YAML, a data file, or a folder."""
+"""What ``--dataset`` may name: a packaged dataset, an own YAML, a file, a folder, a hub id."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
+from slimcls.data.hub_named import hub_named
 from slimcls.data.reader import TABLE_FILES
 from slimcls.data.spec import PART_NAMES, DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.paths import user_path
 
 _PACKAGED = Path(__file__).parent / "catalog"
-_WHAT_ELSE = "or a .yaml, .csv, .tsv, .jsonl or .parquet file, or a folder of them"
+_WHAT_ELSE = (
+    "or a .yaml, .csv, .tsv, .jsonl or .parquet file, a folder of them, or ORG/NAME of the hub"
+)
 
 
 def packaged_names() -> list[str]:
@@ -25,9 +28,10 @@ def find_dataset(
     """The dataset of that name; rows are not read yet.
 
     Args:
-        name: a packaged name, an own .yaml, a data file, or a folder with train/test files.
-        text_column: names the text column of the user's own files.
-        label_column: names the label column of the user's own files.
+        name: a packaged name, an own .yaml, a data file, a folder with train/test files, or
+            ORG/NAME[:CONFIG][@REVISION] of the hub, where no file or folder is called so.
+        text_column: names the text column of the user's own files, or of a hub dataset.
+        label_column: names the label column of them.
 
     Raises:
         UserError: no such dataset, or a description that cannot be right.
@@ -55,7 +59,9 @@ def _described(path: Path) -> DatasetSpec:
 def _refuse_columns(name: str, text_column: str | None, label_column: str | None) -> None:
     for flag, value in (("--text-column", text_column), ("--label-column", label_column)):
         if value is not None:
-            raise UserError(f"{flag} {value}: only for your own files; {name} names its columns")
+            raise UserError(
+                f"{flag} {value}: only for your own files and the hub's; {name} names its columns"
+            )
 
 
 def _own(path: Path, name: str) -> DatasetSpec:
@@ -72,6 +78,8 @@ def _own(path: Path, name: str) -> DatasetSpec:
         raise UserError(
             f"dataset {name}: not a kind of file that is read ({', '.join(TABLE_FILES)})"
         )
+    if spec := hub_named(name):
+        return spec
     raise UserError.unknown("dataset", name, packaged_names(), _WHAT_ELSE)
 
 

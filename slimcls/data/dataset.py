@@ -19,7 +19,8 @@ def read_dataset(
     """The rows of a dataset, checked.
 
     Args:
-        name: a packaged name, an own .yaml, a data file, or a folder with train/test files.
+        name: a packaged name, an own .yaml, a data file, a folder with train/test files, or
+            ORG/NAME[:CONFIG][@REVISION] of the hub.
         data_dir: holds ``<name>/<split>.parquet``; ``SLIMCLS_DATA_DIR`` where None.
         text_column: names the text column of the user's own files.
         label_column: names the label column of the user's own files.

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 #: The hub's own conversion of datasets that are scripts.
 CONVERTED = "refs/convert/parquet"
 
+LOG_IN = "(then log in with `hf auth login` or set HF_TOKEN)"
+GATED = (
+    "its authors give access by request; accept their terms on its page and log in with "
+    "`hf auth login` or set HF_TOKEN"
+)
+
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def is_commit(revision: str | None) -> bool:
+    """Whether a revision is a commit, which never changes, and not a branch or tag."""
+    return bool(revision and _COMMIT.fullmatch(revision))
 
 
 def read_hub_dataset(spec: DatasetSpec) -> dict[str, Rows]:
@@ -29,14 +40,13 @@ def read_hub_dataset(spec: DatasetSpec) -> dict[str, Rows]:
         UserError: the hub cannot be reached and there is no copy, no such dataset, revision,
             configuration or split, or one whose terms have not been accepted.
     """
-    pinned = bool(spec.hub_revision and _COMMIT.fullmatch(spec.hub_revision))
-    if pinned and (copied := copies.read_copies(spec)):
+    if is_commit(spec.hub_revision) and (copied := copies.read_copies(spec)):
         return copied
     why = out_of_reach()
     if why:
         return copies.read_copies(spec) or _library_copy(spec, why)
     found = _load(spec)
-    rows = {part: _rows(spec, found, name) for part, name in spec.splits.items()}
+    rows = {part: rows_of(spec, found, name) for part, name in spec.splits.items()}
     copies.write_copies(spec, rows)
     return rows
 
@@ -52,10 +62,10 @@ def _library_copy(spec: DatasetSpec, why: str) -> dict[str, Rows]:
         raise missing
     try:
         with _offline():
-            found = _load_with_library(spec)
+            found = load_with_library(str(spec.hub), **_arguments(spec))
     except (OSError, ValueError):
         raise missing from None
-    return {part: _rows(spec, found, name) for part, name in spec.splits.items()}
+    return {part: rows_of(spec, found, name) for part, name in spec.splits.items()}
 
 
 @contextmanager
@@ -76,38 +86,48 @@ def _offline() -> Iterator[None]:
 
 
 def _load(spec: DatasetSpec) -> Mapping[str, Dataset]:
-    """:func:`_load_with_library`, with its many errors said in a line."""
+    """:func:`load_with_library`, with its many errors said in a line."""
     from datasets.exceptions import DatasetNotFoundError
 
     try:
-        return _load_with_library(spec)
+        return load_with_library(str(spec.hub), **_arguments(spec))
     except DatasetNotFoundError as error:
         if "gated" in str(error):
-            raise UserError(
-                f"hub dataset {spec.hub}: its authors give access by request; accept their terms "
-                "on its page and log in with `hf auth login` or set HF_TOKEN"
-            ) from None
+            raise UserError(f"hub dataset {spec.hub}: {GATED}") from None
         at = f" at {spec.hub_revision}" if spec.hub_revision else ""
         raise UserError(
             f"hub dataset {spec.hub}{at}: no such dataset or revision on the hub, or a private one "
-            "(then log in with `hf auth login` or set HF_TOKEN)"
+            f"{LOG_IN}"
         ) from None
     except (OSError, ValueError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)
         if "scripts" in reason:
             reason = f"it is a script, which is never run; try revision: {CONVERTED}"
         raise UserError(f"hub dataset {spec.hub}: cannot be read: {reason}") from None
 
 
-def _load_with_library(spec: DatasetSpec) -> Mapping[str, Dataset]:
+def first_line(error: Exception) -> str:
+    """What of a library's error fits into a line of ours."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def be_quiet() -> None:
+    """Let the datasets library show no bars and no warnings."""
     import datasets
 
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
-    return dict(datasets.load_dataset(spec.hub, **_arguments(spec)))
 
 
-def _arguments(spec: DatasetSpec) -> dict[str, object]:
+def load_with_library(repo: str, **arguments: Any) -> Mapping[str, Dataset]:
+    """All splits of a hub dataset by their names; raises what the datasets library raises."""
+    import datasets
+
+    be_quiet()
+    return dict(datasets.load_dataset(repo, **arguments))
+
+
+def _arguments(spec: DatasetSpec) -> dict[str, Any]:
     if spec.hub_revision != CONVERTED:
         return {"name": spec.hub_config, "revision": spec.hub_revision}
     folder = spec.hub_config or "default"
@@ -115,19 +135,19 @@ def _arguments(spec: DatasetSpec) -> dict[str, object]:
     return {"revision": CONVERTED, "data_files": files}
 
 
-def _rows(spec: DatasetSpec, found: Mapping[str, Dataset], name: str) -> Rows:
+def rows_of(spec: DatasetSpec, found: Mapping[str, Dataset], name: str) -> Rows:
+    """The rows of a split: the two columns that are named, or all. UserError where it is absent."""
     if name not in found:
         raise UserError.unknown(f"split of hub dataset {spec.hub}", name, found)
     split = found[name]
-    wanted = [c for c in split.column_names if c in (spec.text_column, spec.label_column)]
-    classes = {column: getattr(split.features[column], "names", None) for column in wanted}
+    columns = [c for c in split.column_names if c in (spec.text_column, spec.label_column)]
+    if len(columns) < 2:
+        columns = split.column_names
+    classes = {column: getattr(split.features[column], "names", None) for column in columns}
     return Rows(
         f"hub dataset {spec.hub} {name}",
         "row",
         list(range(split.num_rows)),
-        {
-            column: split[column][:]
-            for column in (wanted if len(wanted) == 2 else split.column_names)
-        },
+        {column: split[column][:] for column in columns},
         {column: list(names) for column, names in classes.items() if names},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,6 +27,9 @@ class DatasetSpec:
     hub: str | None = None
     hub_revision: str | None = None
     hub_config: str | None = None
+    #: Named outright by its hub id: its splits are found as it is read, and the commit that is read
+    #: is part of what identifies the rows.
+    hub_named: bool = False
     text_column: str = ""
     label_column: str = ""
     #: Our part (train, validation, test) to the source's name for it.
@@ -48,3 +52,19 @@ class DatasetSpec:
     def own_rows(self) -> bool:
         """Whether rows are the user's own, so that each fault in them is the user's to know."""
         return self.in_memory or bool(self.files)
+
+    @property
+    def source(self) -> str:
+        """Where rows of the hub are from, as JSON: dataset, config, revision, and the tested split.
+
+        Empty where they are not from the hub.
+        """
+        if not self.hub:
+            return ""
+        found = {
+            "hub": self.hub,
+            "config": self.hub_config,
+            "revision": self.hub_revision,
+            "split": "" if self.pool else self.splits.get("test", ""),
+        }
+        return json.dumps({name: value for name, value in found.items() if value})

@@ -88,8 +88,9 @@ def read_sources(
     spec: DatasetSpec, data_dir: Path | None = None, *, skip_bad_rows: bool = False
 ) -> Sources:
     """The first half of :func:`read_tables`: all rows, with their texts and class numbers."""
-    bad_rows = BadRows(skip=skip_bad_rows, advice=ADVICE) if spec.files else STOP
-    return sources_of(spec, _rows_of(spec, data_dir, bad_rows), bad_rows)
+    may_skip = spec.files or spec.hub_named
+    bad_rows = BadRows(skip=skip_bad_rows, advice=ADVICE) if may_skip else STOP
+    return sources_of(*_rows_of(spec, data_dir, bad_rows), bad_rows)
 
 
 def sources_of(spec: DatasetSpec, rows: dict[str, Rows], bad_rows: BadRows = STOP) -> Sources:
@@ -136,19 +137,30 @@ def tables_of(sources: Sources, *, remark: bool = True) -> Tables:
     )
 
 
-def _rows_of(spec: DatasetSpec, data_dir: Path | None, bad_rows: BadRows) -> dict[str, Rows]:
+def _rows_of(
+    spec: DatasetSpec, data_dir: Path | None, bad_rows: BadRows
+) -> tuple[DatasetSpec, dict[str, Rows]]:
+    """The rows by part, and the specification as far as reading them fills it in.
+
+    It names a hub dataset no more where the rows are not from there.
+    """
     if spec.files:
-        return {part: read_rows(path, bad_rows) for part, path in spec.files.items()}
+        return spec, {part: read_rows(path, bad_rows) for part, path in spec.files.items()}
+    if spec.hub_named:
+        from slimcls.data.hub_named import read_named
+
+        return read_named(spec)
+    here = replace(spec, hub=None, hub_config=None, hub_revision=None)
     folder = _data_dir(data_dir)
     if folder and (folder / spec.name).is_dir():
-        return {
+        return here, {
             part: read_rows(folder / spec.name / f"{name}.parquet")
             for part, name in spec.splits.items()
         }
     if spec.name == "bbcnews" and (articles := corpus.corpus_folder()):
-        return {"all": corpus.read_corpus(articles)}
+        return here, {"all": corpus.read_corpus(articles)}
     if spec.hub:
-        return _from_hub(spec)
+        return spec, _from_hub(spec)
     where = f"{folder} has no folder {spec.name}" if folder else "it names no files and no hub id"
     raise UserError(
         f"dataset {spec.name}: {where}; give --data-dir DIR with "
@@ -290,6 +302,7 @@ def _check(parts: dict[str, Table], first: Rows, notes: list[str], names: tuple[
 def _fingerprint(spec: DatasetSpec, parts: dict[str, Table]) -> str:
     digest = hashlib.sha256()
     described = [spec.version, spec.labels, spec.template, spec.label_words]
+    described += [spec.hub_revision] if spec.hub_named else []
     digest.update(json.dumps(described).encode())
     for part in sorted(parts):
         table = parts[part]

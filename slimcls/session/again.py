@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from slimcls.config import RunConfig
 from slimcls.data.dataset import read_dataset
+from slimcls.data.hub_named import pinned
 from slimcls.data.splits import Splits
 from slimcls.data.tables import Tables
 from slimcls.errors import UserError
@@ -34,7 +36,7 @@ def drawn_again(run: Path, data_dir: str | None) -> Drawn:
         raise UserError(f"{run}: no finished run there")
     config = result.config
     data = read_dataset(
-        config.dataset,
+        _as_it_was(config.dataset, result.data_source),
         data_dir=data_dir or config.data_dir,
         text_column=config.text_column,
         label_column=config.label_column,
@@ -46,3 +48,9 @@ def drawn_again(run: Path, data_dir: str | None) -> Drawn:
             "give the --data-dir it was trained with, or train it again"
         )
     return Drawn(config, data, draw_items(config, data))
+
+
+def _as_it_was(dataset: str, source: str) -> str:
+    """The dataset's name; of one that was named by its hub id the commit that the run has read."""
+    held = json.loads(source) if source else {}
+    return dataset if Path(dataset).exists() else pinned(dataset, held.get("revision", ""))
