@@ -27,15 +27,16 @@ from slimcls.train import train
 if TYPE_CHECKING:
     from slimcls.runs.schema import RunResult
 
-_OF_ITEMS = settings_with(Role.ITEMS | Role.FOLDER)
+_ALWAYS = Role.ITEMS | Role.FOLDER | Role.TOLD
+_OF_ITEMS = settings_with(_ALWAYS)
 
 #: What decides the figures of a rival that does not take all settings of a run, and its folder.
 DECIDES = {
     "majority": _OF_ITEMS,
     "tfidf": _OF_ITEMS,
-    "embeddings": settings_with(Role.ITEMS | Role.FOLDER | Role.MODEL | Role.INPUT, but=Role.KIND),
+    "embeddings": settings_with(_ALWAYS | Role.MODEL | Role.INPUT, but=Role.KIND),
     "probe": (
-        *settings_with(Role.ITEMS | Role.FOLDER | Role.MODEL | Role.INPUT),
+        *settings_with(_ALWAYS | Role.MODEL | Role.INPUT),
         "accelerator",
     ),
     "untrained": settings_without(Role.TRAINING | Role.KIND),
@@ -192,13 +193,15 @@ def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     settled.accelerator = accelerator_for(settled.accelerator)
     from slimcls import runs
     from slimcls.baselines import probe_runs, rival_runs
+    from slimcls.session import more_metrics
 
     fingerprints = fingerprints_of(settled, shared, data, source)
     folder = Path(config.out) / runs.run_name(settled, fingerprints, name)
     if finished := (None if config.overwrite else runs.read_result(folder)):
         if shared.aloud:
             print(f"finished before; --overwrite starts again: {folder}", file=sys.stderr)
-        return finished
+        return more_metrics.with_metrics(finished, settled)
+    more_metrics.check(settled, len(data.spec.labels))
     with runs.locked(folder):
         if config.overwrite:
             runs.clear(folder)

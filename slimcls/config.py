@@ -12,6 +12,7 @@ from slimcls.devices import Accelerator
 from slimcls.errors import UserError
 from slimcls.kinds import LossName, ModeName
 from slimcls.layers import criteria
+from slimcls.metrics.named import named_metrics
 from slimcls.roles import Role, settings_with
 from slimcls.storage.paths import NameOrPath, PathName
 
@@ -31,7 +32,8 @@ class RunConfig:
 
     dataset: NameOrPath
     """Name of a packaged dataset (agnews, bbcnews, emoc, sst2, trec), a dataset YAML, a .csv, .tsv,
-    .jsonl or .parquet file, or a folder with train/validation/test files."""
+    .jsonl or .parquet file, a folder with train/validation/test files, or a hub dataset as
+    ORG/NAME[:CONFIG][@REVISION]."""
 
     model: NameOrPath = "gpt2-xl"
     """Short name (gpt2-xl, opt-1.3b, smollm2-135m, tiny-gpt2, ...), hub id, or local folder."""
@@ -68,14 +70,14 @@ class RunConfig:
     """Folder with NAME/SPLIT.parquet files; SLIMCLS_DATA_DIR if not given."""
 
     text_column: str | None = None
-    """Column that holds the text, for the user's own files."""
+    """Column that holds the text, for the user's own files and hub datasets."""
 
     label_column: str | None = None
-    """Column that holds the label, for the user's own files."""
+    """Column that holds the label, for the user's own files and hub datasets."""
 
     skip_bad_rows: bool = False
-    """Leave out rows of the user's own files that cannot be used, and say which; else they are an
-    error."""
+    """Leave out rows of the user's own files or a hub dataset that cannot be used, and say which;
+    else they are an error."""
 
     shots: Shots = 200
     """Training examples per class, or all."""
@@ -197,6 +199,14 @@ class RunConfig:
 
     baseline: bool = True
     """Also fit TF-IDF with logistic regression to the same items, and say how it compares."""
+
+    metrics: str | None = None
+    """More metrics of the test part, of the library evaluate: .py files or folders, or metrics of
+    the hub as NAME@COMMIT, each with settings as in f1@COMMIT:average=macro, commas between them
+    (docs/runs.md)."""
+
+    trust_metric_code: bool = False
+    """Run the code of the hub's --metrics on this machine."""
 
     logger: Literal["csv", "tensorboard", "mlflow", "wandb"] = "csv"
     """curves.csv is always written; the others log beside it, as Lightning has them."""
@@ -361,6 +371,12 @@ def _check_teacher(config: RunConfig) -> None:
         raise UserError("--teacher: not with --epochs 0, which learns nothing")
 
 
+def _check_metrics(config: RunConfig) -> None:
+    named = named_metrics(config.metrics, trusted=config.trust_metric_code)
+    if config.trust_metric_code and all(one.here for one in named):
+        raise UserError("--trust-metric-code: --metrics names none of the hub; leave it out")
+
+
 def _check_devices(config: RunConfig) -> None:
     if config.strategy == "auto" and config.devices * config.num_nodes > 1:
         raise UserError("--devices, --num-nodes: several processes need --strategy ddp")
@@ -377,6 +393,7 @@ _CHECKS: tuple[Callable[[RunConfig], None], ...] = (
     _check_mode,
     _check_tune,
     _check_teacher,
+    _check_metrics,
     _check_devices,
 )
 

@@ -43,6 +43,8 @@ class Role(Flag):
     """What means nothing in a grid, whose cells are a process each and are never done twice."""
     DISK = auto()
     """What means nothing where texts are in memory and the classifier stays there."""
+    TOLD = auto()
+    """What is measured of a run's answers beside what always is; none of them changes."""
     FOLDER = auto()
     """Where a run is written, and whether what was there goes."""
     OUTSIDE = auto()
@@ -115,6 +117,8 @@ ROLES: dict[str, Role] = {
     "save_dtype": Role.ARITHMETIC,
     # What stands beside a run changes nothing of it; a grid's rivals are runs of their own.
     "baseline": Role.TRAINING | Role.ALONE | Role.OUTSIDE | Role.DISK,
+    "metrics": Role.TOLD | Role.OUTSIDE | Role.DISK,
+    "trust_metric_code": Role.TOLD | Role.OUTSIDE | Role.DISK,
     "logger": Role.TRAINING | Role.OUTSIDE | Role.DISK,
     "checkpoint_seconds": Role.TRAINING | Role.OUTSIDE | Role.DISK,
     "out": Role.FOLDER | Role.OUTSIDE | Role.DISK,
@@ -132,6 +136,7 @@ HEADINGS = {
     "layers that stay": Role.CUT | Role.KIND,
     "device and arithmetic": Role.ARITHMETIC,
     "training": Role.TRAINING,
+    "figures": Role.TOLD,
     STARTING: Role.FOLDER | Role.OUTSIDE | Role.NEUTRAL,
 }
 

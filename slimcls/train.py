@@ -37,13 +37,14 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
     shared = shared or Shared()
     place = find_place(config, shared)
     from slimcls import runs
-    from slimcls.session import work
+    from slimcls.session import more_metrics, work
 
     config, folder = place.config, place.folder
     if finished := (None if config.overwrite else runs.read_result(folder)):
         if shared.aloud:
             _say_finished(finished)
-        return finished
+        return more_metrics.with_metrics(finished, config)
+    more_metrics.check(config, len(place.data.spec.labels))
     session = work.Session(place, shared)
     session.fetch()
     if runs.is_helper_process(config):
@@ -51,7 +52,8 @@ def train(config: RunConfig, shared: Shared | None = None) -> RunResult:
     with runs.locked(folder):
         if config.overwrite:
             runs.clear(folder)
-        return runs.read_result(folder) or session.run()
+        finished = runs.read_result(folder)
+        return more_metrics.with_metrics(finished, config) if finished else session.run()
 
 
 def _say_finished(result: RunResult) -> None:

@@ -57,10 +57,11 @@ def test_pins_name_versions_and_no_build():
 
 def test_extras():
     assert set(EXTRAS) == {
-        "dev", "docs", "export", "grid", "notebooks", "quant", "serve", "torch", "train", "words",
+        "dev", "docs", "evaluate", "export", "grid", "notebooks", "quant", "serve", "torch",
+        "train", "words",
     }  # fmt: skip
     assert "slimcls[torch,words]" in EXTRAS["train"]
-    for name in ("dev", "export", "grid", "notebooks", "quant"):
+    for name in ("dev", "evaluate", "export", "grid", "notebooks", "quant"):
         assert "slimcls[train]" in EXTRAS[name], f"{name} alone runs nothing"
 
 

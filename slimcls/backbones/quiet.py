@@ -42,6 +42,25 @@ def silence() -> Iterator[None]:
 
 
 @contextmanager
+def hub_bars_on_terminals() -> Iterator[None]:
+    """Bars of the hub's library where a person watches, and nowhere else."""
+    from huggingface_hub.utils.tqdm import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    as_it_is = sys.stderr.isatty() or are_progress_bars_disabled()
+    if not as_it_is:
+        disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not as_it_is:
+            enable_progress_bars()
+
+
+@contextmanager
 def bars_on_terminals() -> Iterator[None]:
     """Bars of GGUF's reader and of transformers where a person watches, and nowhere else."""
     reader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")

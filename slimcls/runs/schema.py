@@ -73,6 +73,9 @@ class Outcome:
     """Texts that were learnt from the teacher without their labels."""
     data_fingerprint: str
     data_version: int
+    data_source: str = ""
+    """JSON: the hub dataset that the rows were read from, its configuration, the revision as far as
+    it was known and the split that was tested; empty where they were not read from the hub."""
     data_note: str
     """What has to be said beside figures on this data."""
     depth: int
@@ -123,6 +126,9 @@ class Outcome:
     """Expected calibration error of the class named there, with it, in 15 bins of equal size."""
     test_ece_floor: float | None = None
     """What test_ece would be on average if the probabilities were exactly right."""
+    test_metrics: str = ""
+    """JSON: what each of ``metrics`` says of the test part, a value a name; under ``error`` why one
+    says nothing. Empty where none was asked."""
     per_class: str
     """JSON: precision, recall, f1 and items of each class in the test part."""
     warnings: str = ""

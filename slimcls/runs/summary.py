@@ -67,8 +67,19 @@ def _accuracy_rows(o: Outcome) -> list[tuple[str, str]]:
             f"over {o.test_items} test items)",
         ),
         ("macro-F1", f"{o.test_macro_f1:.3f}"),
+        *more_metric_rows(o),
         *([("probabilities", calibration_words(o))] if o.fitted_temperature else []),
     ]
+
+
+def more_metric_rows(outcome: Outcome) -> list[tuple[str, str]]:
+    """What ``--metrics`` say of the test part, a row a figure; one that failed says why."""
+    rows = []
+    for key, figures in json.loads(outcome.test_metrics or "{}").items():
+        for name, value in figures.items():
+            shown = f"{value:.3f}" if isinstance(value, float) else str(value)
+            rows.append((key if name in (key, "error") else f"{key} {name}", shown))
+    return rows
 
 
 def calibration_words(outcome: Outcome) -> str:

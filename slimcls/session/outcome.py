@@ -42,6 +42,7 @@ from slimcls.runs.schema import (
     Outcome,
     RunResult,
 )
+from slimcls.session import more_metrics
 from slimcls.session.teaching import Lesson
 from slimcls.statistics import wilson
 from slimcls.training.loop import Fitted
@@ -150,6 +151,7 @@ def _outcome(found: Measured, run: str) -> Outcome:
         **asdict(found.footprint),
         **_items(found.splits, found.config.uses_prompt),
         **_accuracy(found.splits, found.fitted, test),
+        test_metrics=_more(found),
         **_calibrated(found),
         **_judged(found, test),
         **_choice(found),
@@ -183,6 +185,7 @@ def _origin(data: Tables, source: Source | None) -> Columns:
         "source_note": source.note if source else "",
         "data_fingerprint": data.fingerprint,
         "data_version": data.spec.version,
+        "data_source": data.spec.source,
         "data_note": data.spec.note,
     }
 
@@ -214,6 +217,12 @@ def _accuracy(splits: Splits, fitted: Fitted, test: Metrics) -> Columns:
         "test_macro_f1": test.macro_f1,
         "per_class": json.dumps(test.per_class),
     }
+
+
+def _more(found: Measured) -> str:
+    """Column: what ``--metrics`` say of the test part."""
+    predictions = [int(row.argmax()) for row in found.logits]
+    return more_metrics.of(found.config, predictions, labels_of(found.splits.test))
 
 
 def _calibrated(found: Measured) -> Columns:

@@ -1,0 +1,1 @@
+"""Metrics of other people, beside our own: those of the library evaluate."""
