@@ -15,6 +15,7 @@ VERBS = {
     "train": "Fine-tune a model, cut to some of its layers, and test it.",
     "predict": "Classify texts with a finished run.",
     "export": "Turn a finished run into a small folder that classifies without torch.",
+    "push": "Push a finished run to the Hugging Face hub, with its card.",
     "serve": "Answer HTTP requests with a finished run.",
     "score": "Measure how much each layer of a model matters.",
     "grid": "Many runs from one YAML file, here or on a cluster, resumable.",

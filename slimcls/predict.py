@@ -30,7 +30,7 @@ class PredictConfig:
     """Classify a text, or the texts of a file, with a finished run."""
 
     run: PathName
-    """Run directory, the model folder in it, or a folder of slimcls export."""
+    """Run directory, the model folder in it, a folder of slimcls export, or ORG/NAME on the hub."""
 
     input: str
     """A text, or a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, or - for standard

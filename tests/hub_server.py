@@ -1,6 +1,6 @@
-"""A hub on loopback: enough of the real one's routes for models, tokenizers and datasets.
+"""A hub on loopback: enough of the real one's routes for models, datasets and spaces.
 
-Files lie as models/ORG/NAME/REVISION/FILE and datasets/ORG/NAME/REVISION/FILE, where a revision
+Files lie as KIND/ORG/NAME/REVISION/FILE, where a revision
 is any path under its model (``main``, or ``refs/convert/parquet``). A file named ``.gated``
 in a revision makes the model one that asks for a token. Faults are asked for with ``Hub.faults``.
 """
@@ -19,13 +19,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
-KINDS = ("models", "datasets")
+from hub_writes import MARKS, Writes
+
+KINDS = ("models", "datasets", "spaces")
 TOKEN = "hf_loopback"  # what a gated model wants to see
 
 _API = re.compile(
-    r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?"
+    r"/api/(models|datasets|spaces)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?"
 )
-_FILE = re.compile(r"/(?:(datasets)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
+_FILE = re.compile(r"/(?:(datasets|spaces)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 
 
 class Hub:
@@ -43,11 +45,17 @@ class Hub:
         #: Whether large files lie elsewhere, where each range needs an address that names it.
         self.signs = False
         self.ended = threading.Event()
+        #: What is pushed.
+        self.writes = Writes(self)
         self.requests: list[tuple[str, str]] = []
         #: Bytes of files that were sent, by their names.
         self.sent: Counter[str] = Counter()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+
+    def commit(self, kind: str, repo: str, revision: str) -> str:
+        """The commit that a revision is at."""
+        return commit_of(self.folder, kind, repo, revision)
 
     def fetched(self) -> list[str]:
         """Names of the files whose contents were sent, in order."""
@@ -76,8 +84,10 @@ def serve(folder: Path) -> Iterator[str]:
 
 
 def commit_of(folder: Path, kind: str, repo: str, revision: str) -> str:
-    """The commit that stands for a revision: as long as a real one, and fixed."""
-    return hashlib.sha1(f"{kind}/{repo}/{revision}".encode()).hexdigest()
+    """The commit that stands for a revision: as long as a real one, another after each push."""
+    pushes = Path(folder) / kind / repo / revision / ".pushes"
+    pushed = f"@{pushes.read_text()}" if pushes.is_file() else ""
+    return hashlib.sha1(f"{kind}/{repo}/{revision}{pushed}".encode()).hexdigest()
 
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
@@ -91,13 +101,27 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self._answer(send=False)
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self._answer(send=True, body=body)
+            self._answer(send=True, body=self._body())
+
+        def do_PUT(self) -> None:
+            self._answer(send=True, body=self._body())
+
+        def _body(self) -> bytes:
+            if self.headers.get("Transfer-Encoding") != "chunked":
+                return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            parts = []
+            while size := int(self.rfile.readline(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
 
         def _answer(self, *, send: bool, body: bytes = b"") -> None:
             address = urlsplit(self.path)
             path = address.path
             hub.requests.append((self.command, path))
+            if hub.writes.answers(self, path, body):
+                return
             if path.startswith(_ELSEWHERE):
                 self._signed(send, path.removeprefix(_ELSEWHERE), address.query)
             elif match := _API.fullmatch(path):
@@ -121,7 +145,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self._send(send, 200, {"Content-Type": "text/html"}, _ANSWERS[fault])
             else:
                 files = [{"rfilename": e["path"]} for e in _tree(root, "") if e["type"] == "file"]
-                self._json(send, _info(repo, commit, files))
+                self._json(send, _info(repo, commit, files) | _of_card(root))
 
         def _file(self, send, kind, repo, revision, name) -> None:
             found = self._revision(kind or "models", repo, revision)
@@ -155,6 +179,9 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
 
         def _allowed(self, root: Path, commit: str):
             bearer = self.headers.get("Authorization", "")
+            if (root / ".private").exists() and bearer != f"Bearer {TOKEN}":
+                self._fault(404, "RepoNotFound")
+                return None
             if (
                 (root / ".gated").exists()
                 and bearer != f"Bearer {TOKEN}"
@@ -300,7 +327,7 @@ def _tree(root: Path, below: str) -> list[dict[str, object]]:
     top = root / below
     entries = []
     for path in sorted(top.rglob("*") if top.is_dir() else [top] if top.exists() else []):
-        if path.name == ".gated":
+        if path.name in MARKS:
             continue
         kind = "directory" if path.is_dir() else "file"
         oid = hashlib.sha1(str(path).encode()).hexdigest()
@@ -308,6 +335,16 @@ def _tree(root: Path, below: str) -> list[dict[str, object]]:
         name = str(path.relative_to(root))
         entries.append({"type": kind, "oid": oid, "size": size, "path": name})
     return entries
+
+
+def _of_card(root: Path) -> dict[str, object]:
+    """What the description of a repository takes from the head of its card, and who may see it."""
+    import yaml
+
+    card = root / "README.md"
+    text = card.read_text(encoding="utf-8") if card.is_file() else ""
+    head = yaml.safe_load(text.split("---\n")[1]) if text.startswith("---\n") else None
+    return {"cardData": head, "private": (root / ".private").exists()}
 
 
 def _paths(body: bytes) -> list[str]:

@@ -56,6 +56,8 @@ NOT_RUN = {
     "gpt2-xl": "gigabytes from the hub",
     "trec": "texts that are not packaged, and a classifier of the packaged model",
     "EleutherAI/pythia-160m": "hundreds of megabytes from the hub",
+    "stanfordnlp/imdb": "a dataset of the hub; test_hub_named.py reads such from a hub on loopback",
+    "me/film-reviews": "an account at the hub; tests/pushing pushes to one on loopback, and back",
     "serve": "it does not end by itself; tests/serving and tests/exporting/test_served.py run it",
     "make": "its targets run these tests, or the demo, in a .venv of their own",
     "pip": "what it installs is what runs the tests; test_packaging.py installs into new folders",

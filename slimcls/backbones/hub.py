@@ -101,7 +101,7 @@ def whole_copy(repo: str, revision: str | None) -> Fetched | Lacking:
         weights = weight_files(names, repo, lambda name: folder / name)
     except UserError:
         return Lacking(_NOT_WHOLE)
-    if damaged := _drop_damaged(folder, weights):
+    if damaged := drop_damaged(folder, weights):
         return Lacking(_DELETED.format(damaged[0]))
     return Fetched(folder, folder.name, tuple(weights))
 
@@ -119,11 +119,11 @@ def _copy_without_weights(repo: str, revision: str | None) -> Path | Lacking:
     if "config.json" not in names or not has_tokenizer(names):
         return Lacking(_NOT_WHOLE)
     read = [name for name in names if name in _BESIDE or name.endswith(".index.json")]
-    damaged = _drop_damaged(folder, read)
+    damaged = drop_damaged(folder, read)
     return Lacking(_DELETED.format(damaged[0])) if damaged else folder
 
 
-def _drop_damaged(folder: Path, names: Sequence[str]) -> list[str]:
+def drop_damaged(folder: Path, names: Sequence[str]) -> list[str]:
     """Delete those of a folder's files that are not what the hub announced; their names."""
     damaged = [name for name in names if not intact(folder / name)]
     for name in damaged:
@@ -132,7 +132,7 @@ def _drop_damaged(folder: Path, names: Sequence[str]) -> list[str]:
 
 
 def _fetch(repo: str, revision: str | None, check: Check) -> Fetched:
-    commit, names = _described(repo, revision)
+    commit, names = described(repo, revision)
     if "config.json" not in names:
         raise UserError(f"--model {repo}: has no config.json, so it is not a whole model")
 
@@ -145,7 +145,7 @@ def _fetch(repo: str, revision: str | None, check: Check) -> Fetched:
     for name in (name for name in _BESIDE if name in names):
         get(name)
     with said(repo, revision):
-        _note_branch(folder, revision, commit)
+        note_branch(folder, revision, commit)
     _note(commit, weights)
     return Fetched(folder, commit, _here(folder, weights))
 
@@ -153,7 +153,7 @@ def _fetch(repo: str, revision: str | None, check: Check) -> Fetched:
 def _here(folder: Path, weights: list[str]) -> tuple[str, ...]:
     """The weight files, where all of them are in the folder as the hub announced them."""
     found = all((folder / name).exists() for name in weights)
-    return tuple(weights) if found and not _drop_damaged(folder, weights) else ()
+    return tuple(weights) if found and not drop_damaged(folder, weights) else ()
 
 
 def weight_names(repo: str, commit: str) -> list[str]:
@@ -163,7 +163,7 @@ def weight_names(repo: str, commit: str) -> list[str]:
     """
     if known := _noted(commit):
         return known
-    names = _described(repo, commit)[1]
+    names = described(repo, commit)[1]
     return weight_files(names, repo, lambda name: arrived(repo, name, commit))
 
 
@@ -191,75 +191,78 @@ def _noted(commit: str) -> list[str]:
     return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _described(repo: str, revision: str | None) -> tuple[str, list[str]]:
-    """The commit of a model's revision, and the names of the files there."""
+def described(repo: str, revision: str | None, what: str = "--model ") -> tuple[str, list[str]]:
+    """The commit of a model's revision, and the names of the files there.
+
+    Raises UserError, which begins with ``what`` and the model's name.
+    """
     from huggingface_hub import HfApi
 
-    with said(repo, revision):
+    with said(repo, revision, what):
         try:
             info = HfApi().model_info(repo, revision=revision)
             return str(info.sha), [sibling.rfilename for sibling in info.siblings or ()]
         except (JSONDecodeError, TypeError, KeyError, AttributeError) as error:
             raise UserError(
-                f"--model {repo}: {endpoint()} did not answer as the hub does; is there a login "
+                f"{what}{repo}: {endpoint()} did not answer as the hub does; is there a login "
                 "page, or a proxy, between it and this machine?"
             ) from error
 
 
-def arrived(repo: str, name: str, commit: str) -> Path:
-    """A file in the hub's cache, as the hub announced it."""
+def arrived(repo: str, name: str, commit: str, what: str = "--model ") -> Path:
+    """A file in the hub's cache, as the hub announced it. Raises UserError as above."""
     from huggingface_hub import hf_hub_download
 
     for _ in range(2):
-        with said(repo, commit):
+        with said(repo, commit, what):
             file = Path(hf_hub_download(repo, name, revision=commit))
             if intact(file):
                 return file
         delete(file)
     raise UserError(
-        f"--model {repo}: {name} arrived damaged twice: it is not what the hub announces; try "
+        f"{what}{repo}: {name} arrived damaged twice: it is not what the hub announces; try "
         "again later, or from another network"
     )
 
 
 @contextmanager
-def said(repo: str, revision: str | None) -> Iterator[None]:
+def said(repo: str, revision: str | None, what: str = "--model ") -> Iterator[None]:
     """What the hub's library raises, said in a line."""
     try:
         yield
     except UserError:
         raise
     except Exception as error:  # the library passes on what its own libraries raise
-        raise UserError(_in_words(error, repo, revision)) from error
+        raise UserError(_in_words(error, repo, revision, what)) from error
 
 
-def _in_words(error: Exception, repo: str, revision: str | None) -> str:
+def _in_words(error: Exception, repo: str, revision: str | None, what: str) -> str:
     from huggingface_hub import errors as hub
 
     if isinstance(error, hub.GatedRepoError):
         return (
-            f"--model {repo}: its authors give access by request; accept their terms at "
+            f"{what}{repo}: its authors give access by request; accept their terms at "
             f"{endpoint()}/{repo} and log in with `hf auth login` or set HF_TOKEN"
         )
     if isinstance(error, hub.RevisionNotFoundError):
         if revision is None:
-            return f"--model {repo}: has no branch main; name another with --revision"
+            return f"{what}{repo}: has no branch main; name another with --revision"
         return f"--revision {revision}: {repo} has no such branch, tag or commit"
     if isinstance(error, hub.RepositoryNotFoundError):
         return (
-            f"--model {repo}: no such model on the hub, or a private one "
+            f"{what}{repo}: no such model on the hub, or a private one "
             "(then log in with `hf auth login` or set HF_TOKEN)"
         )
     at = f" at {revision}" if revision else ""
     reason = getattr(error, "strerror", None) or _first_line(error)
-    return f"--model {repo}{at}: cannot be fetched: {reason}"
+    return f"{what}{repo}{at}: cannot be fetched: {reason}"
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _note_branch(folder: Path, revision: str | None, commit: str) -> None:
+def note_branch(folder: Path, revision: str | None, commit: str) -> None:
     """Tell the cache which commit the branch is at, so that its name works offline too."""
     branch = revision or "main"
     if branch == commit:

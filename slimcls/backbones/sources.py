@@ -75,6 +75,8 @@ class Built:
 
     build: Callable[[], Path]
     note: str = ""
+    #: Id at the hub of the model that it is a form of, where it is one.
+    upstream: str = ""
 
 
 def _tiny(name: str) -> Built:
@@ -97,7 +99,9 @@ KNOWN: dict[str, str | Built] = {
     **{name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large")},
     "gpt2-xl": "openai-community/gpt2-xl",
     **{f"opt-{size}": f"facebook/opt-{size}" for size in ("125m", "350m", "1.3b")},
-    "smollm2-135m": Built(_smollm2, "4-bit weights expanded"),
+    "smollm2-135m": Built(
+        _smollm2, "4-bit weights expanded", upstream="HuggingFaceTB/SmolLM2-135M-Instruct"
+    ),
     **{
         name: _tiny(name)
         for name in ("tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox")
@@ -135,6 +139,17 @@ def _kind(name: str) -> str:
     raise UserError.unknown(
         "model", name, KNOWN, "or a hub id such as HuggingFaceTB/SmolLM2-135M, or a local folder"
     )
+
+
+def hub_id(name: str, fingerprint: str) -> str:
+    """Id at the hub of the model that a run was made from; empty where it has none.
+
+    ``fingerprint`` is the source's: a folder may be called as a model on the hub is.
+    """
+    known = KNOWN.get(name, name)
+    if isinstance(known, Built):
+        return known.upstream
+    return known if fingerprint.startswith("hub:") else ""
 
 
 def on_hub(name: str) -> bool:

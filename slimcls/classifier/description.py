@@ -68,12 +68,15 @@ def as_json(task: Task) -> dict[str, object]:
 def read_description(run: Path) -> tuple[Path, dict[str, Any]]:
     """The artefact's folder in a run, or that is one, and its ``slimcls.json``.
 
-    It is cheap: faults show at once. :func:`task_of` makes a task of it.
+    It is cheap: faults show at once. :func:`task_of` makes a task of it. ``ORG/NAME[@REVISION]``,
+    where no folder is called so, is a classifier on the hub, and is fetched.
 
     Raises UserError where the folder is not a slimcls artefact or newer than this slimcls.
     """
     if not run.is_dir():
-        raise UserError(f"{run}: no such run directory")
+        from slimcls.classifier.from_hub import fetch_artefact
+
+        run = fetch_artefact(str(run))
     folder = run / "model" if (run / "model" / DESCRIPTION).is_file() else run
     path = folder / DESCRIPTION
     if not path.is_file():

@@ -17,7 +17,7 @@ class ServeConfig:
     """Answer HTTP requests with a finished run."""
 
     run: PathName
-    """Run directory, the model folder in it, or a folder of slimcls export."""
+    """Run directory, the model folder in it, a folder of slimcls export, or ORG/NAME on the hub."""
 
     host: str = "127.0.0.1"
     """Address to listen at; 0.0.0.0 for all of this machine's."""

@@ -7,14 +7,8 @@ import json
 from slimcls.backbones.saved import NEEDS_PROMPT
 from slimcls.escaping import in_markdown
 from slimcls.runs.schema import RunResult
-from slimcls.runs.summary import calibration_words, rival_words
-
-_HEAD = """\
----
-library_name: transformers
-{task}tags: [slimcls, layer-pruning, text-classification]
----
-"""
+from slimcls.runs.summary import calibration_words, more_metric_rows, rival_words
+from slimcls.session.card_data import card_data
 
 _OPEN = """\
 import json
@@ -111,8 +105,8 @@ def model_card(result: RunResult, description: dict[str, object]) -> str:
         _limits(result),
         _usage(description),
     ]
-    task = "pipeline_tag: text-classification\n" if description["answers_alone"] else ""
-    return _HEAD.format(task=task) + "\n" + "\n\n".join(parts) + "\n"
+    head = card_data(description, result).to_yaml()
+    return f"---\n{head}\n---\n\n" + "\n\n".join(parts) + "\n"
 
 
 def code(description: dict[str, object]) -> str:
@@ -193,6 +187,9 @@ def _figures(result: RunResult, description: dict[str, object]) -> str:
             f"| {in_markdown(figures['label'])} | {figures['items']} | "
             f"{figures['precision']:.3f} | {figures['recall']:.3f} | {figures['f1']:.3f} |"
         )
+    if more := more_metric_rows(o):
+        rows += ["", "| metric | test |", "| --- | --- |"]
+        rows += [f"| {in_markdown(name)} | {in_markdown(value)} |" for name, value in more]
     said = [f"Warning: {in_markdown(o.warnings)}."] if o.warnings else []
     for words in (*said, *rival_words(result)):
         rows += ["", words]

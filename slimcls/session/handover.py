@@ -101,6 +101,8 @@ def describe_classifier(
         "dataset": dataset,
         "data": outcome.data_fingerprint,
     }
+    if outcome.data_source:
+        description["data_source"] = outcome.data_source
     if isinstance(encoder, PromptBuilder):
         before, after = encoder.frame
         description |= {
