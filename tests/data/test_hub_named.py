@@ -242,7 +242,7 @@ def test_a_folder_of_the_same_name_comes_first(
 def test_other_words_are_no_hub_datasets(name: str, tmp_path: Path,
                                          monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="or a hub dataset as ORG/NAME"):
+    with pytest.raises(UserError, match="or ORG/NAME of the hub"):
         catalog.find_dataset(name)
 
 

@@ -73,10 +73,10 @@ def test_the_name_follows_what_decides_the_outcome() -> None:
     assert len(names) == len(other) + len(PRINTS)
     same = {
         "out": "x", "data_dir": "y", "force": True, "overwrite": True, "logger": "wandb",
-        "baseline": False,
+        "baseline": False, "metrics": "./my_metric",
     }  # fmt: skip
     by_content = {"scores", "teacher", "unlabelled", "unlabelled_size"}
-    assert set(same) | {"checkpoint_seconds"} | by_content == NOT_HASHED
+    assert set(same) | {"checkpoint_seconds", "trust_metric_code"} | by_content == NOT_HASHED
     assert {runs.run_name(config(**{k: v}), PRINTS) for k, v in same.items()} == {name}
 
 
