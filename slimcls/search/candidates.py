@@ -82,6 +82,7 @@ class Bench:
             data_dir=fit.data_dir,
             text_column=self.look.text_column,
             label_column=self.look.label_column,
+            skip_bad_rows=self.look.skips,
             model=fit.model,
             revision=fit.revision,
             mode="cls",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slimcls.data import catalog, texts
+from slimcls.data.hub_named import pinned
 from slimcls.data.pooling import Table
 from slimcls.data.tables import Sources, Tables, read_sources, tables_of
 from slimcls.errors import UserError, in_short
@@ -45,6 +46,8 @@ class Look:
     of ``dataset`` stood there."""
     pooled: bool
     """Whether ids count on from part to part."""
+    skips: bool = False
+    """Whether ``dataset`` has rows that cannot be used, of which there is no copy without them."""
 
     def place(self, part: str, id: int) -> str:
         """Where the item of a run with this id, of this part, stands in what the user gave."""
@@ -96,7 +99,8 @@ def look(
     if unlabelled is not None:
         findings += unlabelled_file(unlabelled, text_column, tables)
     described = Path(dataset).suffix.lower() in (".yaml", ".yml")
-    copy = Copy(dataset, text_column, label_column)
+    named = sources.spec.hub_revision if sources.spec.hub_named else None
+    copy = Copy(pinned(dataset, named) if named else dataset, text_column, label_column)
     if own and mended:
         copy = write_copy(items, described, folder)
     return Look(
@@ -106,7 +110,8 @@ def look(
         rows={part: len(table) for part, table in _parts(tables).items()},
         classes=_classes(tables),
         numbers=_numbers(sources, items if own else None),
-        pooled=spec.pool,
+        pooled=sources.spec.pool,
+        skips=sources.spec.hub_named,
     )
 
 

@@ -21,7 +21,8 @@ class FitConfig:
     """The smallest classifier that is good enough for a dataset, or the advice to take TF-IDF."""
 
     dataset: NameOrPath
-    """A data file, a folder with train/test files, a dataset YAML, or a packaged name."""
+    """A data file, a folder with train/test files, a dataset YAML, a packaged name, or a dataset of
+    the hub as ORG/NAME[:CONFIG][@REVISION]."""
 
     text_column: str | None = None
     """Column that holds the text, for your own files."""

@@ -67,6 +67,7 @@ class Fit:
             data_dir=config.data_dir,
             text_column=self.look.text_column,
             label_column=self.look.label_column,
+            skip_bad_rows=self.look.skips,
         )
         self.plan = self._plan()
         self.bench = self._bench(self.plan)

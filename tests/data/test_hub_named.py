@@ -299,3 +299,21 @@ def test_offline_the_command_says_so_in_a_line(command: Command) -> None:
         "slimcls: error: dataset Some/absent: no file or folder of that name here"
     )
     assert "HF_HUB_OFFLINE is set" in line
+
+
+def test_a_fit_goes_on_with_the_commit_that_was_looked_at(hub: Hub, tmp_path: Path) -> None:
+    from slimcls.search.doctor import look
+
+    home = hub.folder / "datasets" / "Some/gaps/main/data"
+    lacking = rows("train", 60)
+    lacking["label"][7] = None
+    parquet(home / "train-0.parquet", lacking)
+    parquet(home / "test-0.parquet", rows("test", 30))
+    found = look("Some/gaps", tmp_path)
+    commit = commit_of(hub.folder, "datasets", "Some/gaps", "main")
+    assert found.dataset == f"Some/gaps@{commit}"
+    assert found.read == 90
+    assert any("row 7" in str(finding) or "7" in str(finding.places) for finding in found.findings)
+    with pytest.raises(UserError, match="no label in column label"):
+        read(found.dataset)
+    assert len(read(found.dataset, skip_bad_rows=True).train) == 59
