@@ -37,6 +37,7 @@ from slimcls.search.speed import measure_speed
 from slimcls.session.inputs import Inputs, draw_items
 from slimcls.session.outcome import labels_of
 from slimcls.session.plan import make_plan as plan_of_run
+from slimcls.session.settle import precision_of
 from slimcls.session.shared import Shared
 from slimcls.training.depths import DepthStates
 
@@ -118,7 +119,9 @@ class Fit:
                 "fit tries nothing else; slimcls train --mode lm can use it"
             )
         inputs = self._inputs()
-        speed = measure_speed(self._source, inputs.train, inputs.pad_id, self._device)
+        tokens = sum(map(len, inputs.train)) / len(inputs.train)
+        bf16 = precision_of(self._settings, accelerator_for("auto"), tokens) == "bf16"
+        speed = measure_speed(self._source, inputs.train, inputs.pad_id, self._device, bf16=bf16)
         classes = torch.tensor(labels_of(inputs.splits.train)).bincount().tolist()
         texts = Texts(
             tuple(map(len, inputs.train)),
