@@ -39,8 +39,8 @@ TEXTS = [text for text, _ in made_up_rows(12, 5)]
 
 
 def trained(toy: Path, out: Path, **more: Any) -> RunResult:
-    quick = {"shots": 24, "epochs": 2, "lr": 3e-3, "baseline": False, "accelerator": "cpu"}
-    named = {"dataset": str(toy), "model": "tiny-gpt2", "mode": "cls", "keep": 2, "out": str(out)}
+    quick = {"shots": 4, "epochs": 1, "lr": 3e-3, "baseline": False, "accelerator": "cpu"}
+    named = {"dataset": str(toy), "model": "tiny-gpt2", "mode": "cls", "keep": 1, "out": str(out)}
     return train(RunConfig(**named | quick | more))
 
 
