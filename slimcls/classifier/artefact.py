@@ -24,6 +24,7 @@ def load(
 ) -> Classifier | OnnxClassifier | WordsClassifier:
     """Open a finished run or fit, its ``model/`` folder, or a folder of ``slimcls export``.
 
+    ``ORG/NAME[@REVISION]``, where no folder is called so, is one that was pushed to the hub.
     ``threads`` is how many compute, as many as the library likes if not given; torch has one number
     for all of a process.
 
