@@ -192,6 +192,7 @@ WORDS = {
     "report": ["runs"],
     "prune": ["tiny-gpt2", "pruned", "--keep", "2"],
     "export": ["runs/x", "small"],
+    "cascade": ["runs/x"],
     "serve": ["runs/x"],
 }
 #: What brings what a verb lacks, where it is not all that training takes.
