@@ -165,7 +165,8 @@ class RunConfig:
     """Weigh each class by the inverse of its share of the training items."""
 
     precision: Precision = "auto"
-    """Arithmetic of training; weights stay in float32. auto: bf16 where the device computes it."""
+    """Arithmetic of training; weights stay in float32. auto: bf16 where the device computes it, and
+    on a processor where a step has tokens enough to gain by it."""
 
     accelerator: Accelerator = "auto"
     """Device, as Lightning names it."""

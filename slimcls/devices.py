@@ -42,3 +42,11 @@ def exact_device(wanted: Accelerator) -> str:
 def torch_device(accelerator: Accelerator) -> str:
     """What torch calls an accelerator that is no longer ``auto``."""
     return {"gpu": "cuda"}.get(accelerator, accelerator)
+
+
+def multiplies_bf16() -> bool:
+    """Whether the processor has instructions that multiply bf16: AMX or AVX512-BF16."""
+    import torch
+
+    has = torch.cpu.get_capabilities()
+    return bool(has.get("amx_bf16") or has.get("avx512_bf16"))

@@ -12,7 +12,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from slimcls import cli
+from slimcls.cli.extras import check_extra
 from slimcls.errors import UserError
+from slimcls.export import EXTRA
 from slimcls.search.settings import FITS, FitConfig
 from slimcls.storage.files import alone, check_writable
 
@@ -60,6 +62,8 @@ def run(config: FitConfig) -> Found:
     from slimcls.search import handover
 
     folder = config.folder
+    if config.bits is not None:
+        check_extra("slimcls fit --bits", EXTRA)
     check_writable(folder)
     with alone(folder, "this fit"):
         if config.overwrite:

@@ -22,6 +22,7 @@ from exporting.conftest import make_run
 from safetensors.torch import load_file, save_file
 
 from benchmarks import (
+    bf16,
     cascade,
     exported,
     gpu,
@@ -336,9 +337,22 @@ def test_another_model_is_refused(checkpoints: tuple[Path, Path], monkeypatch: p
         opening.measure("made", *checkpoints, [1, 3], repetitions=1)
 
 
-# Shared prefix and vocabulary
+# bf16, shared prefix and vocabulary
 
 SMALL = {"n_embd": 32, "n_head": 2, "vocab_size": 400}
+
+
+def test_a_step_in_bf16_is_held_against_one_in_32_bits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(machine, "best_gemm", lambda precision, device: 1e9)
+    monkeypatch.setattr(bf16, "SHAPE", {"hidden_size": 32, "intermediate_size": 64,
+                                        "num_attention_heads": 2, "vocab_size": 400})  # fmt: skip
+    row = bf16.measure(32, "small", repetitions=1)
+    assert list(row.sides) == [bf16.BF16, bf16.FLOAT]
+    assert [figure.at_least for figure in row.figures] == [1.4, None]
+    matrices = 8 * (4 * 32 * 32 + 3 * 32 * 64)
+    assert row.figures[1].value == pytest.approx(
+        6 * matrices * 32 * 16 / row.sides[bf16.BF16][0] / 1e9
+    )
 
 
 def test_a_shared_prefix_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch):

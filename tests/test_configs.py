@@ -201,7 +201,8 @@ def test_no_run_is_stored_that_its_grid_has_not(grid, folder):
 def name_of(run: RunConfig, prints: dict[str, str]) -> str:
     """The name of a run of the packaged model, which has 30 layers, on the CPU."""
     kept = 30 if run.keep == "all" else run.keep
-    return run_name(settle(replace(run, accelerator="cpu"), range(kept), 30), prints)
+    # In 32 bits where nothing is said: whether bf16 is taken depends on the processor.
+    return run_name(settle(replace(run, accelerator="cpu"), range(kept), 30, 0), prints)
 
 
 def test_tiny_grids_are_run():

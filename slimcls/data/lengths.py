@@ -17,6 +17,8 @@ CUT = 1 / 20
 MOST_TOKENS = 512
 #: Tokens by which more are tried: a few texts more or less seldom change the answer.
 STEP = 64
+#: Characters of a token, roughly, in English.
+CHARACTERS = 4
 #: Texts that are looked at, evenly spaced in their file.
 LOOKED_AT = 1000
 
@@ -43,6 +45,15 @@ def usual_tokens(texts: Sequence[str], tokenizer: Callable[[], PreTrainedTokeniz
 def are_long(texts: Sequence[str]) -> bool:
     """Whether it takes a tokenizer to say how much of these texts goes in."""
     return _too_many([may_exceed(text, DEFAULT_TOKENS) for text in _some(texts)])
+
+
+def about_tokens(texts: Sequence[str], most: int | None) -> float:
+    """Tokens of a text in the mean, from its characters: no tokenizer is needed.
+
+    ``most`` is how many are kept of a text; None where nobody says.
+    """
+    some = [min(len(text) / CHARACTERS, most or MOST_TOKENS) for text in _some(texts)]
+    return sum(some) / len(some)
 
 
 def _some(texts: Sequence[str]) -> list[str]:

@@ -258,11 +258,12 @@ def _filled(
 def _words(names: tuple[str, ...]) -> tuple[str, ...]:
     """The labels' names as words of a prompt: ``world_news`` is ``World news``.
 
-    Their case stays where it alone tells some of them apart.
+    Their case stays where it alone tells some of them apart, and so do names that would else be one
+    word, as ``on_hold`` and ``on hold``.
     """
     spaced = tuple(" ".join(name.replace("_", " ").split()) or name for name in names)
     words = tuple(word[0].upper() + word[1:] for word in spaced)
-    return spaced if len(set(words)) < len(set(spaced)) == len(spaced) else words
+    return next((some for some in (words, spaced) if len(set(some)) == len(names)), names)
 
 
 def _check(parts: dict[str, Table], first: Rows, notes: list[str], names: tuple[str, ...]) -> None:

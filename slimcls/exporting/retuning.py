@@ -12,6 +12,7 @@ from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.modes import Classification, LabelWords, SoftTargets
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items
+from slimcls.data.lengths import about_tokens
 from slimcls.errors import Interrupted, UserError
 from slimcls.log import Log
 from slimcls.session.again import Drawn
@@ -40,7 +41,8 @@ def retuned(
     Raises UserError where the loss is no number any more or the run's is over more than its
     classes, and Interrupted after Ctrl-C or SIGTERM.
     """
-    config, mode = _shorter(drawn.config, epochs), classifier.mode
+    tokens = about_tokens(texts, drawn.config.max_text_tokens)
+    config, mode = _shorter(drawn.config, epochs, tokens), classifier.mode
     if type(mode) not in _TAUGHT:
         raise UserError(f"--retune {epochs}: not for a run of --lm-loss {config.lm_loss}")
     # Its weights may be the run's too.
@@ -68,8 +70,8 @@ def retuned(
     return Classifier(merged, mode, classifier.encoder, classifier.labels, classifier.confidence)
 
 
-def _shorter(config: RunConfig, epochs: int) -> RunConfig:
-    """A run's settings for training a while longer, on this machine."""
+def _shorter(config: RunConfig, epochs: int, tokens: float) -> RunConfig:
+    """A run's settings for training a while longer, on this machine, on texts of ``tokens``."""
     assert config.layers is not None
     shorter = replace(
         config,
@@ -92,4 +94,4 @@ def _shorter(config: RunConfig, epochs: int) -> RunConfig:
         logger="csv",
         recompute_features=True,
     )
-    return settle(shorter, config.layers, len(config.layers))
+    return settle(shorter, config.layers, len(config.layers), tokens)

@@ -21,6 +21,8 @@ from slimcls.storage.json_files import parse_json
 
 #: Files of a fit's folder.
 FIT, PAGE, TABLE, MODEL = "fit.json", "report.html", "candidates.csv", "model"
+#: The folder of the chosen cut without torch, where it is asked for.
+SMALL = "small"
 
 
 def hand_over(answer: Answer, result: RunResult, folder: Path) -> None:
@@ -34,6 +36,39 @@ def hand_over(answer: Answer, result: RunResult, folder: Path) -> None:
     write_page(answer, folder / PAGE)
     text = json.dumps(as_json(answer), indent=1, ensure_ascii=False)
     write_text(folder / FIT, text + "\n")
+
+
+def hand_over_small(config: FitConfig, result: RunResult) -> tuple[bool, str]:
+    """Export the chosen cut in ``--bits``: whether it was, and what is to be told of it.
+
+    Where the export is refused, as it is where too many validation texts would get another label,
+    the fit goes on without it.
+    """
+    assert config.bits is not None
+    from slimcls.export import export
+    from slimcls.exporting.settings import ExportConfig
+
+    out = config.folder / SMALL
+    try:
+        made = export(
+            ExportConfig(
+                run=str(result.folder),
+                out=str(out),
+                bits=config.bits,
+                data_dir=config.data_dir,
+                overwrite=out.exists(),
+            )
+        )
+    except UserError as error:
+        return False, f"{SMALL}/ was not written: {error}"
+    beside = ""
+    if made.accuracy:
+        right = made.accuracy
+        beside = f", right on {right.exported:.1%} of the validation texts ({right.run:.1%} before)"
+    return (
+        True,
+        f"{SMALL}/ is the choice as ONNX in {made.bits} bits: {made.megabytes:.1f} MB{beside}",
+    )
 
 
 def _linked(source: str, target: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from slimcls import cli
 from slimcls.config import Shots
 from slimcls.errors import UserError, in_short
+from slimcls.kinds import BITS
 from slimcls.storage.paths import NameOrPath, PathName
 
 _UNITS = {"h": 3600, "m": 60, "s": 1}
@@ -53,6 +54,9 @@ class FitConfig:
     max_ms: float | None = None
     """Most milliseconds that it may take for one text on this machine."""
 
+    bits: int | None = None
+    """Also hand over the chosen cut as ONNX in so many bits (32, 8 or 4), which needs no torch."""
+
     shots: Shots = "all"
     """Most training examples per class, or all; the budget may ask for fewer."""
 
@@ -81,6 +85,8 @@ class FitConfig:
             value = getattr(self, name)
             if isinstance(value, int) and value < 1:
                 raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+        if self.bits is not None and self.bits not in BITS:
+            raise UserError(f"--bits {self.bits}: must be one of {', '.join(map(str, BITS))}")
         if self.seed < 0:
             raise UserError(f"--seed {self.seed}: must be at least 0")
 

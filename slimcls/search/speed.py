@@ -41,7 +41,9 @@ class Speed:
         return tokens * depth * self.read
 
 
-def measure_speed(source: Source, ids: Sequence[list[int]], pad_id: int, device: str) -> Speed:
+def measure_speed(
+    source: Source, ids: Sequence[list[int]], pad_id: int, device: str, *, bf16: bool = False
+) -> Speed:
     """Time steps of a shallow cut, on items of middle length.
 
     Args:
@@ -49,6 +51,7 @@ def measure_speed(source: Source, ids: Sequence[list[int]], pad_id: int, device:
         ids: Token ids of training items.
         pad_id: Fills a batch up.
         device: Where training will be.
+        bf16: Whether training will compute in bf16. Reading alone is in 32 bits.
     """
     ordered = sorted(ids, key=len)
     middle = len(ordered) // 2
@@ -68,7 +71,9 @@ def measure_speed(source: Source, ids: Sequence[list[int]], pad_id: int, device:
     optimiser = torch.optim.AdamW(trained, lr=0.0)
 
     def train() -> None:
-        hidden_states(base, batch).float().square().mean().backward()
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            states = hidden_states(base, batch)
+        states.float().square().mean().backward()
         optimiser.step()
         optimiser.zero_grad()
 

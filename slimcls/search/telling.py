@@ -18,7 +18,7 @@ from slimcls.search.answer import Answer, Candidate, ClassScore, Mistake
 from slimcls.search.candidates import WORDS
 from slimcls.search.choosing import Choice
 from slimcls.search.confirming import Confirmation
-from slimcls.search.handover import PAGE
+from slimcls.search.handover import PAGE, SMALL
 from slimcls.search.page_words import number
 from slimcls.search.plan import Plan
 from slimcls.search.settings import FitConfig
@@ -198,14 +198,17 @@ def _layers(depths: Sequence[int]) -> str:
     return f"{listed} layer{'s' * (depths not in ((1,), [1]))}"
 
 
-def commands(fit: FitConfig, chosen: Candidate, run: RunResult) -> dict[str, str]:
-    """What to type next, by what it does."""
+def commands(fit: FitConfig, chosen: Candidate, run: RunResult, *, small: bool) -> dict[str, str]:
+    """What to type next, by what it does; ``small``: the choice was exported too."""
     folder = shlex.quote(str(fit.folder))
     found = {
         "classify a file": f"slimcls predict {folder} new.csv",
         "answer over HTTP": f"slimcls serve {folder}",
     }
-    if chosen.layers is not None:
+    if small:
+        without = shlex.quote(str(fit.folder / SMALL))
+        found["classify without torch"] = f"slimcls predict {without} new.csv"
+    elif chosen.layers is not None:
         run_folder = shlex.quote(str(run.folder))
         found["make it small, without torch"] = f"slimcls export {run_folder} small --bits 8"
     found["do it again"] = shlex.join(["slimcls", "fit", fit.dataset, *_given(fit)])

@@ -28,7 +28,7 @@ from slimcls.search.candidates import Bench, Tried, best_of_depths
 from slimcls.search.choosing import Choice, best_of, choose, may_lose
 from slimcls.search.confirming import Confirmation, confirm
 from slimcls.search.doctor import look
-from slimcls.search.handover import hand_over
+from slimcls.search.handover import hand_over, hand_over_small
 from slimcls.search.opinions import second_opinions
 from slimcls.search.plan import Plan, Texts
 from slimcls.search.progress import Progress
@@ -37,6 +37,7 @@ from slimcls.search.speed import measure_speed
 from slimcls.session.inputs import Inputs, draw_items
 from slimcls.session.outcome import labels_of
 from slimcls.session.plan import make_plan as plan_of_run
+from slimcls.session.settle import precision_of
 from slimcls.session.shared import Shared
 from slimcls.training.depths import DepthStates
 
@@ -118,7 +119,9 @@ class Fit:
                 "fit tries nothing else; slimcls train --mode lm can use it"
             )
         inputs = self._inputs()
-        speed = measure_speed(self._source, inputs.train, inputs.pad_id, self._device)
+        tokens = sum(map(len, inputs.train)) / len(inputs.train)
+        bf16 = precision_of(self._settings, accelerator_for("auto"), tokens) == "bf16"
+        speed = measure_speed(self._source, inputs.train, inputs.pad_id, self._device, bf16=bf16)
         classes = torch.tensor(labels_of(inputs.splits.train)).bincount().tolist()
         texts = Texts(
             tuple(map(len, inputs.train)),
@@ -186,7 +189,19 @@ class Fit:
             with progress.step(name, seconds[name]):
                 found = confirm(self.bench, choice)
         scores = telling.class_scores(found.handed_over)
+        small, told = False, ""
+        if self.config.bits is not None and choice.chosen.candidate.layers is not None:
+            self.log.say(f"exporting the choice in {self.config.bits} bits")
+            small, told = hand_over_small(self.config, found.handed_over)
+            self.log.say(f"  {told}")
         answer = self._answer(choice, found, scores, probes, opinions)
+        answer = replace(
+            answer,
+            commands=telling.commands(
+                self.config, choice.chosen.candidate, found.handed_over, small=small
+            ),
+            notes=(*self.plan.notes, *([told] if told else [])),
+        )
         hand_over(answer, found.handed_over, self.config.folder)
         return answer
 
@@ -284,8 +299,6 @@ class Fit:
             ),
             opinions=tuple(opinions),
             advice=telling.advice(choice, found, self.plan, config, scores, probes),
-            commands=telling.commands(config, choice.chosen.candidate, found.handed_over),
-            notes=self.plan.notes,
             seconds=time.perf_counter() - self.started,
         )
 

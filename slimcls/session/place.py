@@ -9,7 +9,7 @@ from slimcls.backbones import sources
 from slimcls.backbones.sources import Source
 from slimcls.config import RunConfig
 from slimcls.data.encoding import DEFAULT_TOKENS
-from slimcls.data.lengths import are_long
+from slimcls.data.lengths import about_tokens, are_long
 from slimcls.data.tables import Tables
 from slimcls.layers.layer_scores import Scores
 from slimcls.session import teaching
@@ -55,7 +55,8 @@ def find_place(
 
     scores = selection.scores(source, lambda: shared.sample(config, source, data), wait=wait)
     layers = selection.layers(source, scores)
-    settled = settle(config, layers, depth_of(read_config(source)))
+    tokens = about_tokens(data.train.texts, config.max_text_tokens)
+    settled = settle(config, layers, depth_of(read_config(source)), tokens)
     fingerprints = fingerprints_of(config, shared, data, source)
     if scores:
         fingerprints["scores"] = scores.fingerprint

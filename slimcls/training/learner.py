@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning as L  # noqa: N812 - the library's own abbreviation
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PreTrainedModel
@@ -32,6 +34,9 @@ _SCHEDULES: dict[str, Callable[[int, int], float]] = {
     "linear": lambda step, steps: (steps - step) / steps,
     "cosine": lambda step, steps: (1 + math.cos(math.pi * (step / steps))) / 2,
 }
+
+#: Tokens that attend to each other at most where plain products are quicker in bf16 on a processor.
+SHORT = 128
 
 
 class Learner(L.LightningModule):
@@ -90,11 +95,22 @@ class Learner(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of a batch. Raises UserError where it is not a finite number."""
-        loss = self.mode.loss(self.model, batch, self._unread_prefix())
+        with self._attention(batch):
+            loss = self.mode.loss(self.model, batch, self._unread_prefix())
         self._check_finite("loss", loss)
         if self.trainer.loggers:
             self.log("train_loss", loss.detach(), batch_size=len(batch.labels))
         return loss
+
+    def _attention(self, batch: Batch) -> AbstractContextManager[object]:
+        """How a step attends: for short texts in bf16 on a processor by plain products.
+
+        There the backward pass of PyTorch's fused kernel takes longer than all else of a block
+        (benchmarks/bf16.py).
+        """
+        keys = batch.input_ids.shape[1] + len(self.prefix_ids)
+        plain = self.config.precision == "bf16" and self.device.type == "cpu" and keys <= SHORT
+        return sdpa_kernel(SDPBackend.MATH) if plain else nullcontext()
 
     def _unread_prefix(self) -> Prefix | None:
         """The shared prefix, for the batch to compute with the weights as they are; or None."""

@@ -9,7 +9,7 @@ from scored import source
 
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.data.encoding import DEFAULT_TOKENS
-from slimcls.data.lengths import MOST_TOKENS, are_long, usual_tokens
+from slimcls.data.lengths import MOST_TOKENS, about_tokens, are_long, usual_tokens
 
 
 @pytest.fixture(scope="module")
@@ -68,3 +68,18 @@ def test_many_texts_are_looked_at_here_and_there(tokenizer: Any) -> None:
 def test_blanks_around_a_text_do_not_count_and_long_words_cost_nothing(tokenizer: Any) -> None:
     assert usual_tokens([" " * 9000 + "rain"] * 30, lambda: tokenizer) == DEFAULT_TOKENS
     assert usual_tokens(["x" * 10**6] * 30, lambda: tokenizer) == MOST_TOKENS
+
+
+@pytest.mark.parametrize(
+    ("lengths", "most", "expected"),
+    [
+        ([40], None, 10),
+        ([40, 80], None, 15),
+        ([40, 4000], 20, 15),
+        ([4_000_000], None, MOST_TOKENS),
+    ],
+)
+def test_tokens_of_a_text_are_told_from_its_letters(
+    lengths: list[int], most: int | None, expected: float
+) -> None:
+    assert about_tokens(["x" * length for length in lengths], most) == expected

@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import os
 import random
+import re
 import shlex
 import signal
 import subprocess
@@ -254,6 +255,43 @@ def test_the_commands_that_are_named_work(
     assert len(pd.read_csv("new.predicted.csv")) == 9
     assert slimcls.load("small").labels == found.load().labels
     assert "finished before" in capsys.readouterr().err
+
+
+def test_the_choice_is_handed_over_without_torch_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or not, and it is said why; the fit is finished all the same."""
+    pytest.importorskip("onnxscript")
+    write_csv(tmp_path / "rows.csv", made_up_rows(80, 3))
+    monkeypatch.setattr("slimcls.search.choosing._size", lambda one: -one.candidate.megabytes)
+    monkeypatch.setattr("slimcls.search.choosing.may_lose", lambda *_: True)
+    made = settings(tmp_path, tmp_path / "f", bits=32)
+    answer = run(planned(FitConfig(dataset=str(tmp_path / "rows.csv"), **made))).answer
+    (told,) = answer.notes
+    assert re.fullmatch(
+        r"small/ is the choice as ONNX in 32 bits: .* MB, right on .* before\)", told
+    )
+    out = tmp_path / "f" / "small"
+    assert answer.commands["classify without torch"] == f"slimcls predict {out} new.csv"
+    texts = [text for text, _ in made_up_rows(20, 5)]
+    whole, small = (slimcls.load(at).predict(texts) for at in (tmp_path / "f", out))
+    assert [one.label for one in small] == [one.label for one in whole]
+
+    def refused(*_: Any) -> None:
+        raise UserError("9 of 10 validation texts get another label")
+
+    monkeypatch.setattr("slimcls.export.export", refused)
+    made = settings(tmp_path, tmp_path / "g", bits=4)
+    answer = run(planned(FitConfig(dataset=str(tmp_path / "rows.csv"), **made))).answer
+    assert answer.notes == ("small/ was not written: 9 of 10 validation texts get another label",)
+    assert "make it small, without torch" in answer.commands
+    assert not (tmp_path / "g" / "small").exists()
+    assert (tmp_path / "g" / "model").is_dir()
+
+
+def test_bits_that_cannot_be_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^--bits 7: must be one of 32, 8, 4$"):
+        FitConfig(dataset="x", bits=7)
 
 
 def test_what_is_no_better_than_guessing_is_said(

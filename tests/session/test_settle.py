@@ -18,10 +18,10 @@ from slimcls.training.rates import LEARNING_RATES, learning_rate
 DEPTH = 6
 
 
-def resolved(**settings: Any) -> RunConfig:
+def resolved(tokens: float = 10, **settings: Any) -> RunConfig:
     config = RunConfig(dataset="sst2", **({"model": "tiny-gpt2"} | settings))
     source = sources.find("tiny-gpt2")
-    return settle(config, selection_of(config).layers(source, None), DEPTH)
+    return settle(config, selection_of(config).layers(source, None), DEPTH, tokens)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_layers(settings: dict[str, Any], layers: list[int]) -> None:
 
 def test_resolving_twice_is_resolving_once(no_device: None) -> None:
     config = resolved(mode="lm")
-    assert settle(config, config.layers or [], DEPTH) == config
+    assert settle(config, config.layers or [], DEPTH, 10) == config
     assert None not in (config.keep, config.layers, config.lr, config.lm_loss)
     assert "auto" not in (config.precision, config.accelerator)
 
@@ -86,6 +86,34 @@ def test_a_processor(no_device: None) -> None:
             resolved(accelerator=name)
     with pytest.raises(UserError, match="only on a GPU, not on cpu"):
         resolved(precision="16")
+
+
+@pytest.mark.parametrize(
+    ("has", "tokens", "settings", "precision"),
+    [
+        (["amx_bf16"], 16, {}, "bf16"),
+        (["avx512_bf16"], 16, {}, "bf16"),
+        (["avx512_f", "amx_tile"], 32, {}, "32"),
+        (["amx_bf16"], 15, {}, "32"),
+        (["amx_bf16"], 15, {"batch_size": 18}, "bf16"),
+        (["amx_bf16"], 250, {"batch_size": 1}, "32"),
+        (["amx_bf16"], 5, {"batch_tokens": 256}, "bf16"),
+        (["amx_bf16"], 5, {"batch_tokens": 200}, "32"),
+        (["amx_bf16"], 32, {"precision": "32"}, "32"),
+        (["amx_bf16"], 0.01, {}, "32"),
+    ],
+)
+def test_a_processor_that_multiplies_bf16(
+    no_device: None,
+    monkeypatch: pytest.MonkeyPatch,
+    has: list[str],
+    tokens: float,
+    settings: dict[str, Any],
+    precision: str,
+) -> None:
+    """Abilities and shapes decide: instructions, and tokens of a step."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(has, True))
+    assert resolved(tokens, **settings).precision == precision
 
 
 @pytest.mark.parametrize(("bf16", "precision"), [(True, "bf16"), (False, "32")])

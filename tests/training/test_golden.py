@@ -15,18 +15,21 @@ from __future__ import annotations
 import json
 import platform
 import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from slimcls.backbones import sources
 from slimcls.backbones.truncate import open_cut
 from slimcls.classifier.exits import add_exits
 from slimcls.classifier.modes import SoftTargets, make_mode
-from slimcls.config import RunConfig
+from slimcls.config import Precision, RunConfig
 from slimcls.data.batches import Batch, Items
 from slimcls.log import Log
+from slimcls.training import learner
 from slimcls.training.learner import Learner
 from slimcls.training.loop import Work, fit
 
@@ -56,7 +59,12 @@ def items(seed: int) -> list[list[int]]:
 
 
 def first_losses(
-    family: str, name: str, lm_loss: str | None, folder: Path, exits: list[int] | None = None
+    family: str,
+    name: str,
+    lm_loss: str | None,
+    folder: Path,
+    exits: list[int] | None = None,
+    precision: Precision = "32",
 ) -> list[float]:
     """Losses of one epoch of three steps, as the learner gives them to Lightning."""
     taught, lm_loss = lm_loss == "taught", None if lm_loss == "taught" else lm_loss
@@ -66,7 +74,7 @@ def first_losses(
         mode.soft_targets = SoftTargets(torch.randn(STEPS * ITEMS_A_STEP, 3, generator=generator))
     config = RunConfig(
         dataset="made up", model=family, mode=name, lm_loss=lm_loss, epochs=1, lr=1e-3, seed=7,
-        batch_size=ITEMS_A_STEP, precision="32", accelerator="cpu", exits=exits,
+        batch_size=ITEMS_A_STEP, precision=precision, accelerator="cpu", exits=exits,
     )  # fmt: skip
     model = open_cut(
         sources.find(family, None), (0, 1), head=mode.head, labels=["a", "b", "c"], seed=7,
@@ -121,6 +129,34 @@ def test_first_losses_of_two_depths(
     losses = first_losses(family, name, lm_loss, tmp_path, exits=[1, 2])
     assert len(losses) == STEPS
     assert losses == pytest.approx(recorded, rel=TOLERANCE)
+
+
+#: Without dropout, which falls elsewhere when attention is computed another way.
+@pytest.mark.parametrize("family", ["tiny-llama", "tiny-neox"])
+@pytest.mark.parametrize(("name", "lm_loss"), [("cls", None), ("p-cls", None), ("lm", "taught")])
+@pytest.mark.parametrize("short", [learner.SHORT, 0])
+def test_first_losses_in_bf16(
+    family: str,
+    name: str,
+    lm_loss: str | None,
+    short: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Short texts attend by plain products, longer ones by the fused kernel; both come near."""
+    taken = []
+
+    def spied(backend: SDPBackend) -> AbstractContextManager[object]:
+        taken.append(backend)
+        return sdpa_kernel(backend)
+
+    monkeypatch.setattr(learner, "SHORT", short)
+    monkeypatch.setattr(learner, "sdpa_kernel", spied)
+    recorded = json.loads(RECORD.read_text())[f"{family} {name} {lm_loss}"]
+    losses = first_losses(family, name, lm_loss, tmp_path, precision="bf16")
+    assert losses != recorded
+    assert losses == pytest.approx(recorded, rel=0.02)
+    assert taken == ([SDPBackend.MATH] * STEPS if short else [])
 
 
 def record() -> None:
