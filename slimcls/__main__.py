@@ -14,6 +14,7 @@ VERBS = {
     "fit": "Find the smallest classifier that is good enough for a data file.",
     "train": "Fine-tune a model, cut to some of its layers, and test it.",
     "predict": "Classify texts with a finished run.",
+    "cascade": "Let a run's texts leave at the first depth that is sure.",
     "export": "Turn a finished run into a small folder that classifies without torch.",
     "push": "Push a finished run to the Hugging Face hub, with its card.",
     "serve": "Answer HTTP requests with a finished run.",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimcls import cli
-from slimcls.classifier.description import ONNX, read_description
+from slimcls.classifier.description import CASCADE, ONNX, read_description
 from slimcls.errors import UserError
 from slimcls.exporting.settings import ALL, ExportConfig, check_out
 from slimcls.kinds import WHOLE
@@ -43,6 +43,12 @@ def _described(config: ExportConfig) -> dict[str, Any]:
     folder, description = read_description(Path(config.run))
     if ONNX in description:
         raise UserError(f"{folder}: was exported already; name the run that it was exported from")
+    if description.pop(CASCADE, None):
+        print(
+            f"note: {folder} leaves early; what is exported sees every text with all its layers. "
+            "An exit's own run exports that exit alone",
+            file=sys.stderr,
+        )
     return description
 
 

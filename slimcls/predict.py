@@ -56,6 +56,9 @@ class PredictConfig:
     """Also give each text the classes of a set that lacks the true one in at most so many percent
     of texts."""
 
+    leave_early: bool = True
+    """After slimcls cascade, let each text leave at the first exit that is sure of it."""
+
     strict: bool = False
     """Stop at the first row that cannot be read, instead of reporting and skipping it."""
 
@@ -94,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
 
     read_description(Path(config.run))
     paths = _paths(config)
-    classifier = load(config.run)
+    classifier = load(config.run, leave_early=config.leave_early)
     if config.abstain_risk is not None:
         print(_abstains(classifier, config.abstain_risk), file=sys.stderr)
     if paths:
@@ -122,7 +125,8 @@ def _text(classifier: Predictor, config: PredictConfig) -> int:
     shares = (f"  {share:.3f}  {label}" for label, share in found.probabilities.items())
     named = "(not sure enough to name a class)" if found.label is None else found.label
     sets = [] if found.classes is None else [f"  set: {', '.join(found.classes) or 'empty'}"]
-    cli.say("\n".join([named, *shares, *sets]))
+    depth = [] if found.depth is None else [f"  left after {found.depth} layers"]
+    cli.say("\n".join([named, *shares, *depth, *sets]))
     return 0
 
 

@@ -6,9 +6,11 @@ import json
 import math
 import mmap
 import os
+import shutil
 import subprocess
 import sys
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ import pytest
 import torch
 from conftest import PATIENCE, ROOT
 from exporting.conftest import make_run
+from safetensors.torch import load_file, save_file
 
 from benchmarks import (
     bf16,
+    cascade,
     exported,
     gpu,
     growth,
@@ -40,8 +44,12 @@ from benchmarks.harness import Different, Figure, Row, Took
 from benchmarks.made import CLASSES, PAD, Made
 from benchmarks.workload import Workload, prepare
 from slimcls.backbones.tiny import make_model
+from slimcls.cascade import cascade as leave_early
+from slimcls.cascading.settings import CascadeConfig
 from slimcls.classifier.artefact import load_run
+from slimcls.config import RunConfig
 from slimcls.session.again import drawn_again
+from slimcls.train import train
 
 FOLDER = ROOT / "benchmarks"
 BENCHMARKS = benchmarks()
@@ -531,3 +539,55 @@ def test_a_form_stands_beside_its_run(tmp_path: Path, monkeypatch: pytest.Monkey
     named = [opened.labels.index(one.label) for one in opened.predict(made.texts)]
     right = [one == label for one, label in zip(named, made.labels, strict=True)]
     assert theirs == [np.mean(right)]
+
+
+# Leaving early
+
+
+@pytest.fixture(scope="module")
+def early(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> cascade.Trained:
+    """A run of the toy's that leaves early."""
+    config = RunConfig(
+        dataset=str(toy), model="tiny-llama", mode="cls", exits=[1, 2], shots=30, epochs=2,
+        lr=1e-3, accelerator="cpu", baseline=False, out=str(tmp_path_factory.mktemp("early")),
+    )  # fmt: skip
+    folder = train(config).folder
+    leave_early(CascadeConfig(run=str(folder), risk=40))
+    test = drawn_again(folder, None).splits.test
+    return cascade.Trained(folder, [one.text for one in test], [one.label for one in test])
+
+
+def test_the_labels_of_exits_are_held_against_their_own_runs(
+    early: cascade.Trained, tmp_path: Path
+):
+    cascade.check_labels(early)
+    shutil.copytree(early.folder.parent, tmp_path / "runs")
+    (shallow,) = (tmp_path / "runs").glob("*-k1-*")
+    path = shallow / "model" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["score.weight"] *= -1
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(Different, match="at 1 layers"):
+        cascade.check_labels(replace(early, folder=tmp_path / "runs" / early.folder.name))
+
+
+def test_leaving_early_is_held_against_all_layers(
+    early: cascade.Trained, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(cascade.RISK, "small", 40.0)
+    options = Namespace(size="small", data_dir=None)
+    row = cascade.accuracy({0: early}, options)
+    ours, theirs = row.sides.values()
+    (points,) = row.figures
+    assert points.value == pytest.approx(100 * (ours[0] - theirs[0]))
+    monkeypatch.setattr(cascade, "HALVES", 10)
+    row = cascade.promise({0: early}, options)
+    broken, refused = row.figures
+    (losses,) = row.sides.values()
+    assert broken.value == 10 * sum(loss > 40 for loss in losses)
+    assert len(losses) + refused.value * 10 / 100 == 10
+    pool = cascade.pooled(early)
+    assert len(pool.labels) == 120
+    # What a run keeps of its test texts is brought back to what it keeps of the others.
+    right = pool.logits[-1, 60:].argmax(1) == pool.labels[60:]
+    assert right.mean() == pytest.approx(theirs[0])

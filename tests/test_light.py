@@ -193,6 +193,7 @@ WORDS = {
     "prune": ["tiny-gpt2", "pruned", "--keep", "2"],
     "export": ["runs/x", "small"],
     "push": ["runs/x", "me/x"],
+    "cascade": ["runs/x"],
     "serve": ["runs/x"],
 }
 #: What brings what a verb lacks, where it is not all that training takes.

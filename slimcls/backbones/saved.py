@@ -115,20 +115,25 @@ def open_saved(folder: Path, head: Head) -> PreTrainedModel:
     config = config_in(folder, str(folder))
     config._name_or_path = ""
     config.dtype = torch.float32
-    names = [path.name for path in folder.iterdir() if path.suffix != ".bin"]
-    if not any(".safetensors" in name for name in names):
-        raise UserError(f"{folder}: no weights there (model.safetensors)")
-    files = sorted(name for name in names if _needing_prompt(name))
-    if not files:
-        files = weight_files(names, str(folder), lambda name: folder / name)
     model_class = model_class_of(config, head)
-    with Weights(folder / name for name in files) as weights:
+    with saved_weights(folder) as weights:
         _check_depth(folder, config, weights)
         skeleton = _skeleton(folder, config, model_class)
         wanted = _match_names(folder, skeleton, weights)
         tensors = {ours: weights.read(theirs, torch.float32) for ours, theirs in wanted.items()}
     check_finite_weights(tensors, str(folder))
     return filled(model_class, config, tensors, torch.float32)
+
+
+def saved_weights(folder: Path) -> Weights:
+    """The tensors of a folder that :func:`save` wrote. Raises UserError where there are none."""
+    names = [path.name for path in folder.iterdir() if path.suffix != ".bin"]
+    if not any(".safetensors" in name for name in names):
+        raise UserError(f"{folder}: no weights there (model.safetensors)")
+    files = sorted(name for name in names if _needing_prompt(name))
+    if not files:
+        files = weight_files(names, str(folder), lambda name: folder / name)
+    return Weights(folder / name for name in files)
 
 
 def _needing_prompt(name: str) -> bool:

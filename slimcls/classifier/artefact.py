@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from slimcls.backbones.families import context_of
-from slimcls.classifier.description import DESCRIPTION, ONNX, WORDS, read_description, task_of
+from slimcls.classifier.description import (
+    DESCRIPTION,
+    ONNX,
+    WORDS,
+    early_rule,
+    read_description,
+    task_of,
+)
 from slimcls.classifier.task import Task
 from slimcls.data.cutting import tokens_of
 from slimcls.errors import UserError
@@ -20,13 +27,14 @@ if TYPE_CHECKING:
 
 
 def load(
-    run: str | Path, *, threads: int | None = None
+    run: str | Path, *, threads: int | None = None, leave_early: bool = True
 ) -> Classifier | OnnxClassifier | WordsClassifier:
     """Open a finished run or fit, its ``model/`` folder, or a folder of ``slimcls export``.
 
     ``ORG/NAME[@REVISION]``, where no folder is called so, is one that was pushed to the hub.
     ``threads`` is how many compute, as many as the library likes if not given; torch has one number
-    for all of a process.
+    for all of a process. After ``slimcls cascade`` texts leave at the first exit that is sure;
+    without ``leave_early`` all of them see all layers.
 
     Raises UserError where the folder is none of them, newer than this slimcls, or where its files
     are damaged or not of one run.
@@ -41,6 +49,10 @@ def load(
 
         return open_words(folder, description)
     classifier = _open(folder, task_of(description))
+    if leave_early and (rule := early_rule(description)):
+        from slimcls.classifier.cascade import open_cascade
+
+        classifier = open_cascade(folder, classifier, rule)
     if threads:
         import torch
 
@@ -49,7 +61,7 @@ def load(
 
 
 def load_run(run: str | Path) -> Classifier:
-    """As :func:`load`, of a finished run or its ``model/`` folder alone."""
+    """As :func:`load`, of a finished run or its ``model/`` folder alone; no text leaves early."""
     folder, description = read_description(Path(run))
     if ONNX in description:
         raise UserError(f"{folder}: was exported; name the run that it was exported from")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
 import torch
@@ -17,7 +17,7 @@ from slimcls.classifier.prediction import Predictor
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.task import Encoder
 from slimcls.classifier.trunk import decoder_of, read_prefix
-from slimcls.data.batches import collate
+from slimcls.data.batches import Batch, collate
 from slimcls.data.by_length import batches_by_length
 from slimcls.data.encoding import FramedEncoder
 
@@ -53,16 +53,22 @@ class Classifier(Predictor):
     ) -> Tensor:
         """Logits (texts, classes), float32, of whole encoded texts, in their order."""
         logits = torch.zeros(len(ids), len(self.labels))
-        rest = [item[len(self.prefix_ids) :] for item in ids]
-        device = self.model.device
-        for places in batches_by_length([len(item) for item in rest], batch_size):
-            batch = collate([(place, rest[place], 0) for place in places], 0).to(device)
+        for places, batch in self._batches(ids, batch_size):
             with self._turn:
                 found = self.mode.logits(self.model, batch, self.read_prefix())
             logits[places] = found[-1].cpu()
             if done:
                 done(len(places))
         return logits
+
+    def _batches(
+        self, ids: Sequence[list[int]], batch_size: int
+    ) -> Iterator[tuple[list[int], Batch]]:
+        """Texts of like lengths together, without what all begin with, and their places."""
+        rest = [item[len(self.prefix_ids) :] for item in ids]
+        for places in batches_by_length([len(item) for item in rest], batch_size):
+            batch = collate([(place, rest[place], 0) for place in places], 0)
+            yield places, batch.to(self.model.device)
 
     def latency(self, texts: Sequence[str], repeats: int = 20) -> float:
         """Median milliseconds for one text alone, tokenising included."""

@@ -16,6 +16,7 @@ from slimcls.storage.json_files import parse_json
 
 if TYPE_CHECKING:
     from slimcls.classifier.confidence import Confidence
+    from slimcls.classifier.early import EarlyRule
 
 #: Raised when ``slimcls.json`` changes so that older readers would misread it.
 FORMAT = 2
@@ -24,6 +25,8 @@ DESCRIPTION = "slimcls.json"
 WORDS = "words"
 #: The key that an exported folder alone has: what else its files say of themselves.
 ONNX = "onnx"
+#: The key by which texts leave early: :mod:`slimcls.classifier.early`.
+CASCADE = "cascade"
 
 _TEXT: dict[str, Any] = {"labels": (list, str), "max_text_tokens": int, "context": int}
 _PROMPT = _TEXT | {"template": str, "label_words": (list, str), "demonstrations": (list, dict)}
@@ -116,6 +119,15 @@ def task_of(description: dict[str, Any]) -> Task:
     )
 
 
+def early_rule(description: dict[str, Any]) -> EarlyRule | None:
+    """How texts leave early; None where they do not."""
+    if CASCADE not in description:
+        return None
+    from slimcls.classifier.early import from_json
+
+    return from_json(description[CASCADE])
+
+
 def _fault(description: dict[str, Any]) -> str:
     """What is wrong with a description that this slimcls should be able to read; empty if nothing.
 
@@ -140,6 +152,8 @@ def _fault(description: dict[str, Any]) -> str:
         return "'context' and 'max_text_tokens' must be at least 1"
     if "confidence" in description and not _confidence(description["confidence"]):
         return "'confidence' has values of the wrong kind"
+    if CASCADE in description and not early_rule(description):
+        return f"{CASCADE!r} has values of the wrong kind"
     labels, words = description["labels"], description.get("label_words")
     if fault := _labels_fault(labels):
         return fault

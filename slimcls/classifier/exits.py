@@ -61,10 +61,9 @@ def take_exits(model: PreTrainedModel) -> list[Exit]:
     return exits
 
 
-def heads_of(model: PreTrainedModel) -> list[nn.Module]:
-    """The classification heads, from the shallowest on."""
-    ends = [*exits_of(model), model]
-    return [cast("nn.Module", getattr(end, HEAD)) for end in ends]
+def ends_of(model: PreTrainedModel) -> list[nn.Module]:
+    """Where a model answers, from the shallowest depth on: its exits, and itself."""
+    return [*exits_of(model), model]
 
 
 def read_states(model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> list[Tensor]:
@@ -75,10 +74,15 @@ def read_states(model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> 
     base, exits = decoder_of(model), exits_of(model)
     with _tapped(base, batch, [one.depth for one in exits]) as behind:
         deepest = last_tokens(base, batch, prefix)[:, 0]
+    return [*(seen_by(one, base, state) for one, state in zip(exits, behind, strict=True)), deepest]
+
+
+def seen_by(end: Exit, base: PreTrainedModel, states: Tensor) -> Tensor:
+    """What the head of an exit sees of states (items, hidden) behind its last layer."""
+    states = end.norm(states)
     path = family_of(base.config).after_norm
     project = getattr(attrgetter(path[0])(base), path[1], None) if path else None
-    states = [one.norm(state) for one, state in zip(exits, behind, strict=True)]
-    return [*(project(state) if project else state for state in states), deepest]
+    return project(states) if project else states
 
 
 @contextmanager

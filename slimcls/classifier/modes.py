@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from slimcls.backbones.lm_head import token_head, token_logits, vocabulary_logits
-from slimcls.classifier.exits import heads_of, read_states
+from slimcls.classifier.exits import HEAD, ends_of, read_states
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import decoder_of, hidden_states, last_tokens
 from slimcls.data.batches import Batch
@@ -83,6 +83,16 @@ class Mode:
         The model answers once at each depth where it has a head: an ordinary one at its last alone.
         The softmax of what it says last are the class probabilities.
         """
+        states = read_states(model, batch, prefix)
+        pairs = zip(ends_of(model), states, strict=True)
+        return torch.stack([self.logits_at(end, model, state) for end, state in pairs])
+
+    def logits_at(self, end: nn.Module, model: PreTrainedModel, states: Tensor) -> Tensor:
+        """Logits (items, classes) of states (items, hidden) as the head of one end sees them.
+
+        ``end`` is an exit of the model, or the model itself. Raises NotImplementedError where a
+        mode reads more than a state an item; such models have no exits.
+        """
         raise NotImplementedError
 
     def linear_head(self, model: PreTrainedModel) -> nn.Linear:
@@ -102,10 +112,8 @@ class Classification(Mode):
 
     head = "classification"
 
-    def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
-        states = read_states(model, batch, prefix)
-        pairs = zip(heads_of(model), states, strict=True)
-        return torch.stack([_exact(head(state)) for head, state in pairs])
+    def logits_at(self, end: nn.Module, model: PreTrainedModel, states: Tensor) -> Tensor:
+        return _exact(getattr(end, HEAD)(states))
 
     def linear_head(self, model: PreTrainedModel) -> nn.Linear:
         return head_of(model)
@@ -119,10 +127,8 @@ class LabelWords(Mode):
     def __init__(self, word_ids: Sequence[Sequence[int]]) -> None:
         self.word_ids = [list(ids) for ids in word_ids]
 
-    def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
-        states = read_states(model, batch, prefix)
-        logits = [token_logits(model, state, self._firsts()) for state in states]
-        return torch.stack([_exact(at_depth) for at_depth in logits])
+    def logits_at(self, end: nn.Module, model: PreTrainedModel, states: Tensor) -> Tensor:
+        return _exact(token_logits(model, states, self._firsts()))
 
     def linear_head(self, model: PreTrainedModel) -> nn.Linear:
         return token_head(model, self._firsts())

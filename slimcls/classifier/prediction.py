@@ -14,7 +14,7 @@ from slimcls.classifier.task import Encoder
 from slimcls.errors import UserError
 
 #: What a cell of a prediction's row holds.
-Cell = str | float | list[str] | None
+Cell = str | float | int | list[str] | None
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,15 @@ class Prediction:
     classes: tuple[str, ...] | None = None
     """The classes of a set that holds the true one as often as asked, if one was asked; perhaps
     none."""
+    depth: int | None = None
+    """How many layers were asked, of a classifier whose texts leave early."""
 
     def columns(self, label: str = "label") -> dict[str, Cell]:
         """As a row of a file has it; ``label`` names the column of the class."""
         shares = {f"probability_{name}": share for name, share in self.probabilities.items()}
+        depth = {} if self.depth is None else {"depth": self.depth}
         sets = {} if self.classes is None else {"classes": list(self.classes)}
-        return {label: self.label} | shares | sets
+        return {label: self.label} | shares | depth | sets
 
 
 class Predictor(ABC):
@@ -52,6 +55,15 @@ class Predictor(ABC):
         done: Callable[[int], object] | None = None,
     ) -> Any:
         """Logits (texts, classes), float32, of whole encoded texts, in their order."""
+
+    def scored(
+        self,
+        ids: Sequence[list[int]],
+        batch_size: int = 64,
+        done: Callable[[int], object] | None = None,
+    ) -> tuple[Any, Sequence[int | None]]:
+        """The same, and how many layers each text was seen by where that is not all of them."""
+        return self.logits(ids, batch_size, done), [None] * len(ids)
 
     def predict(
         self,
@@ -73,16 +85,18 @@ class Predictor(ABC):
         """
         named_from = self.abstention(abstain_risk).threshold if abstain_risk is not None else 0.0
         in_set_from = None if sets is None else self._in_set_from(sets)
-        logits = np.asarray(
-            self.logits(self.encoder.encode(texts_listed(texts)).ids, batch_size, done)
-        )
+        found, depths = self.scored(self.encoder.encode(texts_listed(texts)).ids, batch_size, done)
+        logits = np.asarray(found)
         for place in np.flatnonzero(~np.isfinite(logits).all(1)).tolist():
             raise UserError(
                 f"the logits of texts[{place}] are not finite: {logits[place].tolist()}"
             )
         temperature = self.confidence.temperature if self.confidence else 1.0
         rows = probabilities(logits.astype(np.float64), temperature).tolist()
-        return [self._prediction(row, named_from, in_set_from) for row in rows]
+        return [
+            self._prediction(row, named_from, in_set_from, depth)
+            for row, depth in zip(rows, depths, strict=True)
+        ]
 
     def abstention(self, risk: float) -> Abstention:
         """From which probability on a class is named so that ``risk`` percent of answers are wrong.
@@ -110,7 +124,11 @@ class Predictor(ABC):
         return self.confidence
 
     def _prediction(
-        self, shares: list[float], named_from: float, in_set_from: float | None
+        self,
+        shares: list[float],
+        named_from: float,
+        in_set_from: float | None,
+        depth: int | None,
     ) -> Prediction:
         best = max(range(len(shares)), key=shares.__getitem__)
         classes = None
@@ -121,6 +139,7 @@ class Predictor(ABC):
             self.labels[best] if shares[best] >= named_from else None,
             dict(zip(self.labels, shares, strict=True)),
             classes,
+            depth,
         )
 
 

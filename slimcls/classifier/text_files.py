@@ -123,7 +123,7 @@ def _lines(source: Path, path: Path, stack: ExitStack) -> Write:
 
 
 def _as_line(file: TextIO) -> Write:
-    """Label, probabilities, a set of classes if asked, and text, tabs between them."""
+    """Label, probabilities, depth and set of classes if there are any, text; tabs between them."""
 
     def write(rows: list[dict[str, object]]) -> None:
         for row in rows:
@@ -180,7 +180,7 @@ def _parquet(source: Path, path: Path, stack: ExitStack) -> Write:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {float: pa.float64(), list: pa.list_(pa.string())}
+    kinds = {float: pa.float64(), int: pa.int64(), list: pa.list_(pa.string())}
     given = open_parquet(source).schema_arrow
     writers: list[pq.ParquetWriter] = []
 

@@ -41,6 +41,7 @@ class Answer(BaseModel):
 
     label: str | None = Field(description="The class; null where none is sure enough to be named.")
     probabilities: dict[str, float] = Field(description="Of each class, by name.")
+    depth: int | None = Field(None, description="Layers that it was seen by, if texts leave early.")
     classes: list[str] | None = Field(None, description="The classes of its set, with --sets.")
 
 
@@ -136,7 +137,8 @@ def build(classifier: Predictor, config: ServeConfig) -> FastAPI:
 
 def _answer(one: Prediction) -> dict[str, Any]:
     said: dict[str, Any] = {"label": one.label, "probabilities": one.probabilities}
-    return said if one.classes is None else said | {"classes": list(one.classes)}
+    more = {"depth": one.depth, "classes": one.classes}
+    return said | {name: value for name, value in more.items() if value is not None}
 
 
 def _fault(texts: list[str], config: ServeConfig) -> str:

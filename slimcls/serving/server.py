@@ -86,7 +86,8 @@ def opened(config: ServeConfig) -> FastAPI:
     """The application over the run. Raises UserError where it cannot be opened."""
     from slimcls.serving.app import build
 
-    return build(load(config.run, threads=config.threads_each), config)
+    classifier = load(config.run, threads=config.threads_each, leave_early=config.leave_early)
+    return build(classifier, config)
 
 
 def server_of(app: object, ready: Callable[[], object]) -> uvicorn.Server:

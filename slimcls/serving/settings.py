@@ -54,6 +54,9 @@ class ServeConfig:
     """Also give each text the classes of a set that lacks the true one in at most so many percent
     of texts."""
 
+    leave_early: bool = True
+    """After slimcls cascade, let each text leave at the first exit that is sure of it."""
+
     def __post_init__(self) -> None:
         cli.keep_plain(self)
         for name in _AT_LEAST_1:

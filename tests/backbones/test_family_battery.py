@@ -23,6 +23,7 @@ from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import open_cut
 from slimcls.backbones.vocabulary import Compact, in_use
 from slimcls.classifier.exits import add_exits, exits_of, read_states
+from slimcls.classifier.leaving import leave_early
 from slimcls.classifier.modes import make_mode
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import last_tokens, read_prefix
@@ -190,6 +191,31 @@ def test_shared_prefix_gives_the_same_states_and_gradients(row: Row) -> None:
     with torch.no_grad():
         before = last_tokens(base, batch, read_prefix(base, prefix))[:, 0]
     torch.testing.assert_close(before, plain, rtol=1e-5, atol=1e-5)
+
+
+#: Of four items the second leaves at the first exit, the last of the others at the next.
+LEAVES = [torch.tensor([False, True, False, False]), torch.tensor([False, False, True])]
+
+
+def test_items_leave_on_their_way_up(row: Row) -> None:
+    """Masks, positions and biases shrink with a batch, in the form in which the family has them."""
+    model = open_cut(row.source, range(4), head="lm", pad_token_id=1)
+    mode, batch = make_mode("lm", "label-words", WORDS), batch_of(QUERIES)
+    add_exits(model, [1, 3])
+    with torch.no_grad():
+        for one in exits_of(model):
+            for parameter in one.parameters():
+                parameter += 0.1 * torch.randn(parameter.shape, generator=generator())
+        for prefix in (None, read_prefix(base_of(model), torch.tensor(PREFIX))):  # type: ignore[arg-type]
+            said = mode.logits(model, batch, prefix)
+            left = leave_early(model, mode, batch, prefix, lambda exit_, _: LEAVES[exit_])
+            assert left.ends.tolist() == [2, 0, 2, 1]
+            told = said[left.ends, torch.arange(4)]
+            torch.testing.assert_close(left.logits, told, atol=1e-5, rtol=1e-4)
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(1)
 
 
 def test_depths_and_exits_read_their_own_tokens_behind_a_prefix(row: Row) -> None:

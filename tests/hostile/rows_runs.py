@@ -99,6 +99,19 @@ def noted(note: str) -> Make:
 REPORT = " && report runs"
 
 CASES = [
+    Case("cascade: a run without exits", "cascade {cls}", 2, "was trained without exits; train w"),
+    Case("cascade: no run", "cascade nowhere", 2, "nowhere: no such run directory"),
+    Case("cascade: the model folder", "cascade {cls}/model", 2, "no finished run there; name"),
+    *(
+        Case(f"cascade: --risk {risk}", f"cascade {{cls}} --risk {risk}", 2, f"--risk.*{said}")
+        for risk, said in (
+            ("0", "must be a percentage above 0 and below 100"),
+            ("100", "must be a percentage above 0 and below 100"),
+            ("-1", "must be a percentage above 0 and below 100"),
+            ("nan", "must be a percentage|takes a number|number"),
+            ("little", "little"),
+        )
+    ),
     *(
         Case(
             f"train: last.ckpt {what}", AGAIN, 0, r"last\.ckpt", changed(begun(raw)), check=finished

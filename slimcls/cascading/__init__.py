@@ -1,0 +1,1 @@
+"""From a run with exits to a classifier whose texts leave early, at a loss that was bounded."""
