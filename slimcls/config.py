@@ -68,7 +68,8 @@ class RunConfig:
     """Folder with NAME/SPLIT.parquet files; SLIMCLS_DATA_DIR if not given."""
 
     text_column: str | None = None
-    """Column that holds the text, for the user's own files."""
+    """Column that holds the text, for the user's own files; of text pairs both, as in
+    premise,hypothesis."""
 
     label_column: str | None = None
     """Column that holds the label, for the user's own files."""

@@ -119,7 +119,10 @@ def _rows(spec: DatasetSpec, found: Mapping[str, Dataset], name: str) -> Rows:
     if name not in found:
         raise UserError.unknown(f"split of hub dataset {spec.hub}", name, found)
     split = found[name]
-    wanted = [c for c in split.column_names if c in (spec.text_column, spec.label_column)]
+    texts = [spec.text_column]
+    if spec.text_column not in split.column_names:
+        texts = [name.strip() for name in spec.text_column.split(",")]
+    wanted = [c for c in split.column_names if c in (*texts, spec.label_column)]
     classes = {column: getattr(split.features[column], "names", None) for column in wanted}
     return Rows(
         f"hub dataset {spec.hub} {name}",
@@ -127,7 +130,7 @@ def _rows(spec: DatasetSpec, found: Mapping[str, Dataset], name: str) -> Rows:
         list(range(split.num_rows)),
         {
             column: split[column][:]
-            for column in (wanted if len(wanted) == 2 else split.column_names)
+            for column in (wanted if len(wanted) > len(texts) else split.column_names)
         },
         {column: list(names) for column, names in classes.items() if names},
     )

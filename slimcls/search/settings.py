@@ -25,7 +25,8 @@ class FitConfig:
     """A data file, a folder with train/test files, a dataset YAML, or a packaged name."""
 
     text_column: str | None = None
-    """Column that holds the text, for your own files."""
+    """Column that holds the text, for your own files; of text pairs both, as in
+    premise,hypothesis."""
 
     label_column: str | None = None
     """Column that holds the label, for your own files."""
