@@ -70,7 +70,8 @@ class RunConfig:
     """Folder with NAME/SPLIT.parquet files; SLIMCLS_DATA_DIR if not given."""
 
     text_column: str | None = None
-    """Column that holds the text, for the user's own files and hub datasets."""
+    """Column that holds the text, for the user's own files and hub datasets; of text pairs both, as
+    in premise,hypothesis."""
 
     label_column: str | None = None
     """Column that holds the label, for the user's own files and hub datasets."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcls import cli
+from slimcls.data.pairs import Pair
 from slimcls.data.reader import READERS
 from slimcls.errors import UserError
 from slimcls.storage.files import check_writable
@@ -36,11 +37,14 @@ class PredictConfig:
     """A text, or a .txt (a text a line), .csv, .tsv, .jsonl or .parquet file, or - for standard
     input, a text a line."""
 
+    hypothesis: str | None = None
+    """The second text, for a classifier of text pairs; INPUT is the first."""
+
     out: PathName | None = None
     """File for the results, of the input's kind; default: INPUT with .predicted before its end."""
 
     text_column: str | None = None
-    """Column or key that holds the text."""
+    """Column or key that holds the text; of text pairs both, as in premise,hypothesis."""
 
     batch_size: int = 64
     """Texts per forward pass; does not change a prediction."""
@@ -98,6 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     read_description(Path(config.run))
     paths = _paths(config)
     classifier = load(config.run, leave_early=config.leave_early)
+    _check_pair(classifier, config, is_file=bool(paths))
     if config.abstain_risk is not None:
         print(_abstains(classifier, config.abstain_risk), file=sys.stderr)
     if paths:
@@ -115,12 +120,33 @@ def _abstains(classifier: Predictor, risk: float) -> str:
     )
 
 
+def _check_pair(classifier: Predictor, config: PredictConfig, *, is_file: bool) -> None:
+    """Raise UserError where there is a text too few or too many."""
+    if config.hypothesis is not None and (classifier.pair is None or is_file):
+        what = "a file has both texts of a pair" if is_file else "this classifier takes one text"
+        raise UserError(f"--hypothesis: {what}; leave it out")
+    if classifier.pair is None or is_file:
+        return
+    if config.input == PIPED:
+        raise UserError(
+            "standard input holds a text a line, and this classifier takes pairs of texts; give a "
+            f"file with the columns {' and '.join(classifier.pair)}"
+        )
+    if not (config.hypothesis or "").strip():
+        raise UserError(
+            "this classifier takes pairs of texts: give the second one with --hypothesis TEXT"
+        )
+
+
 def _text(classifier: Predictor, config: PredictConfig) -> int:
-    (found,) = classifier.predict(
-        [config.input], abstain_risk=config.abstain_risk, sets=config.sets
-    )
+    texts = {"text": config.input}
+    given: str = config.input
+    if classifier.pair and config.hypothesis is not None:
+        given = Pair(config.input, config.hypothesis)
+        texts = dict(zip(classifier.pair, given.parts, strict=True))
+    (found,) = classifier.predict([given], abstain_risk=config.abstain_risk, sets=config.sets)
     if config.json:
-        cli.say(json.dumps({"text": config.input, **found.columns()}, ensure_ascii=False))
+        cli.say(json.dumps(texts | found.columns(), ensure_ascii=False))
         return 0
     shares = (f"  {share:.3f}  {label}" for label, share in found.probabilities.items())
     named = "(not sure enough to name a class)" if found.label is None else found.label

@@ -99,6 +99,36 @@ def write_csv(path: Path, rows: list[tuple[str, str]]) -> Path:
     return path
 
 
+def made_up_pairs(count: int, seed: int) -> list[tuple[str, str, str]]:
+    """Distinct pairs of texts, of like topics or not, and which."""
+    chance = random.Random(seed)
+    rows = []
+    for place in range(count):
+        first = chance.choice(list(WORDS))
+        same = place % 2 == 0
+        second = first if same else chance.choice([topic for topic in WORDS if topic != first])
+        texts = [
+            " ".join([*chance.choices(FILLER, k=chance.randint(1, 6)), *chance.choices(words, k=3)])
+            for words in (WORDS[first], WORDS[second])
+        ]
+        label = "same" if same else "other"
+        rows.append((f"{texts[0]} number {seed}{place}", f"{texts[1]} {seed}{place}", label))
+    return rows
+
+
+def write_pairs(
+    path: Path,
+    rows: list[tuple[str, str, str]],
+    header: tuple[str, str] = ("premise", "hypothesis"),
+) -> Path:
+    """A CSV file with two columns of texts and a label."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*header, "label"])
+        writer.writerows(rows)
+    return path
+
+
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with train.csv and test.csv of made-up texts, three classes."""

@@ -93,14 +93,14 @@ def measure_rival(
         chosen=rival.chosen,
         tried=[{"name": name, "accuracy": right} for name, right in rival.tried.items()],
     )
-    return complete(found, folder, partial(_keep, rival))
+    return complete(found, folder, partial(_keep, rival, data.spec.pair))
 
 
-def _keep(rival: Rival, result: RunResult) -> float:
+def _keep(rival: Rival, pair: tuple[str, str] | None, result: RunResult) -> float:
     """Write the artefact if it is wanted and can be, and give what it takes, in 10^6 bytes."""
     if result.config.save_model == "none" or not isinstance(rival.vectoriser, Words):
         return rival.megabytes
-    save_words(rival.pipeline, rival.names, result.folder / "model")
+    save_words(rival.pipeline, rival.names, result.folder / "model", pair)
     return megabytes(result.folder / "model")
 
 

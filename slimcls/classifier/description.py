@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimcls.classifier.task import Task
 from slimcls.data.lines import no_utf8
-from slimcls.data.prompts import template_fault
+from slimcls.data.pairs import PAIR_SLOTS, Pair, parts_of, slots_of, template_fault
 from slimcls.errors import UserError
 from slimcls.kinds import LM_LOSSES, ModeName
 from slimcls.storage.json_files import parse_json
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from slimcls.classifier.early import EarlyRule
 
 #: Raised when ``slimcls.json`` changes so that older readers would misread it.
-FORMAT = 2
+FORMAT = 3
+#: What descriptions without text pairs are written in: older readers know no others.
+FORMAT_OF_TEXTS = 2
 DESCRIPTION = "slimcls.json"
 #: The mode of a classifier of words, which has no model, prompt or tokens.
 WORDS = "words"
@@ -41,19 +43,25 @@ EXPORT_KEYS: dict[str, Any] = {"bits": int, "prefix_tokens": int, "sha256": dict
 #: What that of a classifier of words holds.
 WORDS_KEYS: dict[str, Any] = {"labels": (list, str), "sha256": str}
 #: What else, from a format on.
-SINCE: dict[int, dict[str, Any]] = {1: {}, 2: {"answers_alone": bool}}
+SINCE: dict[int, dict[str, Any]] = {
+    1: {},
+    2: {"answers_alone": bool},
+    3: {"answers_alone": bool, "pair": (list, str)},
+}
 
 
 def as_json(task: Task) -> dict[str, object]:
     """A task as ``slimcls.json`` says it; :func:`read_description` reads it back."""
     held: dict[str, object] = {
-        "format": FORMAT,
+        "format": FORMAT if task.pair else FORMAT_OF_TEXTS,
         "mode": task.mode,
         "labels": list(task.labels),
         "max_text_tokens": task.max_text_tokens,
         "context": task.context,
         "answers_alone": task.answers_alone,
     }
+    if task.pair:
+        held["pair"] = list(task.pair)
     if task.confidence:
         held["confidence"] = task.confidence.as_json()
     if task.mode == "cls":
@@ -63,9 +71,15 @@ def as_json(task: Task) -> dict[str, object]:
         "template": task.template,
         "label_words": list(task.label_words),
         "demonstrations": [
-            {"text": text, "label": task.labels[label]} for text, label in task.demonstrations
+            {**_slots(text), "label": task.labels[label]} for text, label in task.demonstrations
         ],
     }
+
+
+def _slots(text: str) -> dict[str, str]:
+    """A demonstration's text, or both of a pair, by their slots."""
+    parts = parts_of(text)
+    return dict(zip(PAIR_SLOTS if len(parts) > 1 else ("text",), parts, strict=True))
 
 
 def read_description(run: Path) -> tuple[Path, dict[str, Any]]:
@@ -110,11 +124,12 @@ def task_of(description: dict[str, Any]) -> Task:
         template=description.get("template", ""),
         label_words=tuple(description.get("label_words", ())),
         demonstrations=tuple(
-            (shown["text"], labels.index(shown["label"]))
+            (_shown_text(shown), labels.index(shown["label"]))
             for shown in description.get("demonstrations", ())
         ),
         # In format 1 the prompt was always slimcls's own affair.
         answers_alone=description.get("answers_alone", description["mode"] == "cls"),
+        pair=pair_of(description),
         confidence=_confidence(description.get("confidence")),
     )
 
@@ -128,6 +143,18 @@ def early_rule(description: dict[str, Any]) -> EarlyRule | None:
     return from_json(description[CASCADE])
 
 
+def pair_of(description: dict[str, Any]) -> tuple[str, str] | None:
+    """What the columns of text pairs are called; None for a classifier of texts."""
+    first, second = description.get("pair") or (None, None)
+    return (first, second) if first and second else None
+
+
+def _shown_text(shown: dict[str, str]) -> str:
+    if "text" in shown:
+        return shown["text"]
+    return Pair(*(shown[slot] for slot in PAIR_SLOTS))
+
+
 def _fault(description: dict[str, Any]) -> str:
     """What is wrong with a description that this slimcls should be able to read; empty if nothing.
 
@@ -138,6 +165,9 @@ def _fault(description: dict[str, Any]) -> str:
         return f"there is no format {version!r:.40}"
     if fault := no_utf8([json.dumps(description, ensure_ascii=False)]):
         return fault
+    pair = description.get("pair")
+    if pair is not None and not (_is(pair, (list, str)) and len(set(pair)) == 2 == len(pair)):
+        return "'pair' must name two columns"
     if description.get("mode") == WORDS:
         return _lacks(description, WORDS_KEYS) or _labels_fault(description["labels"])
     if description.get("mode") not in tuple(KEYS):
@@ -163,8 +193,12 @@ def _fault(description: dict[str, Any]) -> str:
         return f"there are {len(words)} label words for {len(labels)} labels"
     if fault := template_fault(description["template"]):
         return f"'template' {fault}"
+    slots = slots_of(description["template"])
+    if (slots == PAIR_SLOTS) is not (pair is not None):
+        return "'template' has other slots than 'pair' says"
     for shown in description.get("demonstrations", []):
-        if not _is(shown.get("text"), str) or shown.get("label") not in labels:
+        texts = [shown.get(slot) for slot in slots]
+        if not all(_is(text, str) for text in texts) or shown.get("label") not in labels:
             return "a demonstration lacks its text or has an unknown label"
     return ""
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from slimcls.classifier.confidence import Abstention, Confidence, probabilities, share_of
 from slimcls.classifier.task import Encoder
+from slimcls.data.pairs import Pair
 from slimcls.errors import UserError
 
 #: What a cell of a prediction's row holds.
@@ -47,6 +48,11 @@ class Predictor(ABC):
     ) -> None:
         self.encoder, self.labels, self.confidence = encoder, list(labels), confidence
 
+    @property
+    def pair(self) -> tuple[str, str] | None:
+        """What the columns of both texts are called, where it classifies pairs of texts."""
+        return self.encoder.pair
+
     @abstractmethod
     def logits(
         self,
@@ -67,7 +73,7 @@ class Predictor(ABC):
 
     def predict(
         self,
-        texts: str | Iterable[str],
+        texts: str | tuple[str, str] | Iterable[str | Sequence[str]],
         batch_size: int = 64,
         done: Callable[[int], object] | None = None,
         *,
@@ -76,16 +82,20 @@ class Predictor(ABC):
     ) -> list[Prediction]:
         """Classify a text, or texts (a list, a column); ``done`` is told how many each batch had.
 
+        A classifier of text pairs takes a pair, or a list of pairs, each (first, second).
+
         With ``abstain_risk`` a class is named only where so few answers are wrong, and with
         ``sets`` each text has the classes of a set that lacks the true one so seldom, both in
         percent and for texts as those of validation were (:mod:`slimcls.classifier.confidence`).
 
-        Raises UserError for what is no string, where the model gives no finite numbers, with the
-        place of the text, and where the validation texts do not show what is asked.
+        Raises UserError for what is no string, or no pair, and where the model gives no finite
+        numbers, with the place of the text, and where the validation texts do not show what is
+        asked.
         """
         named_from = self.abstention(abstain_risk).threshold if abstain_risk is not None else 0.0
         in_set_from = None if sets is None else self._in_set_from(sets)
-        found, depths = self.scored(self.encoder.encode(texts_listed(texts)).ids, batch_size, done)
+        listed = pairs_listed(texts, self.pair) if self.pair else texts_listed(texts)
+        found, depths = self.scored(self.encoder.encode(listed).ids, batch_size, done)
         logits = np.asarray(found)
         for place in np.flatnonzero(~np.isfinite(logits).all(1)).tolist():
             raise UserError(
@@ -143,7 +153,39 @@ class Predictor(ABC):
         )
 
 
-def texts_listed(given: str | Iterable[str], name: str = "texts") -> list[str]:
+def pairs_listed(given: object, names: tuple[str, str]) -> list[str]:
+    """Pairs of texts of a list, or a pair alone, as a tuple of two strings.
+
+    Raises UserError for what is no pair, with its place; ``names`` are those of both texts.
+    """
+    said = f"this classifier takes pairs of texts: ({', '.join(names)}), or a list of such"
+    if isinstance(given, Pair | tuple) and _two(given):
+        given = [given]
+    # A table's iterator gives its columns' names.
+    if isinstance(given, str) or not isinstance(given, Iterable) or hasattr(given, "columns"):
+        raise UserError(f"texts is a {type(given).__name__}; {said}")
+    pairs: list[str] = []
+    for place, one in enumerate(given):
+        if not (parts := _two(one)):
+            raise UserError(f"texts[{place}] is {one!r:.40}; {said}")
+        # Plain tokenizers take an empty second text for none at all.
+        if not all(part.strip() for part in parts):
+            raise UserError(f"texts[{place}]: a text of the pair is empty; leave it out")
+        pairs.append(Pair(*parts))
+    return pairs
+
+
+def _two(given: object) -> tuple[str, ...]:
+    """Both texts of what may be a pair; nothing of what is none."""
+    if isinstance(given, Pair):
+        return given.parts
+    if isinstance(given, str | bytes | dict) or not isinstance(given, Iterable):
+        return ()
+    parts = tuple(given)
+    return parts if len(parts) == 2 and all(isinstance(part, str) for part in parts) else ()
+
+
+def texts_listed(given: object, name: str = "texts") -> list[str]:
     """Texts of a list or a column; a string is one text, and not as many as it has letters.
 
     Raises UserError, which calls them ``name``, for what is no string, with its place.

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from slimcls.data.encoding import DEFAULT_TOKENS, FramedEncoder, TextEncoder
+from slimcls.data.encoding import DEFAULT_TOKENS, FramedEncoder, PairEncoder, TextEncoder
+from slimcls.data.framing import joined
+from slimcls.data.pairs import BETWEEN
 from slimcls.data.prompts import PromptBuilder
+from slimcls.errors import UserError
 from slimcls.kinds import LossName, ModeName
 
 if TYPE_CHECKING:
@@ -43,6 +46,8 @@ class Task:
     """A word a class, in prompts."""
     demonstrations: tuple[tuple[str, int], ...] = ()
     """Texts with their class numbers, in the order that prompts show them."""
+    pair: tuple[str, str] | None = None
+    """What the columns of both texts are called, where pairs of texts are classified."""
     answers_alone: bool = True
     """Whether an artefact classifies bare texts in whatever program opens it: its tokenizer has
     the prompt in it, its head a row a class. In a run: where that can be done."""
@@ -52,8 +57,10 @@ class Task:
     def encoder(self, tokenizer: PreTrainedTokenizerFast) -> Encoder:
         """What makes token ids of texts: whole prompts, or bare texts in mode cls.
 
-        Raises UserError where prompts do not fit the context.
+        Raises UserError where prompts do not fit the context, or pairs the tokenizer.
         """
+        if self.mode == "cls" and self.pair:
+            return self._of_bare_pairs(joined(tokenizer, BETWEEN), self.pair)
         if self.mode == "cls":
             return TextEncoder(
                 tokenizer,
@@ -69,6 +76,7 @@ class Task:
             context=self.context,
             max_text_tokens=self.max_text_tokens,
             usual_tokens=self.usual_tokens,
+            pair=self.pair,
             apart=self.answers_alone and not self._by_whole_words,
         )
 
@@ -77,8 +85,18 @@ class Task:
 
         Raises UserError where it should and has not.
         """
+        if self.mode == "cls" and self.pair:
+            return self._of_bare_pairs(tokenizer, self.pair)
         if self.mode == "cls" or not self.answers_alone:
             return self.encoder(tokenizer)
+        if self.pair:
+            return PairEncoder(
+                tokenizer,
+                context=self.context,
+                max_text_tokens=self.max_text_tokens or self.usual_tokens,
+                shares=bool(self.demonstrations),
+                pair=self.pair,
+            )
         return FramedEncoder(
             tokenizer,
             context=self.context,
@@ -99,6 +117,24 @@ class Task:
         if self.mode == "lm" and not self._by_whole_words:
             encoder.first_token_ids()
         return make_mode(self.mode, self.lm_loss, encoder.label_ids)
+
+    def _of_bare_pairs(
+        self, tokenizer: PreTrainedTokenizerFast | None, pair: tuple[str, str]
+    ) -> PairEncoder:
+        """What puts a line end between both texts. Raises UserError for None."""
+        if tokenizer is None:
+            raise UserError(
+                "--mode cls: this model's tokenizer puts tokens around texts in a way that takes "
+                "no pairs; take another model"
+            )
+        return PairEncoder(
+            tokenizer,
+            context=self.context,
+            max_text_tokens=self.max_text_tokens,
+            usual_tokens=self.usual_tokens,
+            shares=False,
+            pair=pair,
+        )
 
     @property
     def _by_whole_words(self) -> bool:

@@ -46,7 +46,7 @@ def classify_file(
     """
     with replacing(target) as temporary, ExitStack() as stack:
         write = WRITERS[source.suffix.lower()](source, temporary, stack)
-        chunks = stream_texts(source, column, CHUNK)
+        chunks = stream_texts(source, column, CHUNK, classifier.pair)
         return _classify(classifier, str(source), chunks, write, batch_size, strict, promises)
 
 
@@ -72,7 +72,7 @@ def classify_lines(
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[tuple[Row, str]]]:
     while chunk := list(islice(rows, CHUNK)):
-        yield [with_text(row, "text") for row in chunk]
+        yield [with_text(row, ("text",)) for row in chunk]
 
 
 def _classify(

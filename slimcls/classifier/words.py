@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from slimcls.classifier.description import DESCRIPTION, FORMAT, WORDS
+from slimcls.classifier.description import DESCRIPTION, FORMAT, FORMAT_OF_TEXTS, WORDS, pair_of
 from slimcls.classifier.prediction import Predictor
+from slimcls.data.pairs import as_words
 from slimcls.errors import UserError
 from slimcls.storage.files import replacing_folder
 from slimcls.storage.hashes import sha256_of
@@ -28,19 +29,28 @@ LEAST = 1e-30
 
 
 class Whole:
-    """Texts as they are, for what counts words itself."""
+    """Texts as they are, for what counts words itself; of pairs, words say whose they are."""
+
+    def __init__(self, pair: tuple[str, str] | None = None) -> None:
+        self.pair = pair
 
     def encode(self, texts: Sequence[str]) -> Whole:
         """The same, to be asked for ``ids``."""
-        self.ids = list(texts)
-        return self
+        encoded = Whole(self.pair)
+        encoded.ids = [as_words(text) for text in texts]
+        return encoded
+
+    #: Texts, where others have token ids.
+    ids: list[str]
 
 
 class WordsClassifier(Predictor):
     """Classifies texts with a pipeline of scikit-learn's, fitted to class numbers."""
 
-    def __init__(self, pipeline: Pipeline, labels: Sequence[str]) -> None:
-        super().__init__(cast("Encoder", Whole()), labels)
+    def __init__(
+        self, pipeline: Pipeline, labels: Sequence[str], pair: tuple[str, str] | None = None
+    ) -> None:
+        super().__init__(cast("Encoder", Whole(pair)), labels)
         self.pipeline = pipeline
 
     def logits(
@@ -60,8 +70,16 @@ class WordsClassifier(Predictor):
         return found
 
 
-def save_words(pipeline: Pipeline, labels: Sequence[str], folder: Path) -> None:
+def save_words(
+    pipeline: Pipeline,
+    labels: Sequence[str],
+    folder: Path,
+    pair: tuple[str, str] | None = None,
+) -> None:
     """Write ``model/`` of a classifier of words, whole or not at all.
+
+    ``pair`` names the columns of text pairs, which the pipeline then takes as
+    :func:`slimcls.data.pairs.as_words` has them.
 
     Raises UserError where the disk is full.
     """
@@ -70,11 +88,11 @@ def save_words(pipeline: Pipeline, labels: Sequence[str], folder: Path) -> None:
     with replacing_folder(folder) as filled:
         skops.io.dump(pipeline, filled / PIPELINE)
         description = {
-            "format": FORMAT,
+            "format": FORMAT if pair else FORMAT_OF_TEXTS,
             "mode": WORDS,
             "labels": list(labels),
             "sha256": sha256_of(filled / PIPELINE),
-        }
+        } | ({"pair": list(pair)} if pair else {})
         text = json.dumps(description, indent=1, ensure_ascii=False)
         (filled / DESCRIPTION).write_text(text, encoding="utf-8")
 
@@ -99,4 +117,4 @@ def open_words(folder: Path, description: dict[str, Any]) -> WordsClassifier:
     except Exception as error:  # skops and scikit-learn raise many kinds
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         raise UserError(f"{path}: cannot be opened ({reason})") from error
-    return WordsClassifier(pipeline, description["labels"])
+    return WordsClassifier(pipeline, description["labels"], pair_of(description))

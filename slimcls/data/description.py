@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from slimcls.data.prompts import template_fault
+from slimcls.data.pairs import template_fault
 from slimcls.data.reader import TABLE_FILES
 from slimcls.data.spec import PART_NAMES, DatasetSpec
 from slimcls.errors import UserError
@@ -21,6 +21,11 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
         raise _Wrong("must be a text")
     return value
+
+
+def _columns(value: object) -> str:
+    """A column's name, or those of a pair's two columns, as one text or as a list."""
+    return ",".join(map(_text, value)) if isinstance(value, list) else _text(value)
 
 
 def _number(value: object) -> int:
@@ -73,7 +78,7 @@ _KEYS: dict[str, tuple[str, Callable[[object], Any]]] = {
     "hub": ("hub", _text),
     "revision": ("hub_revision", _text),
     "config": ("hub_config", _text),
-    "text_column": ("text_column", _text),
+    "text_column": ("text_column", _columns),
     "label_column": ("label_column", _text),
     "splits": ("splits", _parts),
     "labels": ("labels", _words),

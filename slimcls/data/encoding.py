@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from slimcls.data import framing
 from slimcls.data.cutting import shortened, tokens_of
+from slimcls.data.pairs import even, parts_of, shares
 from slimcls.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ class TextEncoder:
         UserError: ``max_text_tokens`` is over the context.
     """
 
+    #: What the two columns of text pairs are called, where pairs go in.
+    pair: tuple[str, str] | None = None
+
     def __init__(
         self,
         tokenizer: PreTrainedTokenizerFast,
@@ -48,13 +52,15 @@ class TextEncoder:
         usual_tokens: int = DEFAULT_TOKENS,
     ) -> None:
         self.tokenizer, self.context = tokenizer, context
-        added = tokenizer.num_special_tokens_to_add()
+        added = tokenizer.num_special_tokens_to_add(pair=self.pair is not None)
         most = context - added
         if max_text_tokens is not None and max_text_tokens > most:
             raise UserError(
                 f"--max-text-tokens {max_text_tokens}: the model's context leaves {most} for text"
             )
         self.max_text_tokens = max_text_tokens or min(usual_tokens, most)
+        if self.pair:
+            self.max_text_tokens = even(self.max_text_tokens)
         #: Most tokens of an encoded text, the tokenizer's own included.
         self.max_length = self.max_text_tokens + added
 
@@ -137,3 +143,61 @@ class FramedEncoder(TextEncoder):
         if len(begun) == len(text):
             return text
         return shortened(self.tokenizer, text.strip(), self.max_text_tokens + 1)
+
+
+class PairEncoder(FramedEncoder):
+    """Pairs of texts, by a tokenizer that has in it what stands before, between and after them.
+
+    Ids are those of plain ``tokenizer(first, second, truncation=True)``: the longer text is cut
+    first (:func:`slimcls.data.pairs.shares`).
+
+    Args:
+        tokenizer: A fast transformers tokenizer that :func:`slimcls.data.framing.framed` or
+            ``joined`` made for pairs.
+        context: Most tokens that the model takes.
+        max_text_tokens: Tokens of both texts together that are kept; one less where it is odd.
+        shares: Whether what stands before the texts is worth reading once for all of them.
+        pair: What the columns of both texts are called.
+
+    Raises:
+        UserError: there is no place for pairs in the tokenizer, or no room for them in the context.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        context: int,
+        max_text_tokens: int | None,
+        shares: bool,
+        pair: tuple[str, str],
+        usual_tokens: int = DEFAULT_TOKENS,
+    ) -> None:
+        around = framing.ids_around(tokenizer, pair=True)
+        if around is None:
+            raise UserError("the tokenizer beside it has no place for pairs in it")
+        self.pair = pair
+        TextEncoder.__init__(
+            self,
+            tokenizer,
+            context=context,
+            max_text_tokens=max_text_tokens,
+            usual_tokens=usual_tokens,
+        )
+        self._before, self._between, self._after = around
+        self._shares = shares
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Token ids of whole prompts of pairs, the longer text cut first, on the right."""
+        parts = [parts_of(text) for text in texts]
+        first, second = (
+            tokens_of(self.tokenizer, [self._begun(pair[at]) for pair in parts], whole=False)
+            for at in (0, 1)
+        )
+        ids, n_cut = [], 0
+        for one, other in zip(first, second, strict=True):
+            kept = shares(len(one), len(other), self.max_text_tokens)
+            n_cut += kept != (len(one), len(other))
+            begun = [*self._before, *one[: kept[0]], *self._between]
+            ids.append([*begun, *other[: kept[1]], *self._after])
+        return Encoded(ids, n_cut)

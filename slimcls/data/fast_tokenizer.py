@@ -47,9 +47,9 @@ class FastTokenizer:
             said["offset_mapping"] = [one.offsets for one in found]
         return {name: rows[0] for name, rows in said.items()} if isinstance(text, str) else said
 
-    def num_special_tokens_to_add(self) -> int:
-        """Tokens that are put around every text."""
-        return self.backend_tokenizer.num_special_tokens_to_add(is_pair=False)
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """Tokens that are put around every text, or every pair of texts."""
+        return self.backend_tokenizer.num_special_tokens_to_add(is_pair=pair)
 
     def get_vocab(self) -> dict[str, int]:
         """Ids by their tokens."""

@@ -5,6 +5,9 @@ blank in front that the prompt has there. Its template has two special tokens mo
 all tokens before and after the text. Tokens that are looked for in texts are looked for once the
 text is stripped, or each stretch between two of them would be taken for a text of its own.
 
+A tokenizer of text pairs has the prompt in its template for pairs, with a third such token between
+both texts; its template for a text alone stays as it was.
+
 Tokens before, in and after a text are then made apart: for a template as of "Review: {text}", a
 line end and "Mood:", they are those of the prompt as one string wherever no token reaches across
 the seams.
@@ -14,6 +17,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimcls.data.cutting import tokens_of
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
 
 #: The template's tokens that stand for what is before and after the text.
 BEFORE, AFTER = "[slimcls: before the text]", "[slimcls: after the text]"
+BETWEEN = "[slimcls: between the texts]"
 
 #: What Python's ``str.strip`` takes away; and where a text begins and ends, as every dialect of
 #: regular expressions says it.
@@ -33,81 +38,126 @@ _START, _END = r"(?<![\s\S])", r"(?![\s\S])"
 #: end behind it.
 _PROBES = ("a", "The", "s", "1", "é", "中", "The rain, 12 days\nof it; it's\n\n  cold")
 
-_Ids = tuple[list[int], list[int]]
+#: Ids before, between (of pairs alone) and after the texts.
+_Ids = Sequence[list[int]]
 
 
 def framed(
-    tokenizer: PreTrainedTokenizerFast, before: str, after: str
+    tokenizer: PreTrainedTokenizerFast, before: str, after: str, between: str | None = None
 ) -> PreTrainedTokenizerFast | None:
     """A copy of a tokenizer that puts ``before`` and ``after`` around every text.
 
-    None where this kind of tokenizer cannot: where it would not give the tokens of the prompt as
-    one string for texts that begin and end in a letter or digit.
+    With ``between`` it does so with every pair of texts, and puts that between both. None where
+    this kind of tokenizer cannot: where it would not give the tokens of the prompt as one string
+    for texts that begin and end in a letter or digit.
+    """
+    blank = " " if before.endswith(" ") else ""
+    if between is not None and between.endswith(" ") is not bool(blank):
+        return None
+    ids = _ids_around(tokenizer, [before, *([] if between is None else [between]), after], blank)
+    made = ids and _made(tokenizer, ids, blank)
+    if not made:
+        return None
+    if between is None:
+        prompts = [f"{before}{probe}{after}" for probe in _PROBES]
+        same = tokens_of(made, _PROBES) == tokens_of(tokenizer, prompts)
+    else:
+        seconds = _PROBES[::-1]
+        pairs = zip(_PROBES, seconds, strict=True)
+        prompts = [f"{before}{first}{between}{second}{after}" for first, second in pairs]
+        same = made(list(_PROBES), list(seconds))["input_ids"] == tokens_of(tokenizer, prompts)
+    return made if same else None
+
+
+def joined(tokenizer: PreTrainedTokenizerFast, between: str) -> PreTrainedTokenizerFast | None:
+    """A copy of a tokenizer that puts ``between`` between both texts of a pair, and no prompt.
+
+    The tokens of all three are those of each alone, whatever the tokenizer makes of them as one
+    string. None where the tokenizer puts tokens around texts in a way that is not known here.
+    """
+    (ids,) = tokens_of(tokenizer, [between], whole=False)
+    return _made(tokenizer, [[], ids, []], "")
+
+
+def _made(
+    tokenizer: PreTrainedTokenizerFast, ids: _Ids, blank: str
+) -> PreTrainedTokenizerFast | None:
+    """A copy of a tokenizer that puts these ids around texts, each stripped, ``blank`` before it.
+
+    None where it puts tokens around texts already, in a way that is not known here.
     """
     described = json.loads(tokenizer.backend_tokenizer.to_str())
     steps = _steps(described["post_processor"])
-    blank = " " if before.endswith(" ") else ""
-    ids = _ids_around(tokenizer, before, after, blank)
-    if steps is None or ids is None:
+    if steps is None:
         return None
     ours = _normaliser(blank, _looked_for_later(described["added_tokens"]))
     own = described["normalizer"]
     described["normalizer"] = {"type": "Sequence", "normalizers": [ours, *([own] if own else [])]}
     described["post_processor"] = _joined(_around(steps, tokenizer, ids))
-    made = with_description(tokenizer, described)
-    prompts = [f"{before}{probe}{after}" for probe in _PROBES]
-    same = tokens_of(made, _PROBES) == tokens_of(tokenizer, prompts)
-    return made if same else None
+    return with_description(tokenizer, described)
 
 
 def unframed(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
-    """A copy of a tokenizer that :func:`framed` made, without the prompt.
+    """A copy of a tokenizer that :func:`framed` or :func:`joined` made, without the prompt.
 
-    It gives the ids of the tokenizer that was framed.
+    It gives a text the ids of the tokenizer that was framed.
     """
     described = json.loads(tokenizer.backend_tokenizer.to_str())
     _, *own = described["normalizer"]["normalizers"]
     described["normalizer"] = own[0] if own else None
     for step in _steps(described["post_processor"]) or []:
         if step["type"] == "TemplateProcessing":
-            step["single"] = [part for part in step["single"] if not _is_ours(part)]
-            for name in (BEFORE, AFTER):
+            for form in ("single", "pair"):
+                step[form] = [part for part in step[form] if not _is_ours(part)]
+            for name in (BEFORE, BETWEEN, AFTER):
                 step["special_tokens"].pop(name, None)
     return with_description(tokenizer, described)
 
 
-def ids_around(tokenizer: PreTrainedTokenizerFast) -> _Ids | None:
+def ids_around(tokenizer: PreTrainedTokenizerFast, *, pair: bool = False) -> _Ids | None:
     """Ids before and after every text, the tokenizer's own beginning and end included.
 
-    None for a tokenizer that has no prompt in it.
+    With ``pair``, those before, between and after the texts of every pair. None for a tokenizer
+    that has no prompt for such.
     """
+    form = "pair" if pair else "single"
     processor = tokenizer.backend_tokenizer.post_processor
     steps = _steps(json.loads(processor.__getstate__()) if processor is not None else None)
-    found: _Ids | None = None
+    found: list[list[int]] = []
     for step in steps or []:
         if step["type"] != "TemplateProcessing":
             continue
-        if found or not any(map(_is_ours, step["single"])):
+        if found or not any(map(_is_ours, step[form])):
             return None
-        found = [], []
-        behind = 0
-        for part in step["single"]:
+        found = [[]]
+        for part in step[form]:
             if "Sequence" in part:
-                behind = 1
+                found.append([])
             else:
-                found[behind].extend(step["special_tokens"][part["SpecialToken"]["id"]]["ids"])
-    return found
+                found[-1].extend(step["special_tokens"][part["SpecialToken"]["id"]]["ids"])
+    return found or None
 
 
 def _ids_around(
-    tokenizer: PreTrainedTokenizerFast, before: str, after: str, blank: str
+    tokenizer: PreTrainedTokenizerFast, around: Sequence[str], blank: str
 ) -> _Ids | None:
-    """Ids before and after a text, as they are around a letter; None where they are not apart."""
-    texts = [f"{blank}a", f"{before}a", f"{before}a{after}"]
-    text, begun, whole = tokens_of(tokenizer, texts, whole=False)
-    if begun[len(begun) - len(text) :] != text or whole[: len(begun)] != begun:
-        return None
-    return begun[: len(begun) - len(text)], whole[len(begun) :]
+    """Ids of what stands around the texts, as they are around a letter.
+
+    None where they are not apart from those of texts.
+    """
+    *befores, after = around
+    begun = ["".join(f"{some}a" for some in befores[: count + 1]) for count in range(len(befores))]
+    texts = [f"{blank}a", *begun, f"{begun[-1]}{after}"]
+    text, *found = tokens_of(tokenizer, texts, whole=False)
+    ids: list[list[int]] = []
+    last: list[int] = []
+    for place, whole in enumerate(found):
+        ends = len(whole) if place == len(befores) else len(whole) - len(text)
+        if whole[: len(last)] != last or (place < len(befores) and whole[ends:] != text):
+            return None
+        ids.append(whole[len(last) : ends])
+        last = whole
+    return ids
 
 
 def _steps(processor: dict[str, Any] | None) -> list[dict[str, Any]] | None:
@@ -129,14 +179,18 @@ def _around(
         template = {"type": "TemplateProcessing", "single": [text], "pair": [text, second]}
         template["special_tokens"] = {}
         steps = [*steps, template]
+    names = (BEFORE, AFTER) if len(ids) == 2 else (BEFORE, BETWEEN, AFTER)
     parts = []
     for part in template["single"]:
         around = [part]
         if "Sequence" in part:
-            around = [_special(BEFORE)] * bool(ids[0]) + around + [_special(AFTER)] * bool(ids[1])
+            around = [_special(names[0])] if ids[0] else []
+            for letter, name, some in zip("AB", names[1:], ids[1:], strict=False):
+                around.append({"Sequence": {"id": letter, "type_id": 0}})
+                around += [_special(name)] if some else []
         parts += around
-    template["single"] = parts
-    for name, some in zip((BEFORE, AFTER), ids, strict=True):
+    template["single" if len(ids) == 2 else "pair"] = parts
+    for name, some in zip(names, ids, strict=True):
         if some:
             tokens = tokenizer.convert_ids_to_tokens(some)
             template["special_tokens"][name] = {"id": name, "ids": some, "tokens": tokens}
@@ -152,7 +206,7 @@ def _special(name: str) -> dict[str, Any]:
 
 
 def _is_ours(part: dict[str, Any]) -> bool:
-    return part.get("SpecialToken", {}).get("id") in (BEFORE, AFTER)
+    return part.get("SpecialToken", {}).get("id") in (BEFORE, BETWEEN, AFTER)
 
 
 def _looked_for_later(added: list[dict[str, Any]]) -> list[str]:

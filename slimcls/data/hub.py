@@ -140,8 +140,11 @@ def rows_of(spec: DatasetSpec, found: Mapping[str, Dataset], name: str) -> Rows:
     if name not in found:
         raise UserError.unknown(f"split of hub dataset {spec.hub}", name, found)
     split = found[name]
-    columns = [c for c in split.column_names if c in (spec.text_column, spec.label_column)]
-    if len(columns) < 2:
+    texts = [spec.text_column]
+    if spec.text_column not in split.column_names:
+        texts = [name.strip() for name in spec.text_column.split(",")]
+    columns = [c for c in split.column_names if c in (*texts, spec.label_column)]
+    if len(columns) <= len(texts):
         columns = split.column_names
     classes = {column: getattr(split.features[column], "names", None) for column in columns}
     return Rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slimcls.data.prompts import template_fault
+from slimcls.data.pairs import template_fault
 from slimcls.data.rows import Rows
 from slimcls.data.spec import DatasetSpec
 from slimcls.data.tables import Tables, sources_of, tables_of

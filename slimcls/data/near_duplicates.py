@@ -10,6 +10,7 @@ from math import ceil, inf
 import numpy as np
 import numpy.typing as npt
 
+from slimcls.data.pairs import Pair, parts_of
 from slimcls.data.texts import key
 
 #: Words in a row that count as one feature of a text.
@@ -27,7 +28,8 @@ def near_duplicate_groups(texts: Sequence[str]) -> list[int]:
 
     Two texts are near-duplicates where the Jaccard similarity of their sets of word five-grams
     (case and punctuation ignored) is at least ``ALIKE``, or a chain of such pairs joins them.
-    Texts of fewer than five words count as one feature, so they match only as a whole.
+    Texts of fewer than five words count as one feature, so they match only as a whole. Two pairs
+    are near-duplicates where their first texts are and their second ones too.
     """
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
@@ -43,6 +45,9 @@ def near_duplicate_groups(texts: Sequence[str]) -> list[int]:
     both = (matrix @ matrix.T).tocoo()
     rows, cols = both.coords
     alike = both.data >= ALIKE * (sizes[rows] + sizes[cols] - both.data)
+    if parts := _parts_of_pairs(texts):
+        for edge in np.flatnonzero(alike):
+            alike[edge] = _all_alike(parts[rows[edge]], parts[cols[edge]])
     edges = csr_array((np.ones(int(alike.sum())), (rows[alike], cols[alike])), shape=both.shape)
     _, component = connected_components(edges, directed=False)
     first: dict[int, int] = {}
@@ -95,6 +100,7 @@ class _Found:
     def __init__(self, texts: Sequence[str], crowd: float = inf) -> None:
         self.texts, self._crowd = texts, crowd
         self._features = [frozenset(found.tolist()) for found in _features(texts)]
+        self._parts = _parts_of_pairs(texts)
         times = Counter(feature for found in self._features for feature in found)
         self._rarest = [
             sorted(found, key=lambda f: (times[f], f))[: len(found) - ceil(ALIKE * len(found)) + 1]
@@ -114,21 +120,49 @@ class _Found:
         mine = self._features[place]
         near = {other for feature in self._rarest[place] for other in self._index.get(feature, ())}
         for other in sorted(near):
-            theirs = self._features[other]
-            both = len(mine & theirs)
-            alike = both >= ALIKE * (len(mine) + len(theirs) - both)
+            alike = _alike(mine, self._features[other])
+            if alike and self._parts:
+                alike = _all_alike(self._parts[place], self._parts[other])
             if alike and key(self.texts[place]) != key(self.texts[other]):
                 return other
         return None
 
 
+_Features = frozenset[int]
+
+
+def _alike(mine: _Features, theirs: _Features) -> bool:
+    both = len(mine & theirs)
+    return both >= ALIKE * (len(mine) + len(theirs) - both)
+
+
+def _all_alike(mine: Sequence[_Features], theirs: Sequence[_Features]) -> bool:
+    """Whether each text of a pair is alike to that of the other pair at its place."""
+    return all(map(_alike, mine, theirs))
+
+
+def _parts_of_pairs(texts: Sequence[str]) -> list[tuple[_Features, ...]]:
+    """The features of each text of each pair; nothing where there are no pairs.
+
+    Where both texts are alike, the pairs' features are as well, since no feature of a first text is
+    one of a second: who looks for pairs looks among those that are alike as a whole.
+    """
+    if not any(isinstance(text, Pair) for text in texts):
+        return []
+    found = zip(*(_features([parts_of(text)[at] for text in texts]) for at in (0, 1)), strict=True)
+    return [tuple(frozenset(part.tolist()) for part in pair) for pair in found]
+
+
 def _features(texts: Sequence[str]) -> list[npt.NDArray[np.uint64]]:
-    numbers: dict[str, int] = {}
+    numbers: dict[tuple[int, str], int] = {}
     features = []
     for text in texts:
-        words = re.findall(r"[^\W_]+", text.casefold()) or [text]
-        ids = np.array([numbers.setdefault(w, len(numbers) + 1) for w in words], dtype=np.uint64)
-        features.append(np.unique(_rolling(ids)))
+        grams = []
+        for place, part in enumerate(parts_of(text)):
+            words = re.findall(r"[^\W_]+", part.casefold()) or [part]
+            ids = [numbers.setdefault((place, word), len(numbers) + 1) for word in words]
+            grams.append(_rolling(np.array(ids, dtype=np.uint64)))
+        features.append(np.unique(np.concatenate(grams)))
     return features
 
 

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from slimcls.data import framing, seams
-from slimcls.data.cutting import cut_text, cut_texts, tokens_of
-from slimcls.data.encoding import DEFAULT_TOKENS, Encoded, FramedEncoder
+from slimcls.data.cutting import tokens_of
+from slimcls.data.encoding import DEFAULT_TOKENS, Encoded, FramedEncoder, PairEncoder
+from slimcls.data.pairs import Pair, around_slots, cut_item, cut_items, even, parts_of
 from slimcls.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,16 +22,6 @@ LEAST_TOKENS = 16
 _PROBES = ("a", "The", "s", "'s", "1", ".", "...", ":", "-", "é", "中", "😀", "\n", "")
 
 
-def template_fault(template: str) -> str:
-    """Why nothing can be put into a template; empty where it can."""
-    for slot in ("{text}", "{label}"):
-        if template.count(slot) != 1:
-            return f"must hold {slot} exactly once"
-    if template.index("{text}") > template.index("{label}"):
-        return "must have {text} before {label}"
-    return ""
-
-
 class PromptBuilder:
     """Builds prompts: demonstrations, then the query up to its label slot, joined by line ends.
 
@@ -40,13 +31,14 @@ class PromptBuilder:
 
     Args:
         tokenizer: a fast transformers tokenizer.
-        template: holds {text} and, after it, {label}.
+        template: holds {text}, or {premise} and {hypothesis}, and after them {label}.
         label_words: one a class; each gets one blank in front.
         demonstrations: (text, class number) in the order they are shown.
         context: most tokens that the model takes.
         max_text_tokens: tokens of a text that are kept; None for ``usual_tokens``, or less where
             the context needs it.
         usual_tokens: see there.
+        pair: what the columns of text pairs are called, where pairs go in.
         apart: make a text's tokens apart from the prompt's, where the tokenizer can be taught to
             (``framed``): then the text that is cut is the text as it stands in the prompt.
 
@@ -66,13 +58,13 @@ class PromptBuilder:
         context: int,
         max_text_tokens: int | None = None,
         usual_tokens: int = DEFAULT_TOKENS,
+        pair: tuple[str, str] | None = None,
         apart: bool = False,
     ) -> None:
-        self.tokenizer, self.context = tokenizer, context
+        self.tokenizer, self.context, self.pair = tokenizer, context, pair
         self.label_words = tuple(label_words)
-        self._before, rest = template.split("{text}")
-        between, self._tail = rest.split("{label}")
-        self._after = between.rstrip()
+        *self._around, after, self._tail = around_slots(template)
+        self._around.append(after.rstrip())
         self._demonstrations = [(text.strip(), label) for text, label in demonstrations]
         self.label_ids = self._label_ids()
         self.max_text_tokens = self._fitting(max_text_tokens, usual_tokens)
@@ -85,22 +77,22 @@ class PromptBuilder:
         self.framed = self._framed() if apart else None
 
     @property
-    def frame(self) -> tuple[str, str]:
-        """What stands before and after the text in every prompt."""
+    def frame(self) -> tuple[str, ...]:
+        """What stands before and after the text in every prompt, and between those of a pair."""
         join = f"{self.prefix}\n" if self.prefix else ""
-        return join + self._before, self._after
+        before, *others = self._around
+        return join + before, *others
 
     def cut(self, text: str) -> tuple[str, bool]:
         """The text stripped, with at most ``max_text_tokens`` tokens, and whether it was cut.
 
         It is cut between characters, never inside one.
         """
-        return cut_text(self.tokenizer, text.strip(), self.max_text_tokens)
+        return cut_item(self.tokenizer, text.strip(), self.max_text_tokens)
 
     def prompt(self, text: str) -> str:
         """Everything up to the label slot, for a text as it is."""
-        before, after = self.frame
-        return f"{before}{text}{after}"
+        return _put(self.frame, text)
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Token ids of whole prompts for texts cut as needed.
@@ -110,7 +102,7 @@ class PromptBuilder:
         """
         if self.framed:
             return self.framed.encode(texts)
-        cuts = cut_texts(self.tokenizer, [text.strip() for text in texts], self.max_text_tokens)
+        cuts = cut_items(self.tokenizer, [text.strip() for text in texts], self.max_text_tokens)
         ids = self._prompt_ids([text for text, _ in cuts])
         room = self.context - self._longest_word
         n_cut = 0
@@ -150,10 +142,20 @@ class PromptBuilder:
         return list(first)
 
     def _framed(self) -> FramedEncoder | None:
-        tokenizer = framing.framed(self.tokenizer, *self.frame)
+        before, *between, after = self.frame
+        tokenizer = framing.framed(self.tokenizer, before, after, *between)
         room = self.context - self.max_text_tokens
-        if tokenizer is None or tokenizer.num_special_tokens_to_add() > room:
+        pair = self.pair is not None
+        if tokenizer is None or tokenizer.num_special_tokens_to_add(pair=pair) > room:
             return None
+        if self.pair:
+            return PairEncoder(
+                tokenizer,
+                context=self.context,
+                max_text_tokens=self.max_text_tokens,
+                shares=bool(self.prefix),
+                pair=self.pair,
+            )
         return FramedEncoder(
             tokenizer,
             context=self.context,
@@ -185,7 +187,7 @@ class PromptBuilder:
 
     def _label_ids(self) -> list[list[int]]:
         """Tokens of each label word where it stands in a prompt."""
-        bare = f"{self._before}text{self._after}"
+        bare = _put(self._around, self._example("text"))
         whole = tokens_of(self.tokenizer, [bare, *(f"{bare} {word}" for word in self.label_words)])
         start = whole[0]
         for word, ids in zip(self.label_words, whole[1:], strict=True):
@@ -198,20 +200,24 @@ class PromptBuilder:
 
     def _prefix(self, tokens: int) -> str:
         return "\n".join(
-            f"{self._before}{cut_text(self.tokenizer, text, tokens)[0]}{self._after} "
+            f"{_put(self._around, cut_item(self.tokenizer, text, tokens)[0])} "
             f"{self.label_words[label]}{self._tail}"
             for text, label in self._demonstrations
         )
 
     def _overhead(self, tokens: int) -> int:
         """Tokens of everything but the query's text, demonstrations cut to ``tokens``."""
-        prefix = self._prefix(tokens)
-        frame = f"{prefix}\n{self._before}" if prefix else self._before
-        prompt = tokens_of(self.tokenizer, [f"{frame}{self._after}"])[0]
+        prefix, around = self._prefix(tokens), "".join(self._around)
+        prompt = tokens_of(self.tokenizer, [f"{prefix}\n{around}" if prefix else around])[0]
         return len(prompt) + self._longest_word
 
     def _fitting(self, wanted: int | None, usual: int) -> int:
-        """The tokens of a text: as wanted, or the most up to the usual ones that fit."""
+        """The tokens of a text: as wanted, or the most up to the usual ones that fit.
+
+        Of a pair they are an even number.
+        """
+        if self.pair:
+            wanted, usual = wanted and even(wanted), even(usual)
         least = min(wanted or LEAST_TOKENS, self.context)
         need = self._overhead(least)
         if need + least > self.context:
@@ -230,7 +236,7 @@ class PromptBuilder:
                 low = middle
             else:
                 high = middle - 1
-        return low
+        return even(low) if self.pair else low
 
     def _shrunk(self, text: str, room: int) -> list[int]:
         """Ids of the longest prompt that fits, where joining made more tokens than foreseen."""
@@ -238,14 +244,14 @@ class PromptBuilder:
         ids = tokens_of(self.tokenizer, [self.prompt(text)])[0]
         while len(ids) > room and tokens > 0:
             tokens -= 1
-            shorter, _ = cut_text(self.tokenizer, text, tokens)
+            shorter, _ = cut_item(self.tokenizer, text, tokens)
             ids = tokens_of(self.tokenizer, [self.prompt(shorter)])[0]
         return ids
 
     @cached_property
     def _probed(self) -> dict[str, list[Any]]:
         """Prompts of odd texts, their ids, and the characters that each id stands for."""
-        prompts = [self.prompt(probe) for probe in _PROBES]
+        prompts = [self.prompt(self._example(probe)) for probe in _PROBES]
         return {
             **self.tokenizer(prompts, return_offsets_mapping=True, padding=False),
             "text": prompts,
@@ -256,7 +262,7 @@ class PromptBuilder:
 
         The second is that place in the text; nothing and 0 where there is none.
         """
-        before, _ = self.frame
+        before = self.frame[0]
         common = longest_common_prefix(self._probed["input_ids"])
         ends = [end for _, end in self._probed["offset_mapping"][0]]
         for count in range(len(common), 0, -1):
@@ -271,6 +277,17 @@ class PromptBuilder:
             raise UserError(
                 "the tokenizer joins a text to the demonstrations before it; use --no-share-prefix"
             )
+
+    def _example(self, text: str) -> str:
+        """What goes in, with this text in the first slot."""
+        return Pair(text, "text") if self.pair else text
+
+
+def _put(around: Sequence[str], text: str) -> str:
+    """A text, or both of a pair, with what stands before, between and after."""
+    before, *behind = around
+    parts = zip(parts_of(text), behind, strict=True)
+    return before + "".join(f"{part}{after}" for part, after in parts)
 
 
 def _blank_follows(before: str, behind: str) -> bool:

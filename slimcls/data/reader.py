@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 from slimcls.data import parquet
-from slimcls.data.columns import choose_text_column
+from slimcls.data.columns import choose_text_columns
 from slimcls.data.delimited import delimited_rows
 from slimcls.data.lines import json_rows, text_rows
+from slimcls.data.pairs import Pair
 from slimcls.data.rows import STOP, BadRow, BadRows, Row, Rows
 from slimcls.errors import UserError
 
@@ -58,34 +59,47 @@ def read_rows(path: Path, bad_rows: BadRows = STOP) -> Rows:
     return parquet.as_python(path, found) if path.suffix.lower() == ".parquet" else found
 
 
-def stream_texts(path: Path, column: str | None, size: int) -> Iterator[list[tuple[Row, str]]]:
+def stream_texts(
+    path: Path, column: str | None, size: int, pair: tuple[str, str] | None = None
+) -> Iterator[list[tuple[Row, str]]]:
     """The rows of a file, ``size`` at a time, each with its text; one without is a bad row.
 
     Args:
         path: the file.
         column: names the column of the texts; where None, the first chunk settles it.
         size: rows of a chunk.
+        pair: what the two columns of text pairs were called, where pairs are wanted.
 
     Raises:
         UserError: as :func:`stream_rows` does, or the column is not there or not clear.
     """
+    if pair and path.suffix.lower() == ".txt":
+        raise UserError(
+            f"{path}: has a text a line, and text pairs take two; give a file of columns"
+        )
     if column is not None and path.suffix.lower() == ".txt":
         raise UserError(f"--text-column {column}: {path} has no columns")
     rows = stream_rows(path)
-    chosen = ""
+    chosen: tuple[str, ...] = ()
     while chunk := list(islice(rows, size)):
         good = [row for row in chunk if not row.fault]
         if good and not chosen:
             names = dict.fromkeys(name for row in good for name in row.values)
-            chosen = choose_text_column(path, list(names), column)
+            chosen = choose_text_columns(path, list(names), column, pair)
         yield [with_text(row, chosen) for row in chunk]
 
 
-def with_text(row: Row, column: str) -> tuple[Row, str]:
-    """A row and the text in its column; without one it is a bad row."""
-    text = row.values.get(column)
+def with_text(row: Row, columns: Sequence[str]) -> tuple[Row, str]:
+    """A row and the text in its column, or the pair in its two; without one it is a bad row."""
     if row.fault:
         return row, ""
-    if not isinstance(text, str):
-        return row._replace(fault=f"no text under {column!r}"), ""
-    return (row, text) if text.strip() else (row._replace(fault="the text is empty"), "")
+    texts = []
+    for column in columns:
+        text = row.values.get(column)
+        if not isinstance(text, str):
+            return row._replace(fault=f"no text under {column!r}"), ""
+        if not text.strip():
+            of = f" under {column!r}" if len(columns) > 1 else ""
+            return row._replace(fault=f"the text{of} is empty"), ""
+        texts.append(text)
+    return row, Pair(*texts) if len(texts) > 1 else texts[0]

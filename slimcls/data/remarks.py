@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from slimcls.data import texts
+from slimcls.data.pairs import parts_of
 from slimcls.data.pooling import Table
 from slimcls.data.rows import Rows
 
@@ -89,8 +90,29 @@ class Remarks:
             "flatter; pool: true and near_duplicates: true in a dataset YAML take them out"
         ]
 
+    def on_shared_texts(self, parts: Mapping[str, Table]) -> list[str]:
+        """Pairs of validation and test of which one text, at its place, is one of train's."""
+        known = {half for text in parts["train"].texts for half in _halves(text)}
+        counts = []
+        for part in ("validation", "test"):
+            mine = parts[part].texts if part in parts else []
+            if found := sum(not known.isdisjoint(_halves(text)) for text in mine):
+                counts.append(f"{found} of {len(mine)} in {part}")
+        if not counts:
+            return []
+        return [
+            f"pairs that share one of their texts with a pair of train: {', '.join(counts)}; "
+            "figures say little of pairs of new texts"
+        ]
+
     def _at(self, text: str) -> str:
         return self._first[texts.key(text)].place
+
+
+def _halves(text: str) -> list[tuple[int, str]]:
+    """Each text of a pair with its place; of a text alone nothing."""
+    parts = parts_of(text)
+    return [(at, texts.key(part)) for at, part in enumerate(parts)] if len(parts) > 1 else []
 
 
 def _some(named: Iterable[str]) -> str:

@@ -30,12 +30,16 @@ class DatasetSpec:
     #: Named outright by its hub id: its splits are found as it is read, and the commit that is read
     #: is part of what identifies the rows.
     hub_named: bool = False
+    #: Of text pairs both columns' names, a comma between them.
     text_column: str = ""
     label_column: str = ""
     #: Our part (train, validation, test) to the source's name for it.
     splits: dict[str, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
-    #: Holds {text} and, after it, {label}; a label word follows with one blank in front.
+    #: The two columns of text pairs; filled in as well.
+    pair: tuple[str, str] | None = None
+    #: Holds {text}, or {premise} and {hypothesis}, and after them {label}; a label word follows
+    #: with one blank in front.
     template: str = ""
     label_words: tuple[str, ...] = ()
     #: All parts are pooled, repeats removed, and split 80/10/10 by a hash of the text.

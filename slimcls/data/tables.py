@@ -12,6 +12,7 @@ from pathlib import Path
 from slimcls.data import corpus
 from slimcls.data.columns import choose_columns
 from slimcls.data.labels import Labels
+from slimcls.data.pairs import PAIR_SLOTS, Pair, parts_of, slots_of
 from slimcls.data.pooling import Table, split_pool
 from slimcls.data.reader import read_rows
 from slimcls.data.remarks import Remarks
@@ -26,6 +27,7 @@ __all__ = ["Table", "Tables", "read_tables"]
 FEW = 200
 
 DEFAULT_TEMPLATE = "Text: {text}\nLabel:{label}"
+DEFAULT_PAIR_TEMPLATE = "Premise: {premise}\nHypothesis: {hypothesis}\nLabel:{label}"
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Sources:
     #: The specification as it was given.
     spec: DatasetSpec
     rows: dict[str, Rows]
-    #: Names of the columns of texts and of labels.
-    text: str
+    #: Names of the column of texts, or of the two of text pairs, and of the labels'.
+    texts: tuple[str, ...]
     label: str
     labels: Labels
     #: Stripped texts and class numbers of the rows that have both; ids are places in ``rows``.
@@ -64,6 +66,11 @@ class Sources:
     left_out: list[BadRow]
     #: What was left out, counted, and what was made of labels.
     notes: list[str]
+
+    @property
+    def text(self) -> str:
+        """Its columns of texts as a setting has them: a name, or two with a comma between."""
+        return ",".join(self.texts)
 
 
 def read_tables(
@@ -99,16 +106,18 @@ def sources_of(spec: DatasetSpec, rows: dict[str, Rows], bad_rows: BadRows = STO
     Raises UserError for rows that cannot be used; ``bad_rows`` says which of them may be left out.
     """
     first = rows["train" if "train" in rows else next(iter(rows))]
-    text, label = choose_columns(spec, first)
+    texts, label = choose_columns(spec, first)
     labels = Labels(spec, label, first)
     notes = [spec.note] if spec.note else []
+    if len(texts) > 1 and spec.own_rows and not spec.text_column:
+        notes.append(f"columns {' and '.join(texts)} are read as text pairs")
     parts, empty = {}, {}
     for part, mine in rows.items():
-        _need_columns(mine, text, label)
-        parts[part], empty[part] = _table(mine, text, labels, bad_rows)
-        notes += _without_text(mine, text, empty[part], bad_rows if spec.own_rows else None)
+        _need_columns(mine, (*texts, label))
+        parts[part], empty[part] = _table(mine, texts, labels, bad_rows)
+        notes += _without_text(mine, texts, empty[part], bad_rows if spec.own_rows else None)
     notes += [*bad_rows.notes(), *labels.notes()]
-    return Sources(spec, rows, text, label, labels, parts, empty, bad_rows.left_out(), notes)
+    return Sources(spec, rows, texts, label, labels, parts, empty, bad_rows.left_out(), notes)
 
 
 def tables_of(sources: Sources, *, remark: bool = True) -> Tables:
@@ -125,7 +134,9 @@ def tables_of(sources: Sources, *, remark: bool = True) -> Tables:
         notes += said
     if remarks and not spec.near_duplicates:
         notes += remarks.on_near_copies(parts)
-    spec = _filled(spec, sources.text, sources.label, names)
+    if remarks:
+        notes += remarks.on_shared_texts(parts)
+    spec = _filled(spec, sources, names)
     _check(parts, rows["train" if "train" in rows else next(iter(rows))], notes, names)
     return Tables(
         spec,
@@ -191,8 +202,8 @@ def _data_dir(given: Path | None) -> Path | None:
     return folder
 
 
-def _need_columns(rows: Rows, text: str, label: str) -> None:
-    for column in (text, label):
+def _need_columns(rows: Rows, names: Iterable[str]) -> None:
+    for column in names:
         if column not in rows.columns:
             raise UserError(
                 f"{rows.where}: no column {column!r}, which train has "
@@ -200,18 +211,23 @@ def _need_columns(rows: Rows, text: str, label: str) -> None:
             )
 
 
-def _table(rows: Rows, text: str, labels: Labels, bad_rows: BadRows) -> tuple[Table, list[int]]:
-    """Stripped texts and class numbers, and which rows have no text."""
+def _table(
+    rows: Rows, names: tuple[str, ...], labels: Labels, bad_rows: BadRows
+) -> tuple[Table, list[int]]:
+    """Stripped texts, or pairs of such, and class numbers, and which rows lack a text."""
     table, empty = Table(), []
-    for row, value in enumerate(rows.columns[text]):
+    for row, values in enumerate(zip(*(rows.columns[name] for name in names), strict=True)):
         try:
-            stripped = _as_text(value, rows, row, text).strip()
-            label = labels.number(rows, row) if stripped else 0
+            stripped = [
+                _as_text(value, rows, row, name).strip()
+                for value, name in zip(values, names, strict=True)
+            ]
+            label = labels.number(rows, row) if all(stripped) else 0
         except BadRow as bad:
             bad_rows.add(bad)
             continue
-        if stripped:
-            table.add(row, stripped, label)
+        if all(stripped):
+            table.add(row, Pair(*stripped) if len(stripped) > 1 else stripped[0], label)
         else:
             empty.append(row)
     return table, empty
@@ -225,13 +241,16 @@ def _as_text(value: object, rows: Rows, row: int, column: str) -> str:
     raise rows.bad(row, f"column {column} holds a {type(value).__name__}, not a text")
 
 
-def _without_text(rows: Rows, column: str, empty: list[int], bad_rows: BadRows | None) -> list[str]:
+def _without_text(
+    rows: Rows, names: tuple[str, ...], empty: list[int], bad_rows: BadRows | None
+) -> list[str]:
     """Rows without a text are bad in the user's own files, and dropped elsewhere with a note."""
     if bad_rows is None:
         return [f"{rows.where}: {len(empty)} rows without text dropped"] if empty else []
     more = f", nor in {len(empty) - 1} rows more" if len(empty) > 1 and not bad_rows.skip else ""
+    columns = f"column {names[0]}" if len(names) == 1 else f"columns {' or '.join(names)}"
     for row in empty:
-        bad_rows.add(rows.bad(row, f"no text in column {column}{more}", lacks="text"))
+        bad_rows.add(rows.bad(row, f"no text in {columns}{more}", lacks="text"))
     return []
 
 
@@ -247,9 +266,15 @@ def _pooled(tables: Iterable[Table]) -> Table:
     return pooled
 
 
-def _filled(
-    spec: DatasetSpec, text_column: str, label_column: str, labels: tuple[str, ...]
-) -> DatasetSpec:
+def _filled(spec: DatasetSpec, sources: Sources, labels: tuple[str, ...]) -> DatasetSpec:
+    pair = (sources.texts[0], sources.texts[1]) if len(sources.texts) > 1 else None
+    if spec.template and (slots_of(spec.template) == PAIR_SLOTS) is not (pair is not None):
+        has, needs = ("{text}", "{premise} and {hypothesis}")[:: 1 if pair else -1]
+        what = "text pairs" if pair else "texts"
+        raise UserError(
+            f"dataset {spec.name}: template: has {has}, but column {sources.text} holds {what}, "
+            f"which need {needs}"
+        )
     words = spec.label_words or _words(labels)
     if len(set(words)) < len(words):
         twice = next(word for word in words if words.count(word) > 1)
@@ -259,10 +284,11 @@ def _filled(
         )
     return replace(
         spec,
-        text_column=text_column,
-        label_column=label_column,
+        text_column=sources.text,
+        label_column=sources.label,
+        pair=pair,
         labels=labels,
-        template=spec.template or DEFAULT_TEMPLATE,
+        template=spec.template or (DEFAULT_PAIR_TEMPLATE if pair else DEFAULT_TEMPLATE),
         label_words=words,
     )
 
@@ -307,5 +333,8 @@ def _fingerprint(spec: DatasetSpec, parts: dict[str, Table]) -> str:
     digest.update(json.dumps(described).encode())
     for part in sorted(parts):
         table = parts[part]
-        digest.update(json.dumps([part, table.ids, table.labels, table.texts]).encode())
+        texts: list[object] = [*table.texts]
+        if spec.pair:
+            texts = [parts_of(text) for text in table.texts]
+        digest.update(json.dumps([part, table.ids, table.labels, texts]).encode())
     return f"sha256:{digest.hexdigest()}"

@@ -5,12 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 
+from slimcls.data.pairs import Pair
+
 _NOT_LETTERS = re.compile(r"[\W_]+")
 _NOT_LETTERS_ASCII = bytes(code for code in range(128) if not chr(code).isalnum())
 
 
 def key(text: str) -> str:
-    """Texts with equal keys are the same text: case-folded, runs of whitespace are one blank."""
+    """Texts with equal keys are the same text: case-folded, runs of whitespace are one blank.
+
+    Two pairs are the same where both texts are.
+    """
+    if isinstance(text, Pair):
+        return "\n".join(map(key, text.parts))
     return " ".join(text.casefold().split())
 
 

@@ -61,7 +61,9 @@ def draw_unlabelled(
     # numpy and scipy take longer to import than most commands to say that a flag is wrong.
     from slimcls.data.near_duplicates import near_duplicates_among
 
-    given = data.train.texts if name == REST else unlabelled_texts(Path(name), column)
+    given = (
+        data.train.texts if name == REST else unlabelled_texts(Path(name), column, data.spec.pair)
+    )
     held_out = [*data.test.texts, *(data.validation.texts if data.validation else ())]
     held_out += [item.text for item in splits.validation]
     known = {texts.key(text) for text in held_out}
@@ -85,13 +87,16 @@ def draw_unlabelled(
     return Unlabelled(tuple(left[:size]), tuple(notes))
 
 
-def unlabelled_texts(path: Path, column: str | None) -> Sequence[str]:
+def unlabelled_texts(
+    path: Path, column: str | None, pair: tuple[str, str] | None = None
+) -> Sequence[str]:
     """The texts of a file; rows without one are left out, as predicting leaves them out.
 
-    ``column`` is the dataset's column of texts, where it was named; a .txt file has none.
+    ``column`` is the dataset's column of texts, where it was named; a .txt file has none. ``pair``
+    are the dataset's two columns, where it has text pairs.
 
     Raises UserError where it cannot be read, or its column of texts is not clear.
     """
     named = None if path.suffix.lower() == ".txt" else column
-    chunks: Iterable[list[tuple[object, str]]] = stream_texts(path, named, _CHUNK)  # type: ignore[assignment]
+    chunks: Iterable[list[tuple[object, str]]] = stream_texts(path, named, _CHUNK, pair)  # type: ignore[assignment]
     return [text.strip() for chunk in chunks for _, text in chunk if text]

@@ -30,6 +30,14 @@ print(about["labels"][logits.argmax()])
 """
 
 
+#: In place of the code for a text alone, where pairs go in.
+_OF_PAIRS = {
+    "to_add(False)": "to_add(True)",
+    'text = "An example text.".strip()': 'first, second = "A first text.", "A second text."',
+    "encode(text)": "encode(first, second)",
+}
+
+
 def card(description: dict[str, Any], report: Report) -> str:
     """The text of the card."""
     parts = [_what(description, report), _figures(report), _usage(description)]
@@ -74,15 +82,21 @@ def _figures(report: Report) -> str:
 
 
 def _usage(description: dict[str, Any]) -> str:
+    item, second = (
+        ("(first, second)", " --hypothesis TEXT") if "pair" in description else ("text", "")
+    )
     if ONNX not in description:
         return (
-            "## Use\n\nWith slimcls: `slimcls.load(FOLDER).predict([text])`. With plain "
+            f"## Use\n\nWith slimcls: `slimcls.load(FOLDER).predict([{item}])`. With plain "
             f"transformers:\n\n```python\n{code(description)}```"
         )
     parts = [
-        "## Use\n\nWith slimcls alone, no torch: `slimcls predict FOLDER TEXT`, or "
-        "`slimcls.load(FOLDER).predict([text])`."
+        f"## Use\n\nWith slimcls alone, no torch: `slimcls predict FOLDER TEXT{second}`, or "
+        f"`slimcls.load(FOLDER).predict([{item}])`."
     ]
     if task_of(description).answers_alone:
-        parts.append(f"Without slimcls, in this folder:\n\n```python\n{_CODE}```")
+        alone = _CODE
+        for one, other in _OF_PAIRS.items() if "pair" in description else ():
+            alone = alone.replace(one, other)
+        parts.append(f"Without slimcls, in this folder:\n\n```python\n{alone}```")
     return "\n\n".join(parts)

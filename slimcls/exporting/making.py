@@ -14,7 +14,7 @@ from slimcls.classifier.prediction import Predictor
 from slimcls.errors import UserError
 from slimcls.exporting.bits import Quantised
 from slimcls.exporting.folder import Export, Graph, Plain
-from slimcls.exporting.parity import ODD, Compared, Outcome, check_tokens
+from slimcls.exporting.parity import Compared, Outcome, check_tokens, odd_texts
 from slimcls.exporting.retuning import retuned
 from slimcls.exporting.settings import ExportConfig
 from slimcls.exporting.trimming import Trimmed, Trimmer, counted_texts, fewest
@@ -129,8 +129,9 @@ class Maker:
         kind = Graph if self.config.to == "onnx" else Plain
         made = kind(classifier, description, folder)
         exported, quantised = made.opened(), None
-        check_tokens(classifier, exported, [*ODD, *self._texts])
-        Outcome(classifier, exported, ODD).check_graph()
+        odd = odd_texts(classifier)
+        check_tokens(classifier, exported, [*odd, *self._texts])
+        Outcome(classifier, exported, odd).check_graph()
         if self.config.bits != WHOLE:
             assert isinstance(made, Graph)
             quantised = made.to_bits(self.config.bits)

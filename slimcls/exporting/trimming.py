@@ -14,6 +14,7 @@ from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.task import Task
 from slimcls.data import texts as same
 from slimcls.data.cutting import tokens_of
+from slimcls.data.pairs import Pair
 from slimcls.data.prompts import PromptBuilder
 from slimcls.data.trimming import Vocabulary
 from slimcls.data.unlabelled import REST, unlabelled_texts
@@ -122,7 +123,8 @@ class Trimmer:
     def _needed(self) -> set[int]:
         """Tokens that stand around every text, label words, and those the model's settings name."""
         encoder, config = self._run.encoder, self._run.model.config
-        found = {token for ids in encoder.encode(["", "a"]).ids for token in ids}
+        some = [Pair(text, text) if encoder.pair else text for text in ("", "a")]
+        found = {token for ids in encoder.encode(some).ids for token in ids}
         if isinstance(encoder, PromptBuilder):
             found |= {token for ids in encoder.label_ids for token in ids}
         found |= {encoder.tokenizer.pad_token_id, config.pad_token_id}
@@ -140,7 +142,7 @@ def counted_texts(drawn: Drawn, unlabelled: str | None) -> list[str]:
     known = {same.key(text) for text in held_out}
     given = list(data.train.texts)
     if unlabelled not in (None, REST):
-        given += unlabelled_texts(Path(unlabelled), drawn.config.text_column)
+        given += unlabelled_texts(Path(unlabelled), drawn.config.text_column, data.spec.pair)
     return list(dict.fromkeys(text for text in given if same.key(text) not in known))
 
 

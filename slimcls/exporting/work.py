@@ -8,7 +8,7 @@ from typing import Any
 from slimcls.classifier.classifier import Classifier
 from slimcls.exporting.card import card
 from slimcls.exporting.making import Made, Maker
-from slimcls.exporting.parity import ODD, Calibration, Outcome, measured
+from slimcls.exporting.parity import Calibration, Outcome, measured, odd_texts
 from slimcls.exporting.report import Report
 from slimcls.exporting.settings import PARITY, ExportConfig
 from slimcls.session.again import Drawn
@@ -30,18 +30,18 @@ def fill(
     """
     maker = Maker(run, description, config, drawn)
     made = maker.make(folder)
-    labels = [item.label for item in maker.items]
+    labels, odd = [item.label for item in maker.items], odd_texts(run)
     report = Report(
         to=config.to,
         bits=config.bits,
         megabytes=made.export.megabytes(),
         trimmed=made.trimmed,
         quantised=made.quantised,
-        odd=Outcome(run, made.exported, ODD).compared(),
+        odd=Outcome(run, made.exported, odd).compared(),
         validation=made.validation,
         accuracy=made.outcome.accuracies(labels) if made.outcome else None,
         calibration=_calibrated(made, run, labels) if config.changes else None,
-        speed=measured(made.exported, [item.text for item in maker.items] or ODD),
+        speed=measured(made.exported, [item.text for item in maker.items] or odd),
     )
     (folder / PARITY).write_text(report.as_json(), encoding="utf-8")
     (folder / "README.md").write_text(card(made.export.description, report), encoding="utf-8")

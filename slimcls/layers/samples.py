@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimcls.data import catalog, texts
-from slimcls.data.columns import choose_text_column
+from slimcls.data.columns import choose_text_columns
 from slimcls.data.reader import READERS, TABLE_FILES, read_rows
 from slimcls.data.rows import ADVICE, STOP, BadRows
 from slimcls.data.spec import PART_NAMES
@@ -227,7 +227,7 @@ def _rows(path: Path, text_column: str | None, bad_rows: BadRows) -> Texts:
     if lines:
         _refuse_column(path, text_column)
     rows = read_rows(path, bad_rows)
-    column = choose_text_column(path, list(rows.columns), text_column)
+    (column,) = choose_text_columns(path, list(rows.columns), text_column)
     found = []
     for row, value in enumerate(rows.columns[column]):
         text = value.strip() if isinstance(value, str) else ""

@@ -29,6 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from slimcls.data.encoding import TextEncoder
+from slimcls.data.pairs import as_words
 from slimcls.data.splits import Example
 from slimcls.errors import UserError
 
@@ -77,7 +78,8 @@ class Nothing:
 class Words:
     """Words and pairs of neighbouring words, weighted by TF-IDF with logarithmic counts.
 
-    Whole texts, however long: no model's context limits them.
+    Whole texts, however long: no model's context limits them. Of text pairs, words say which of the
+    texts has them (:func:`slimcls.data.pairs.as_words`).
     """
 
     def __init__(self) -> None:
@@ -86,7 +88,7 @@ class Words:
     def fit(self, texts: Sequence[str]) -> None:
         """Learn vocabulary and document frequencies. Raises UserError where there is no word."""
         try:
-            self.weights.fit(texts)
+            self.weights.fit([as_words(text) for text in texts])
         except ValueError:
             raise UserError(
                 "--method tfidf: no training text has a word of two letters or more"
@@ -94,7 +96,7 @@ class Words:
 
     def __call__(self, texts: Sequence[str]) -> Matrix:
         """Weights (texts, words and pairs), sparse, each text of length 1."""
-        return self.weights.transform(texts)
+        return self.weights.transform([as_words(text) for text in texts])
 
     def tokens(self, texts: Sequence[str]) -> list[Sized]:
         """The words of each text."""

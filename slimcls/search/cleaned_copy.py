@@ -11,6 +11,7 @@ from typing import NamedTuple
 import yaml
 
 from slimcls.data.columns import choose_columns
+from slimcls.data.pairs import PAIR_SLOTS, parts_of
 from slimcls.data.rows import Rows
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
@@ -40,27 +41,38 @@ def write_copy(items: Items, described: bool, folder: Path) -> Copy:
     """
     sources = items.sources
     spec = sources.spec
-    text, label = sources.text.strip() or "text", sources.label.strip() or "label"
-    if text == label:
+    texts, label = _text_columns(sources.texts), sources.label.strip() or "label"
+    if label in texts:
         label = f"{label} (label)"
+    columns = (*texts, label)
     if not described and set(spec.files) == {"all"}:
         with replacing(folder / FILE) as temporary:
-            _write(temporary, items, "all", (text, label))
-        return Copy(str(folder / FILE), *_flags(items, "all", (text, label)))
+            _write(temporary, items, "all", columns)
+        return Copy(str(folder / FILE), *_flags(items, "all", columns))
     with replacing_folder(folder / FOLDER) as temporary:
         names = {part: f"{path.stem}.csv" for part, path in spec.files.items()}
         if len(set(names.values())) < len(names):
             names = {part: f"{part}.csv" for part in names}
         for part, name in names.items():
-            _write(temporary / name, items, part, (text, label))
+            _write(temporary / name, items, part, columns)
         if not described:
-            return Copy(str(folder / FOLDER), *_flags(items, "train", (text, label)))
-        described_anew = _description(spec, names, (text, label))
+            return Copy(str(folder / FOLDER), *_flags(items, "train", columns))
+        described_anew = _description(spec, names, columns)
         (temporary / "dataset.yaml").write_text(described_anew, encoding="utf-8")
     return Copy(str(folder / FOLDER / "dataset.yaml"), None, None)
 
 
-def _flags(items: Items, part: str, columns: tuple[str, str]) -> tuple[str | None, str | None]:
+def _text_columns(names: Sequence[str]) -> list[str]:
+    """Names of the columns of texts that a header can hold."""
+    stripped = [name.strip() for name in names]
+    plain = all(stripped) and len(set(stripped)) == len(stripped)
+    if len(names) == 1:
+        return stripped if plain else ["text"]
+    # A name with a comma in it could not be told from two.
+    return stripped if plain and not any("," in name for name in stripped) else list(PAIR_SLOTS)
+
+
+def _flags(items: Items, part: str, columns: tuple[str, ...]) -> tuple[str | None, str | None]:
     """What has to name the columns of the copy: nothing where that is plain, as it was before.
 
     A name would count for a file of unlabelled texts too.
@@ -68,26 +80,30 @@ def _flags(items: Items, part: str, columns: tuple[str, str]) -> tuple[str | Non
     spec, rows = items.sources.spec, items.sources.rows[part]
     others = {name.strip(): rows.columns[name] for name in _other_columns(rows, items, columns)}
     mine = [item for item in items.all if item.part == part]
+    *texts, label = columns
     values = {
-        columns[0]: [item.text for item in mine],
-        columns[1]: [_label(items, i) for i in mine],
+        name: [parts_of(item.text)[place] for item in mine] for place, name in enumerate(texts)
     }
+    values[label] = [_label(items, i) for i in mine]
     copied = Rows(rows.where, rows.unit, [], {**values, **others})
     given = DatasetSpec(spec.name, text_column=spec.text_column, label_column=spec.label_column)
     try:
-        plain = choose_columns(given, copied) == columns
+        plain = choose_columns(given, copied) == (tuple(texts), label)
     except UserError:
         plain = False
-    return (spec.text_column or None, spec.label_column or None) if plain else columns
+    if plain:
+        return spec.text_column or None, spec.label_column or None
+    return ",".join(texts), label
 
 
-def _description(spec: DatasetSpec, files: dict[str, str], columns: tuple[str, str]) -> str:
+def _description(spec: DatasetSpec, files: dict[str, str], columns: tuple[str, ...]) -> str:
+    *texts, label = columns
     keys = {
         "name": spec.name,
         "version": spec.version,
         "files": {"train" if part == "all" else part: name for part, name in files.items()},
-        "text_column": columns[0],
-        "label_column": columns[1],
+        "text_column": ",".join(texts),
+        "label_column": label,
         "labels": list(spec.labels),
         "template": spec.template,
         "label_words": list(spec.label_words),
@@ -98,7 +114,7 @@ def _description(spec: DatasetSpec, files: dict[str, str], columns: tuple[str, s
     return yaml.safe_dump({key: value for key, value in keys.items() if value}, sort_keys=False)
 
 
-def _write(path: Path, items: Items, part: str, columns: tuple[str, str]) -> None:
+def _write(path: Path, items: Items, part: str, columns: tuple[str, ...]) -> None:
     rows = items.sources.rows[part]
     others = _other_columns(rows, items, columns)
     # Every cell in quotation marks: no name of a column can be taken for a delimiter.
@@ -108,7 +124,7 @@ def _write(path: Path, items: Items, part: str, columns: tuple[str, str]) -> Non
         for item in items.all:
             if item.part == part:
                 rest = [_cell(rows.columns[name][item.row]) for name in others]
-                writer.writerow([item.text, _label(items, item), *rest])
+                writer.writerow([*parts_of(item.text), _label(items, item), *rest])
 
 
 def _label(items: Items, item: Item) -> str:
@@ -121,7 +137,7 @@ def _other_columns(rows: Rows, items: Items, columns: Sequence[str]) -> list[str
     others = []
     for name in rows.columns:
         if (
-            name not in (items.sources.text, items.sources.label)
+            name not in (*items.sources.texts, items.sources.label)
             and name.strip()
             and name.strip() not in seen
         ):

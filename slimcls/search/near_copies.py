@@ -8,6 +8,7 @@ from zlib import crc32
 
 from slimcls.data import texts
 from slimcls.data.near_duplicates import near_repeats
+from slimcls.data.pairs import Pair
 from slimcls.search.answer import Finding
 from slimcls.search.items import MOST_SEARCHED, Item, Items
 
@@ -24,7 +25,7 @@ def near_copies(items: Items, parts: Mapping[str, str]) -> list[Finding]:
     some = _worth_comparing(items)
     pairs = [
         (some.all[later], some.all[earlier])
-        for later, earlier in near_repeats([item.text[:BEGINNING] for item in some.all])
+        for later, earlier in near_repeats([_beginning(item.text) for item in some.all])
     ]
     if not pairs:
         return []
@@ -48,6 +49,11 @@ def near_copies(items: Items, parts: Mapping[str, str]) -> list[Finding]:
             places=tuple(f"{some.places([a])[0]} and {some.places([b])[0]}" for a, b in pairs[:3]),
         )
     ]
+
+
+def _beginning(text: str) -> str:
+    """Of a pair, that of both texts."""
+    return text.each(_beginning) if isinstance(text, Pair) else text[:BEGINNING]
 
 
 def _among(count: int) -> str:

@@ -26,7 +26,8 @@ class FitConfig:
     the hub as ORG/NAME[:CONFIG][@REVISION]."""
 
     text_column: str | None = None
-    """Column that holds the text, for your own files."""
+    """Column that holds the text, for your own files; of text pairs both, as in
+    premise,hypothesis."""
 
     label_column: str | None = None
     """Column that holds the label, for your own files."""

@@ -19,7 +19,7 @@ def unlabelled_file(name: str, column: str | None, tables: Tables) -> list[Findi
     check_unlabelled(name)
     if name == REST:
         return []
-    given = {texts.key(text) for text in unlabelled_texts(Path(name), column)}
+    given = {texts.key(text) for text in unlabelled_texts(Path(name), column, tables.spec.pair)}
     test = {texts.key(text) for text in tables.test.texts}
     others = {texts.key(text) for text in tables.train.texts}
     others |= {texts.key(text) for text in (tables.validation.texts if tables.validation else ())}

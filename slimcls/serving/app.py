@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictStr
 from starlette.responses import JSONResponse
 
 from slimcls.data.lines import no_utf8
+from slimcls.data.pairs import Pair, parts_of
 from slimcls.errors import UserError
 from slimcls.serving.batching import Batcher, Full
 from slimcls.serving.gate import Gate
@@ -34,6 +35,15 @@ class Ask(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     texts: Annotated[StrictStr | list[StrictStr], Field(description="A text, or several.")]
+
+
+class AskPairs(BaseModel):
+    """Pairs of texts to classify."""
+
+    model_config = ConfigDict(extra="forbid")
+    texts: Annotated[
+        list[tuple[StrictStr, StrictStr]], Field(description="Pairs, each of two texts.")
+    ]
 
 
 class Answer(BaseModel):
@@ -65,6 +75,10 @@ class Health(BaseModel):
     waiting: int = Field(description="Texts that wait in the process that answers.")
 
 
+#: What a request may hold, for who has sent something else.
+_TEXTS = '{"texts": "one"} or {"texts": ["one", "two"]}'
+_PAIRS = '{"texts": [["a first", "a second"]]}, a list of pairs of texts,'
+
 _FAULTS: dict[int | str, dict[str, Any]] = {
     400: {"model": Fault, "description": "The body is no JSON."},
     413: {"model": Fault, "description": "The body is too long."},
@@ -81,7 +95,8 @@ def build(classifier: Predictor, config: ServeConfig) -> FastAPI:
         abstain_risk=config.abstain_risk,
         sets=config.sets,
     )
-    predict(["one text, so that the first request waits for nothing"])
+    first = "one text, so that the first request waits for nothing"
+    predict([Pair(first, first) if classifier.pair else first])
     metrics = Metrics()
     batcher = Batcher(
         predict, most=config.batch_size, room=config.queue, done=metrics.batches.observe
@@ -101,13 +116,13 @@ def build(classifier: Predictor, config: ServeConfig) -> FastAPI:
         redoc_url=None,
         lifespan=working,
     )
+    app.state.example = _PAIRS if classifier.pair else _TEXTS
     app.add_middleware(Gate, most=config.max_body, metrics=metrics)
     app.add_exception_handler(RequestValidationError, _invalid)
 
-    @app.post("/predict", response_model=Answers, responses=_FAULTS)
-    async def classify(ask: Ask) -> JSONResponse:
+    async def classify(ask: Ask | AskPairs) -> JSONResponse:
         """Classify a text, or several at once."""
-        texts = [ask.texts] if isinstance(ask.texts, str) else ask.texts
+        texts = _listed(ask)
         if fault := _fault(texts, config):
             raise HTTPException(422, fault)
         try:
@@ -118,6 +133,10 @@ def build(classifier: Predictor, config: ServeConfig) -> FastAPI:
         except UserError as error:
             raise HTTPException(422, str(error)) from None
         return JSONResponse({"predictions": [_answer(one) for one in found]})
+
+    # What a request holds is known once the classifier is.
+    classify.__annotations__["ask"] = AskPairs if classifier.pair else Ask
+    app.post("/predict", response_model=Answers, responses=_FAULTS)(classify)
 
     @app.get("/health", response_model=Health, responses={503: {"model": Fault}})
     async def health() -> Health:
@@ -135,6 +154,12 @@ def build(classifier: Predictor, config: ServeConfig) -> FastAPI:
     return app
 
 
+def _listed(ask: Ask | AskPairs) -> list[str]:
+    if isinstance(ask, AskPairs):
+        return [Pair(*pair) for pair in ask.texts]
+    return [ask.texts] if isinstance(ask.texts, str) else ask.texts
+
+
 def _answer(one: Prediction) -> dict[str, Any]:
     said: dict[str, Any] = {"label": one.label, "probabilities": one.probabilities}
     more = {"depth": one.depth, "classes": one.classes}
@@ -146,8 +171,8 @@ def _fault(texts: list[str], config: ServeConfig) -> str:
     if not 0 < len(texts) <= config.max_texts:
         return f"{len(texts)} texts; give from 1 to {config.max_texts}"
     for place, text in enumerate(texts):
-        if not text.strip():
-            return f"texts[{place}] is empty"
+        if not all(part.strip() for part in parts_of(text)):
+            return f"texts[{place}] is empty{' on one side' * isinstance(text, Pair)}"
         if fault := no_utf8([text]):
             return f"texts[{place}]: {fault}"
         if len(text) > config.max_characters:
@@ -163,5 +188,5 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     if first["type"] == "json_invalid":
         return JSONResponse({"detail": "the body is no JSON"}, 400)
     place = ".".join(str(part) for part in first["loc"][:2] if isinstance(part, str))
-    said = 'send {"texts": "one"} or {"texts": ["one", "two"]} as application/json'
+    said = f"send {request.app.state.example} as application/json"
     return JSONResponse({"detail": f"{place}: {first['msg']}; {said}"}, 422)

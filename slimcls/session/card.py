@@ -54,6 +54,32 @@ def prompt(text):
     return slimcls["prompt_before"] + text + slimcls["prompt_after"]
 """
 
+#: In place of the code for a text alone, where pairs go in.
+_OF_PAIRS = {
+    """\
+    batch = tokenizer(texts, padding""": """\
+    first, second = map(list, zip(*texts))
+    batch = tokenizer(first, second, padding""",
+    _OPEN_PROMPTED[_OPEN_PROMPTED.index("def prompt") :]: """\
+def cut(text, tokens):
+    parts = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    offsets = parts["offset_mapping"]
+    return text if len(offsets) <= tokens else text[: offsets[tokens][0]].rstrip()
+
+
+def prompt(pair):
+    first, second = (text.strip() for text in pair)
+    most = slimcls["max_text_tokens"]  # of both together: the longer one is cut first
+    one, other = (
+        len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (first, second)
+    )
+    first = cut(first, max(most - other, most // 2))
+    second = cut(second, max(most - one, most // 2))
+    begun = slimcls["prompt_before"] + first + slimcls["prompt_between"]
+    return begun + second + slimcls["prompt_after"]
+""",
+}
+
 _HEAD_LOGITS = """\
 
 def classify(texts):
@@ -86,9 +112,11 @@ def classify(texts):
     return torch.stack([torch.stack([logit(text, word) for word in words]) for text in texts])
 """
 
+EXAMPLE = '"An example text."'
+
 _USE = """\
 
-texts = ["{example}"]
+texts = [{example}]
 logits = classify(texts)
 about = json.loads((folder / "slimcls.json").read_text("utf-8"))
 heat = about["confidence"]["temperature"]
@@ -111,16 +139,24 @@ def model_card(result: RunResult, description: dict[str, object]) -> str:
 
 def code(description: dict[str, object]) -> str:
     """Python that opens the artefact in the current folder and classifies a text."""
-    use = _USE.format(example="An example text.")
+    example = '("A first text.", "A second text.")' if description.get("pair") else EXAMPLE
+    use = _USE.format(example=example)
     if description["answers_alone"]:
-        return f"{_OPEN}\n{use}"
+        return _of(description, f"{_OPEN}\n{use}")
     mode, factory, logits = description["mode"], "AutoModelForSequenceClassification", _HEAD_LOGITS
     if mode == "lm":
         factory = "AutoModelForCausalLM"
         whole = description["lm_loss"] == "sequence"
         logits = _WHOLE_WORD_LOGITS if whole else _WORD_LOGITS
-    opening = _OPEN_PROMPTED.format(factory=factory, variant=NEEDS_PROMPT)
+    opening = _of(description, _OPEN_PROMPTED).format(factory=factory, variant=NEEDS_PROMPT)
     return f"{opening}\n{logits}\n{use}"
+
+
+def _of(description: dict[str, object], written: str) -> str:
+    """The code that was written for a text alone, for what the artefact takes."""
+    for one, other in _OF_PAIRS.items() if description.get("pair") else ():
+        written = written.replace(one, other)
+    return written
 
 
 def _what(result: RunResult, description: dict[str, object]) -> str:
@@ -209,7 +245,7 @@ def _limits(result: RunResult) -> str:
 
 _ALONE = """\
 With plain transformers, `pipeline("text-classification", FOLDER, truncation=True)` gives the same \
-classes: bare texts go in, {around}. Or:"""
+classes: {what}, {around}. Or:"""
 
 _NOT_ALONE = """\
 Without slimcls the prompt has to be put around each text, which the tokenizer does not do here; \
@@ -220,8 +256,13 @@ nothing. With plain transformers:"""
 def _usage(description: dict[str, object]) -> str:
     bare = description["mode"] == "cls"
     around = "long ones are cut" if bare else "the tokenizer puts the prompt around them"
-    plain = _ALONE.format(around=around) if description["answers_alone"] else _NOT_ALONE
+    what, item = "bare texts go in", "text"
+    if description.get("pair"):
+        what = 'pairs go in as `{"text": FIRST, "text_pair": SECOND}`'
+        item = "(first, second)"
+    plain = _ALONE.format(what=what, around=around)
+    plain = plain if description["answers_alone"] else _NOT_ALONE
     return (
-        "## Use\n\nWith slimcls: `slimcls.load(FOLDER).predict([text])`.\n\n"
+        f"## Use\n\nWith slimcls: `slimcls.load(FOLDER).predict([{item}])`.\n\n"
         f"{plain}\n\n```python\n{code(description)}```"
     )

@@ -104,12 +104,14 @@ def describe_classifier(
     if outcome.data_source:
         description["data_source"] = outcome.data_source
     if isinstance(encoder, PromptBuilder):
-        before, after = encoder.frame
+        before, *between, after = encoder.frame
         description |= {
             "label_word_ids": encoder.label_ids,
             "prompt_before": before,
             "prompt_after": after,
         }
+        if between:
+            description["prompt_between"] = between[0]
     return description
 
 

@@ -119,5 +119,6 @@ def _task(config: RunConfig, data: Tables, splits: Splits, context: int, usual_t
         lm_loss=config.lm_loss,
         template=data.spec.template,
         label_words=tuple(data.spec.label_words),
+        pair=data.spec.pair,
         demonstrations=tuple((e.text, e.label) for e in splits.demonstrations),
     )

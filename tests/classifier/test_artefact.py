@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,15 @@ json.dump(results, open(sys.argv[3], "w"))
 """
 
 
-def plain_results(models: dict[str, Path], folder: Path) -> dict[str, Any]:
+def plain_results(
+    models: dict[str, Path], folder: Path, texts: Sequence[object] = ODD
+) -> dict[str, Any]:
     """Per model: logits one by one, logits together, the model's class."""
     cards = {}
     for name, model in models.items():
         (code,) = re.findall(r"```python\n(.*?)```", (model / "README.md").read_text(), flags=re.S)
         cards[name] = (str(model), code)
-    (folder / "cards.json").write_text(json.dumps([ODD, cards]))
+    (folder / "cards.json").write_text(json.dumps([texts, cards]))
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", PLAIN, sysconfig.get_path("purelib"),
          folder / "cards.json", folder / "results.json"],

@@ -124,7 +124,6 @@ BAD = [
     ("two labels", "a,b,label,topic", [("x,y,0", 1)], {}, "which column is the label?"),
     ("two texts", "text,body,label", [("x,y", 1)], {}, "which column is the text?"),
     ("no label", "text", [], {}, "no label column (columns: text)"),
-    ("pairs", "premise,hypothesis,label", [("x,y", 1)], {}, "text pairs (premise, hypothesis)"),
     ("one class", "text,label", _rows(4, ("a",)), {}, "holds one class only ('a')"),
     ("empty text", "text,label", [*_rows(4), (" ", "no")], {}, "line 6: no text in column text"),
     (

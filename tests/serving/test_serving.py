@@ -20,6 +20,7 @@ from conftest import PATIENCE, made_up_rows, write_csv
 
 import slimcls
 from slimcls.classifier.prediction import Prediction, Predictor
+from slimcls.classifier.words import Whole
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
 from slimcls.serve import main, serve
@@ -36,7 +37,7 @@ class Made(Predictor):
     """Says of a text how many letters it has, when it is let."""
 
     def __init__(self) -> None:
-        super().__init__(None, ["few", "many"])  # type: ignore[arg-type]
+        super().__init__(Whole(), ["few", "many"])  # type: ignore[arg-type]
         self.batches: list[list[str]] = []
         self.goes = threading.Event()
         self.goes.set()
