@@ -259,10 +259,22 @@ def test_the_page_on_fits_has_what_was_measured() -> None:
 
 
 def test_the_study_says_how_far_it_is() -> None:
-    page = (ROOT / "results" / "README.md").read_text(encoding="utf-8")
-    found = runs.load(ROOT / "results" / "study")
-    accuracy = found.test_accuracy
-    assert f"{len(found)} of 18: two layers, seeds 0, 42, 421" in page
-    assert set(found.keep) == {2}
-    assert f"{accuracy.mean():.3f} in the mean over three seeds" in page
-    assert f"({accuracy.min():.3f} to {accuracy.max():.3f})" in page
+    page = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
+    found = study.read_study(ROOT / "results" / "study")
+    table = found.found.runs
+    assert f"{len(table)} of 18: two and 30 layers, seeds 0, 42, 421" in page
+    for keep, words in ((2, "two layers on "), (30, "All 30 layers are right on ")):
+        cell = table[table.keep == keep]
+        assert sorted(cell.seed) == [0, 42, 421]
+        assert cell.converged.all()
+        first, *rest = (
+            cell.test_accuracy.mean(),
+            cell.test_accuracy.min(),
+            cell.test_accuracy.max(),
+        )
+        assert f"{words}{first:.3f} " in page
+        assert f"({rest[0]:.3f} to {rest[1]:.3f})" in page
+    (row,) = found.compared.differences.itertuples()
+    assert (row.keep, row.verdict) == (2, "worse")
+    points = [-100 * end for end in (row.difference, row.high, row.low)]
+    assert "lose {:.1f} points (95 % interval {:.1f} to {:.1f})".format(*points) in page
