@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import importlib
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 
 @contextmanager
@@ -39,19 +34,6 @@ def silence() -> Iterator[None]:
             yield
     finally:
         logging.set_verbosity(level)
-
-
-@contextmanager
-def bars_on_terminals() -> Iterator[None]:
-    """Bars of GGUF's reader and of transformers where a person watches, and nowhere else."""
-    reader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
-    bar = reader.tqdm
-    reader.tqdm = functools.partial(bar, disable=None)  # none where stderr is no terminal
-    try:
-        with contextlib.nullcontext() if sys.stderr.isatty() else no_bars():
-            yield
-    finally:
-        reader.tqdm = bar
 
 
 def bitsandbytes() -> None:
