@@ -17,6 +17,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from slimcls.data.cutting import tokens_of
+from slimcls.storage.memory import hand_back
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -44,6 +45,7 @@ def framed(
     None where this kind of tokenizer cannot: where it would not give the tokens of the prompt as
     one string for texts that begin and end in a letter or digit.
     """
+    hand_back()
     described = json.loads(tokenizer.backend_tokenizer.to_str())
     steps = _steps(described["post_processor"])
     blank = " " if before.endswith(" ") else ""
@@ -55,6 +57,8 @@ def framed(
     described["normalizer"] = {"type": "Sequence", "normalizers": [ours, *([own] if own else [])]}
     described["post_processor"] = _joined(_around(steps, tokenizer, ids))
     made = with_description(tokenizer, described)
+    del described, own
+    hand_back()
     prompts = [f"{before}{probe}{after}" for probe in _PROBES]
     same = tokens_of(made, _PROBES) == tokens_of(tokenizer, prompts)
     return made if same else None
