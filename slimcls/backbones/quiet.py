@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import importlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 
 @contextmanager
@@ -58,19 +54,6 @@ def hub_bars_on_terminals() -> Iterator[None]:
     finally:
         if not as_it_is:
             enable_progress_bars()
-
-
-@contextmanager
-def bars_on_terminals() -> Iterator[None]:
-    """Bars of GGUF's reader and of transformers where a person watches, and nowhere else."""
-    reader: Any = importlib.import_module("transformers.modeling_gguf_pytorch_utils")
-    bar = reader.tqdm
-    reader.tqdm = functools.partial(bar, disable=None)  # none where stderr is no terminal
-    try:
-        with contextlib.nullcontext() if sys.stderr.isatty() else no_bars():
-            yield
-    finally:
-        reader.tqdm = bar
 
 
 def bitsandbytes() -> None:

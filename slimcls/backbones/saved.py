@@ -13,6 +13,7 @@ from transformers import PretrainedConfig, PreTrainedModel
 
 from slimcls.backbones.families import SCORE, block_pattern, family_of
 from slimcls.backbones.layout import weight_files
+from slimcls.backbones.left_rows import left_rows_of, widen
 from slimcls.backbones.truncate import (
     Head,
     config_in,
@@ -22,6 +23,7 @@ from slimcls.backbones.truncate import (
     model_class_of,
     stored_names,
 )
+from slimcls.backbones.vocabulary import rows_of
 from slimcls.backbones.weights import Weights, check_finite_weights
 from slimcls.errors import UserError
 
@@ -51,6 +53,7 @@ def save(
     variant = NEEDS_PROMPT if needs_prompt else None
     with no_bars(), _kept_in(model, dtype):
         model.save_pretrained(folder, variant=variant, max_shard_size=SHARD)
+    widen(model, folder)
     tokenizer.save_pretrained(folder)
 
 
@@ -92,13 +95,18 @@ def as_classifier(model: Any, token_ids: Sequence[int], labels: Sequence[str]) -
     those of the head are shared.
     """
     config = head_config(copy.deepcopy(model.config), "classification", labels)
-    rows = model.get_output_embeddings().weight.detach()[list(token_ids)].clone()
+    places = rows_of(model, torch.tensor(list(token_ids)))
+    rows = model.get_output_embeddings().weight.detach()[places].clone()
     head = f"{family_of(config).lm_head}."
     tensors = {
         name: value for name, value in model.state_dict().items() if not name.startswith(head)
     }
     return filled(
-        model_class_of(config, "classification"), config, tensors | {SCORE: rows}, rows.dtype
+        model_class_of(config, "classification"),
+        config,
+        tensors | {SCORE: rows},
+        rows.dtype,
+        left_rows_of(model),
     )
 
 

@@ -114,7 +114,7 @@ class TrainingStep:
     logits: int = 0
     """Positions of a step at which the whole vocabulary is scored."""
     rows: int | None = None
-    """Rows of the token matrices that training copies and trains instead of them all."""
+    """Rows of the token matrices that are opened, copied and trained instead of them all."""
 
     @cached_property
     def shape(self) -> Shape:
@@ -137,7 +137,8 @@ class TrainingStep:
         if self.rows is not None:
             row = token_params(self.config, lm_head=self.lm_head) // self.config.vocab_size
             trainable -= row * (self.config.vocab_size - self.rows)
-            kept += row * self.rows
+            # Held twice, and no other row at all.
+            kept += row * (2 * self.rows - self.config.vocab_size)
         reduced = self.precision not in ("32", "auto")
         logits = self.logits * self.config.vocab_size * LOGIT_COPIES * 4
         return Memory(

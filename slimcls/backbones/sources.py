@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from slimcls.backbones import hub
 from slimcls.backbones.families import check_architecture
 from slimcls.backbones.layout import TOKENIZER_FILES, read_json, weight_files
+from slimcls.backbones.packaged import PACKAGED, folder_of
 from slimcls.backbones.parts import Parts, Stored
 from slimcls.errors import UserError
 from slimcls.storage.cache import content_hash
@@ -88,20 +90,15 @@ def _tiny(name: str) -> Built:
     return Built(build, "random weights")
 
 
-def _smollm2() -> Path:
-    from slimcls.backbones import gguf
-
-    return gguf.smollm2_135m()
-
-
 #: Short names: hub ids, and models that need no network.
 KNOWN: dict[str, str | Built] = {
     **{name: f"openai-community/{name}" for name in ("gpt2", "gpt2-medium", "gpt2-large")},
     "gpt2-xl": "openai-community/gpt2-xl",
     **{f"opt-{size}": f"facebook/opt-{size}" for size in ("125m", "350m", "1.3b")},
-    "smollm2-135m": Built(
-        _smollm2, "4-bit weights expanded", upstream="HuggingFaceTB/SmolLM2-135M-Instruct"
-    ),
+    **{
+        name: Built(partial(folder_of, name), row.note, upstream=row.upstream)
+        for name, row in PACKAGED.items()
+    },
     **{
         name: _tiny(name)
         for name in ("tiny-gpt2", "tiny-opt", "tiny-opt-post", "tiny-llama", "tiny-neox")

@@ -10,6 +10,7 @@ from slimcls.backbones.families import context_of
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import read_config
 from slimcls.errors import UserError
+from slimcls.storage.memory import hand_back
 
 #: Given while opening, because only what is given then is saved with the tokenizer.
 _SAVED = {"padding_side": "right", "truncation_side": "right", "split_special_tokens": True}
@@ -34,6 +35,7 @@ def open_tokenizer(source: Source, *, never_empty: bool = True) -> PreTrainedTok
     """
     config = read_config(source)
     tokenizer = stored_tokenizer(source, **_SAVED)
+    hand_back()
     check_tokenizer(tokenizer, config, source.name)
     _set_pad_token(tokenizer, source)
     tokenizer.model_max_length = min(tokenizer.model_max_length, context_of(config))

@@ -19,6 +19,7 @@ from slimcls.backbones.families import (
 )
 from slimcls.backbones.family import Family
 from slimcls.backbones.layout import read_json
+from slimcls.backbones.left_rows import LeftRows, fill_with_rows, read_held, token_places
 from slimcls.backbones.quiet import no_bars
 from slimcls.backbones.redraw import drawn_blocks
 from slimcls.backbones.selectors import named_layers
@@ -96,6 +97,7 @@ def open_cut(
     seed: int = 0,
     pad_token_id: int | None = None,
     random_blocks: bool = False,
+    rows: Sequence[int] | None = None,
 ) -> PreTrainedModel:
     """The model of ``source`` with blocks ``layers``, in evaluation mode.
 
@@ -111,6 +113,8 @@ def open_cut(
         pad_token_id: Goes into the config; the classifier pools the last token that is not it.
         random_blocks: Draw the blocks anew, as the model's class initialises them, in place of
             the stored ones, which are not read; everything else stays.
+        rows: Ids of all tokens that the model will read or score, ascending. Then it holds no
+            other rows of its token matrices; :func:`slimcls.backbones.saved.save` writes them all.
 
     Raises:
         UserError: weights damaged, or other than this configuration's: apart from the blocks
@@ -132,14 +136,23 @@ def open_cut(
     with Weights(stored.files, stored.elsewhere) as weights:
         wanted = _match(skeleton, weights, layers, depth_of(full), source)
         drawn = _drawn(skeleton, dtype, seed) if random_blocks else {}
+        token_names = {} if rows is None else token_places(skeleton)
         tensors = {
-            ours: drawn[ours] if ours in drawn else weights.read(theirs, dtype)
+            ours: drawn[ours]
+            if ours in drawn
+            else read_held(weights, theirs, rows, dtype, source.name)
+            if rows is not None and ours in token_names.values()
+            else weights.read(theirs, dtype)
             for ours, theirs in wanted.items()
         }
     check_finite_weights(tensors, source.name)
     if head == "classification":
         tensors[SCORE] = _new_head(skeleton, dtype, seed)
-    return filled(model_class, config, tensors, dtype)
+    if rows is None:
+        return filled(model_class, config, tensors, dtype)
+    names = {place: wanted[name] for place, name in token_names.items() if name in wanted}
+    left = LeftRows(torch.tensor(rows), names, stored.files, source.name)
+    return filled(model_class, config, tensors, dtype, left)
 
 
 def head_config(config: PretrainedConfig, head: Head, labels: Sequence[str]) -> PretrainedConfig:
@@ -274,18 +287,27 @@ def filled(
     config: PretrainedConfig,
     tensors: dict[str, torch.Tensor],
     dtype: torch.dtype,
+    left: LeftRows | None = None,
 ) -> PreTrainedModel:
-    """A model over ``tensors`` themselves: from_pretrained takes them as they are."""
-    with no_bars():
-        model, report = model_class.from_pretrained(
-            None,
-            config=config,
-            state_dict=tensors,
-            dtype=dtype,
-            attn_implementation=family_of(config).attention,
-            output_loading_info=True,
-        )
-    faults = {kind: names for kind, names in report.items() if names}
-    if faults:
-        raise RuntimeError(f"transformers did not take every tensor: {faults}")
-    return cast("PreTrainedModel", model.eval())
+    """A model over ``tensors`` themselves: from_pretrained takes them as they are.
+
+    With ``left``, those with a row a token hold the rows of ``left.ids`` only.
+    """
+
+    def build(state: dict[str, torch.Tensor]) -> Any:
+        with no_bars():
+            model, report = model_class.from_pretrained(
+                None,
+                config=config,
+                state_dict=state,
+                dtype=dtype,
+                attn_implementation=family_of(config).attention,
+                output_loading_info=True,
+            )
+        faults = {kind: names for kind, names in report.items() if names}
+        if faults:
+            raise RuntimeError(f"transformers did not take every tensor: {faults}")
+        return model.eval()
+
+    model = build(tensors) if left is None else fill_with_rows(build, tensors, left, config)
+    return cast("PreTrainedModel", model)

@@ -53,23 +53,26 @@ class Compact:
     """A model whose token matrices hold only the rows of ``ids`` until :meth:`restore`.
 
     The model is changed in place, before its optimiser is made. Token ids go in as before; one
-    that is not among ``ids`` raises IndexError. Parameters keep their names.
+    that is not among ``ids`` raises IndexError. Parameters keep their names. A model that holds
+    some rows only is made to hold fewer.
     """
 
     def __init__(self, model: Any, ids: Sequence[int]) -> None:
         self.model = model
-        self.ids = torch.tensor(ids)
-        self._full = matrices(model)
         embedding = model.get_input_embeddings()
+        self._before: Tensor | None = getattr(embedding, "places", None)
+        self._rows = rows_of(model, torch.tensor(ids))
+        if (self._rows < 0).any():
+            raise IndexError("a token whose row the model does not hold")
+        self._full = matrices(model)
         self._padding = embedding.padding_idx
-        self._replace([nn.Parameter(full.detach()[self.ids]) for full in self._full])
-        places = torch.full((len(self._full[0]),), -1)
-        places[self.ids] = torch.arange(len(self.ids))
+        put(self.model, [nn.Parameter(full.detach()[self._rows]) for full in self._full])
+        places = torch.full((len(self._full[0] if self._before is None else self._before),), -1)
+        places[torch.tensor(ids)] = torch.arange(len(ids))
         if self._padding is not None:
-            read = self._padding in ids
-            embedding.padding_idx = int(places[self._padding]) if read else None
-        embedding.register_buffer("places", places, persistent=False)
-        self._hook = embedding.register_forward_pre_hook(_to_places)
+            found = (self._rows == self._padding).nonzero()
+            embedding.padding_idx = int(found) if len(found) else None
+        set_places(embedding, places)
 
     def restore(self, rates: Sequence[float], weight_decay: float, device: str = "cpu") -> None:
         """The whole matrices again, as ``rates`` (a learning rate a step) have made them.
@@ -80,18 +83,33 @@ class Compact:
         for full, trained in zip(self._full, compact, strict=True):
             with torch.no_grad():
                 decay(full.detach(), rates, weight_decay, device)
-                full[self.ids] = trained.detach().to(full.device)
-        self._replace(self._full)
-        self._hook.remove()
+                full[self._rows] = trained.detach().to(full.device)
+        put(self.model, self._full)
         embedding = self.model.get_input_embeddings()
         embedding.padding_idx = self._padding
-        del embedding.places
+        set_places(embedding, self._before)
 
-    def _replace(self, matrices_: Sequence[nn.Parameter]) -> None:
-        """Put these in place of the model's token matrices; what was tied stays tied."""
-        new = dict(zip(matrices(self.model), matrices_, strict=True))
-        for holder in _holders(self.model):
-            holder.weight = new[holder.weight]
+
+def put(model: Any, new: Sequence[nn.Parameter]) -> None:
+    """Put these in place of a model's :func:`matrices`; what was tied stays tied."""
+    place = dict(zip(matrices(model), new, strict=True))
+    for holder in _holders(model):
+        holder.weight = place[holder.weight]
+
+
+def set_places(embedding: Any, places: Tensor | None) -> None:
+    """Say in which row of ``embedding`` each token id stands, -1 for none; None: each in its own.
+
+    Token ids go into the embedding as ever.
+    """
+    if getattr(embedding, "places", None) is None:
+        embedding.register_buffer("places", None, persistent=False)
+        embedding.to_places = embedding.register_forward_pre_hook(_to_places)
+    if places is None:
+        embedding.to_places.remove()
+        del embedding.places, embedding.to_places
+    else:
+        embedding.places = places
 
 
 def _to_places(module: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:

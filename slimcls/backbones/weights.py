@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -17,12 +17,16 @@ from safetensors import SafetensorError, safe_open
 
 from slimcls.errors import UserError
 
+#: Numbers of a matrix that is read by rows which are in memory at once.
+PIECE = 1 << 22
+
 
 class _File(Protocol):
     """One open weight file."""
 
     def shapes(self) -> Mapping[str, tuple[int, ...]]: ...
     def read(self, name: str) -> torch.Tensor: ...
+    def read_rows(self, name: str, start: int, stop: int) -> torch.Tensor: ...
     def close(self) -> None: ...
 
 
@@ -57,6 +61,18 @@ class Weights:
         tensor = self._file_of[name].read(name)
         self.bytes_read += tensor.nbytes
         return tensor.to(dtype)
+
+    def pieces(self, name: str, dtype: torch.dtype) -> Iterator[tuple[int, torch.Tensor]]:
+        """One matrix in ``dtype``, some of its rows at a time, each time with the first's number.
+
+        A piece has whole vector registers of numbers where the matrix's rows have them.
+        """
+        rows, width = self.shapes[name]
+        step = max(1, PIECE // max(1, width))
+        for start in range(0, rows, step):
+            piece = self._file_of[name].read_rows(name, start, min(start + step, rows))
+            self.bytes_read += piece.nbytes
+            yield start, piece.to(dtype)
 
     def _add(self, path: Path) -> None:
         file: _File = _Safetensors(path) if path.suffix == ".safetensors" else _Pickled(path)
@@ -150,28 +166,40 @@ class _Safetensors:
         }
 
     def read(self, name: str) -> torch.Tensor:
+        shape = self._file.get_slice(name).get_shape()
+        return self._whole(name, shape, 0)
+
+    def read_rows(self, name: str, start: int, stop: int) -> torch.Tensor:
+        _, *row = self._file.get_slice(name).get_shape()
+        return self._whole(name, [stop - start, *row], start)
+
+    def _whole(self, name: str, shape: list[int], first: int) -> torch.Tensor:
         try:
-            return self._read(name)
+            return self._read(name, shape, first)
         except (SafetensorError, OSError, RuntimeError) as error:
             raise UserError(
                 f"{self._path}: cannot read {name} ({_first_line(error)}); fetch it again"
             ) from error
 
-    def _read(self, name: str) -> torch.Tensor:
+    def _read(self, name: str, shape: list[int], first: int) -> torch.Tensor:
+        """A tensor of this ``shape``, whole or from its row ``first`` on."""
         start = self._places.get(name)
-        if start is None or not hasattr(os, "preadv"):
-            whole: torch.Tensor = self._file.get_tensor(name)
-            return whole
         entry = self._file.get_slice(name)
+        if start is None or not hasattr(os, "preadv"):
+            whole = list(entry.get_shape()) == shape
+            part: torch.Tensor
+            part = self._file.get_tensor(name) if whole else entry[first : first + shape[0]]
+            return part
         dtype = _DTYPES[entry.get_dtype()]
-        raw = torch.empty(math.prod(entry.get_shape()) * dtype.itemsize, dtype=torch.uint8)
+        start += first * math.prod(shape[1:]) * dtype.itemsize
+        raw = torch.empty(math.prod(shape) * dtype.itemsize, dtype=torch.uint8)
         room = raw.numpy().data
         pieces = [room[i : i + _PIECE] for i in range(0, len(room), _PIECE)]
         starts = range(start, start + len(room), _PIECE)
         # Threads cost more than they save where there is but one piece.
         fill = map if len(pieces) < 2 else self._readers.map
         list(fill(partial(_fill, self._raw.fileno()), pieces, starts))
-        return raw.view(dtype).view(entry.get_shape())
+        return raw.view(dtype).view(shape)
 
     def close(self) -> None:
         self._open.close()
@@ -204,6 +232,9 @@ class _Pickled:
     def read(self, name: str) -> torch.Tensor:
         # A view of a larger storage must not keep all of it.
         return self._tensors[name].clone(memory_format=torch.contiguous_format)
+
+    def read_rows(self, name: str, start: int, stop: int) -> torch.Tensor:
+        return self._tensors[name][start:stop].clone(memory_format=torch.contiguous_format)
 
     def close(self) -> None:
         self._tensors = {}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from slimcls.backbones.families import block_pattern, blocks_of, family_of, final_norm_of
+from slimcls.backbones.left_rows import left_rows_of
 from slimcls.backbones.truncate import cut_config, filled
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import decoder_of, last_tokens
@@ -128,4 +129,4 @@ def cut_at(model: PreTrainedModel, end: Exit) -> PreTrainedModel:
         own = part.state_dict() if part else {}
         tensors |= {f"{place}.{name}": tensor for name, tensor in own.items()}
     config = cut_config(model.config, range(end.depth))
-    return filled(type(model), config, tensors, model.dtype)
+    return filled(type(model), config, tensors, model.dtype, left_rows_of(model))

@@ -23,6 +23,7 @@ FILES = (
     "special_tokens_map.json",
     "parity.json",
     "README.md",
+    "NOTICE",
     "slimcls.json",
 )
 #: Stands for the whole: it is fetched last.

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimcls.data.cutting import tokens_of
+from slimcls.storage.memory import hand_back
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -86,6 +87,7 @@ def _made(
 
     None where it puts tokens around texts already, in a way that is not known here.
     """
+    hand_back()
     described = json.loads(tokenizer.backend_tokenizer.to_str())
     steps = _steps(described["post_processor"])
     if steps is None:
@@ -94,7 +96,10 @@ def _made(
     own = described["normalizer"]
     described["normalizer"] = {"type": "Sequence", "normalizers": [ours, *([own] if own else [])]}
     described["post_processor"] = _joined(_around(steps, tokenizer, ids))
-    return with_description(tokenizer, described)
+    made = with_description(tokenizer, described)
+    del described, own
+    hand_back()
+    return made
 
 
 def unframed(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:

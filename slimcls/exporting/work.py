@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from slimcls.backbones.packaged import write_card
 from slimcls.classifier.classifier import Classifier
 from slimcls.exporting.card import card
 from slimcls.exporting.making import Made, Maker
@@ -44,7 +45,8 @@ def fill(
         speed=measured(made.exported, [item.text for item in maker.items] or odd),
     )
     (folder / PARITY).write_text(report.as_json(), encoding="utf-8")
-    (folder / "README.md").write_text(card(made.export.description, report), encoding="utf-8")
+    about = made.export.description
+    write_card(folder, card(about, report), about["model"])
     return report
 
 

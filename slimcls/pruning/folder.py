@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from slimcls.backbones import saved, sizes
+from slimcls.backbones.packaged import write_card
 from slimcls.backbones.quiet import silence
 from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import stored_tokenizer
@@ -91,7 +92,7 @@ def write(model: Any, source: Source, about: Pruned, out: Path) -> None:
     with replacing_folder(out) as folder:
         saved.save(model, tokenizer, folder)
         (folder / DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-        (folder / "README.md").write_text(card(about), encoding="utf-8")
+        write_card(folder, card(about), about.model)
 
 
 def _generation(source: Source, model: Any) -> Any:

@@ -11,6 +11,7 @@ import torch
 
 from slimcls.backbones import saved
 from slimcls.backbones.lm_head import is_plain
+from slimcls.backbones.packaged import write_card
 from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.description import DESCRIPTION, as_json
 from slimcls.classifier.task import Encoder, Task
@@ -46,7 +47,7 @@ def save_artefact(classifier: Classifier, task: Task, result: RunResult, dataset
         )
         text = json.dumps(description, indent=1, ensure_ascii=False)
         (folder / DESCRIPTION).write_text(text, encoding="utf-8")
-        (folder / "README.md").write_text(model_card(result, description), encoding="utf-8")
+        write_card(folder, model_card(result, description), str(description["model"]))
 
 
 def saved_dtype(config: RunConfig) -> torch.dtype | None:

@@ -53,6 +53,12 @@ class Inputs:
         return found
 
     @property
+    def tokens(self) -> list[int]:
+        """All token ids that the run reads or scores, ascending, each once."""
+        # Token 0 is what a classifier in use fills batches up with.
+        return in_use(*self._read, self.test, [[self.pad_id, 0]], self.mode.word_ids)
+
+    @property
     def rows(self) -> int:
         """How many different tokens training and validation read."""
         return len(in_use(*self._read, [[self.pad_id]], self.mode.word_ids))

@@ -122,6 +122,7 @@ class Session:
             seed=config.seed,
             pad_token_id=self.inputs.pad_id,
             random_blocks=config.random_blocks,
+            rows=inputs.tokens if self.plan.rows else None,
         )
         if config.exits:
             add_exits(model, config.exits[:-1])

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel
 
 from slimcls.backbones import vocabulary
+from slimcls.backbones.left_rows import left_out, left_rows_of
 from slimcls.backbones.vocabulary import Compact
 from slimcls.backbones.weights import not_finite
 from slimcls.classifier import trunk
@@ -98,7 +99,7 @@ def fit(work: Work) -> Fitted:
     number any more, and Interrupted after Ctrl-C or SIGTERM.
     """
     config, model = work.config, work.model
-    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad) + left_out(model)
     if config.epochs == 0:
         write_text(work.folder / "curves.csv", ",".join(CURVES) + "\n")
         return Fitted(params_trained=count)
@@ -108,7 +109,10 @@ def fit(work: Work) -> Fitted:
     load_trained(model, work.checkpoints / BEST)
     if compact:
         decayed = rates(config, fitted.steps, fitted.best_step)
-        compact.restore(decayed, config.weight_decay, torch_device(config.accelerator))
+        device = torch_device(config.accelerator)
+        compact.restore(decayed, config.weight_decay, device)
+        if left := left_rows_of(model):
+            left.decays.append((tuple(decayed), config.weight_decay, device))
     if name := not_finite(trained_state(model)):
         raise Diverged(
             f"{name} is not finite after training: try a lower --lr, more --warmup, --clip 1 or "

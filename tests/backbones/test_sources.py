@@ -33,13 +33,17 @@ def test_tiny_models_are_found(name: str):
 
 
 def test_issue_names_are_known():
-    names = "gpt2 gpt2-medium gpt2-large gpt2-xl opt-125m opt-350m opt-1.3b smollm2-135m"
+    names = (
+        "gpt2 gpt2-medium gpt2-large gpt2-xl opt-125m opt-350m opt-1.3b smollm2-135m gemma3-270m"
+    )
     assert set(names.split()) <= set(sources.KNOWN)
     assert sources.KNOWN["gpt2-xl"] == "openai-community/gpt2-xl"
     assert sources.KNOWN["opt-1.3b"] == "facebook/opt-1.3b"
 
 
-@pytest.mark.parametrize("name", ["gpt2-xl", "HuggingFaceTB/SmolLM2-135M", "smollm2-135m"])
+@pytest.mark.parametrize(
+    "name", ["gpt2-xl", "HuggingFaceTB/SmolLM2-135M", "smollm2-135m", "gemma3-270m"]
+)
 def test_names_that_can_be_models(name: str):
     sources.check_name(name, None)
 
@@ -52,8 +56,9 @@ def test_hub_models_have_revisions():
     ("name", "revision", "words"),
     [
         ("gpt2-xxl", None, "did you mean 'gpt2-xl'"),
+        ("gemma3-270", None, "did you mean 'gemma3-270m'"),
         ("smolm2-135m", None, "did you mean 'smollm2-135m'"),
-        ("nothing-like-it", None, "known: gpt2"),
+        ("nothing-like-it", None, "known: gemma3-270m, gpt2"),
         ("./none", None, "there is no such folder"),
         ("/none/at/all", None, "there is no such folder"),
         ("~/none-at-all", None, "there is no such folder"),
