@@ -207,6 +207,7 @@ def main(argv: list[str] | None = None) -> int:
     """Train, choose, measure, report; ``--only`` chooses among the rows' names."""
     parser = harness.parser("cascade", __doc__)
     parser.add_argument("--runs", type=Path, help="folder for the runs, which are kept; else none")
+    parser.add_argument("--seeds", type=int, help="how many seeds; the size's own if not given")
     options = parser.parse_args(argv)
     rows: list[Row] = []
 
@@ -215,7 +216,7 @@ def main(argv: list[str] | None = None) -> int:
 
     with workload.run_folder() as temporary:
         out = options.runs or temporary
-        runs = {seed: trained(seed, options, out) for seed in SEEDS[options.size]}
+        runs = {seed: trained(seed, options, out) for seed in SEEDS[options.size][: options.seeds]}
         if any(map(wanted, ("one text", "many texts"))):
             first = runs[SEEDS[options.size][0]]
             check_labels(first)

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from slimcls.statistics import SeedItems
+
 ROOT = Path(__file__).parents[1]
 RESULTS, STUDY = ROOT / "results" / "smollm2", ROOT / "results" / "smollm2-trec"
+COURSE, TEACHING = ROOT / "results" / "study", ROOT / "results" / "teaching"
 RATES = ROOT / "results" / "search-defaults"
 MODES = ("cls", "p-cls", "lm")
 
@@ -101,6 +108,69 @@ def losses() -> str:
     return "\n".join(lines)
 
 
+def taught() -> str:
+    """Cuts that full depth has taught, against it and against as many steps on the labels."""
+    from slimcls import runs
+
+    own, learnt, steps = (
+        runs.load(folder) for folder in (COURSE, TEACHING / "taught", TEACHING / "steps")
+    )
+    full = own[own["keep"] == own["depth"]]
+    lines = [
+        "| dataset | kept | texts without labels | seeds | full depth | labels, to convergence "
+        "| labels, as many steps | taught | taught against full depth | taught against as many "
+        "steps |",
+        f"|{' --- |' * 10}",
+    ]
+    for (task, keep, _), cell in learnt.groupby(["dataset", "keep", "taught"]):
+        seeds = sorted(cell.seed)
+        of = [
+            some[(some.dataset == task) & some.seed.isin(seeds)]
+            for some in (full, own[own["keep"] == keep], steps[steps["keep"] == keep])
+        ]
+        whole, labels, controls = (_right(some) for some in of)
+        mine = _right(cell)
+        texts = sorted(cell.unlabelled_texts)
+        between = f"{texts[0]:,}" + (f" to {texts[-1]:,}" if texts[-1] > texts[0] else "")
+        everything = (
+            task, f"{keep}", between, ", ".join(map(str, seeds)), *map(_mean, (whole, labels)),
+            _mean(controls), _mean(mine), _points(mine, whole), _points(mine, controls),
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(everything)} |")
+    return "\n".join(lines)
+
+
+def _right(cell: pd.DataFrame) -> list[SeedItems]:
+    """What the runs of a cell got right, a run a seed."""
+    from slimcls import runs
+    from slimcls.statistics import SeedItems
+
+    rows = runs.predictions(cell)
+    right = rows.label == rows.prediction
+    seeds = dict(zip(cell.run, cell.seed, strict=True))
+    return [
+        SeedItems(int(seeds[run]), here.id.to_numpy(), right[here.index].to_numpy())
+        for run, here in rows.groupby("run", sort=False)
+    ]
+
+
+def _mean(some: list[SeedItems]) -> str:
+    from slimcls.statistics import mean_accuracy
+
+    return f"{mean_accuracy(some).mean:.3f}" if some else "-"
+
+
+def _points(some: list[SeedItems], others: list[SeedItems]) -> str:
+    """A difference in points with its 95 % interval."""
+    from slimcls.statistics import paired_difference
+
+    if not others:
+        return "-"
+    found = paired_difference(some, others)
+    low, high = (100 * end for end in found.interval())
+    return f"{100 * found.mean:+.1f} ({low:+.1f} to {high:+.1f})"
+
+
 def power() -> str:
     """The smallest loss that a design shows with 80 % power, in points: a row a number of seeds."""
     from slimcls.statistics import smallest_detectable_loss
@@ -121,6 +191,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "defaults.md": {"rates": rates, "search": search, "reference": reference},
     "depth-study.md": {"losses": losses},
     "limits.md": {"power": power},
+    "teaching.md": {"taught": taught},
 }
 
 

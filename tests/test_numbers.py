@@ -16,7 +16,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_script
 
 from slimcls import RunConfig, runs
 from slimcls.reporting import study
@@ -130,9 +130,20 @@ def failed() -> str:
     )
 
 
+def taught() -> tuple[str, str, str]:
+    """What two layers that full depth has taught lose on TREC, in points, and the interval."""
+    table = load_script("page_tables").taught()
+    (row,) = re.findall(r"^\| trec \| 2 \|.*$", table, re.M)
+    difference = row.split(" | ")[-2]
+    mean, low, high = re.findall(r"[-+]\d+\.\d", difference)
+    assert (mean[0], low[0], high[0]) == ("-", "-", "+")
+    return mean[1:], low[1:], high[1:]
+
+
 def readme() -> list[str]:
     (two,) = new_study().compared.differences.query("line == 'cls' and keep == 2").itertuples()
     points = [f"{-100 * end:.1f}" for end in (two.difference, two.low, two.high)]
+    learnt = taught()
     verdicts = list(trec().compared.differences.verdict)
     worse = verdicts.count("worse")
     assert "good enough" not in verdicts
@@ -140,6 +151,8 @@ def readme() -> list[str]:
         f"two layers ({two.params_saved:.1%} of the parameters gone)".replace("%", " %"),
         f"are {points[0]} points below full depth",
         f"(95 % interval {points[1]} to {points[2]} below)",
+        f"the same two layers are {learnt[0]} points below it",
+        f"(95 % interval {learnt[1]} below to {learnt[2]} above)",
         f"no cut was shown to lose less than 2 points, {worse} of {len(verdicts)} were shown to",
     ]
 

@@ -37,6 +37,7 @@ def name_of(row: dict[str, Any]) -> str:
 
 def test_no_stored_result_is_renamed(stored: dict[str, dict[str, Any]]) -> None:
     assert len(stored) >= 255
-    named = {file: name_of(row) for file, row in stored.items()}
+    # A taught run's name has hashes of its teacher's weights too, which no row holds.
+    named = {file: name_of(row) for file, row in stored.items() if row.get("teacher") is None}
     assert {f: n for f, n in named.items() if n != Path(f).parent.name} == {}
-    assert [row["run"] for row in stored.values()] == list(named.values())
+    assert [stored[file]["run"] for file in named] == list(named.values())
