@@ -49,6 +49,11 @@ def choose_columns(spec: DatasetSpec, rows: Rows) -> tuple[tuple[str, ...], str]
         )
     if spec.label_column in texts:
         raise UserError(f"--text-column, --label-column: both are {spec.label_column}")
+    if len(texts) == len(columns) > 1:
+        raise UserError(
+            f"--text-column {spec.text_column}: these are all columns of {rows.where}, as a pair "
+            "of texts; none is left for the label"
+        )
     texts = texts or _pair_columns(columns, spec.label_column)
     label = spec.label_column or _label_column(rows, texts)
     texts = texts or (_text_column(rows, label),)
