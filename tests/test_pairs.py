@@ -77,10 +77,10 @@ def make_run(data: Path, out: Path, **settings: Any) -> RunResult:
 def results(data: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, RunResult]:
     """The runs of ``NAMES``."""
     folder = tmp_path_factory.mktemp("runs")
-    made = {}
+    made, cannot = {}, str(unable(folder))
     for name in NAMES:
         family, mode, loss = name.split()
-        model = str(unable(folder)) if family == CANNOT else family
+        model = cannot if family == CANNOT else family
         lm_loss = loss if mode == "lm" else None
         made[name] = make_run(data, folder / "runs", model=model, mode=mode, lm_loss=lm_loss)
     return made
