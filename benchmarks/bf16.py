@@ -13,13 +13,12 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from statistics import median
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.harness import Row, Took
+from benchmarks.harness import Row
 from benchmarks.made import Made
-from benchmarks.sides import beside_rate, check_same, slimcls_side, step_shares
+from benchmarks.sides import beside_rate, check_same, median_step, slimcls_side, step_shares
 from slimcls import cli
 
 BF16, FLOAT = "bf16", "32 bits"
@@ -50,12 +49,8 @@ def measure(length: int, size: str, repetitions: int) -> Row:
     whole = replace(reduced, settings=settings | {"precision": "32"})
     order = slimcls_side(reduced).outcome
 
-    def side(load: Made) -> Took:
-        trail = slimcls_side(load).outcome
-        return Took(median(trail.step_seconds), trail)
-
     turns, rates = beside_rate(
-        {BF16: lambda: side(reduced), FLOAT: lambda: side(whole)},
+        {BF16: lambda: median_step(reduced), FLOAT: lambda: median_step(whole)},
         "bf16",
         repetitions=repetitions,
         check=lambda trails: check_same(trails, order, "bf16"),

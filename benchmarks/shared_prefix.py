@@ -12,13 +12,12 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from statistics import median
 from typing import Any
 
 from benchmarks import harness
-from benchmarks.harness import Row, Took
+from benchmarks.harness import Row
 from benchmarks.made import Made
-from benchmarks.sides import beside_rate, check_same, slimcls_side, step_shares
+from benchmarks.sides import beside_rate, check_same, median_step, slimcls_side, step_shares
 from slimcls import cli
 
 SHARED, PLAIN = "shared prefix", "--no-share-prefix"
@@ -80,12 +79,8 @@ def measure(name: str, kind: str, shape: dict[str, Any], size: str, repetitions:
     plain = replace(shared, settings=settings | {"share_prefix": False})
     order = slimcls_side(shared).outcome
 
-    def side(load: Made) -> Took:
-        trail = slimcls_side(load).outcome
-        return Took(median(trail.step_seconds), trail)
-
     turns, rates = beside_rate(
-        {SHARED: lambda: side(shared), PLAIN: lambda: side(plain)},
+        {SHARED: lambda: median_step(shared), PLAIN: lambda: median_step(plain)},
         "32",
         repetitions=repetitions,
         check=lambda trails: check_same(trails, order, "32"),

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 from unittest import mock
 
@@ -108,6 +109,12 @@ def slimcls_side(load: Any) -> Took:
         seconds = time.perf_counter() - started - spent["files"]
     trail.peak = _peak()
     return Took(seconds, trail)
+
+
+def median_step(load: Any) -> Took:
+    """One short training by slimcls, as the seconds of its median step; the outcome is its trail."""
+    trail = slimcls_side(load).outcome
+    return Took(median(trail.step_seconds), trail)
 
 
 def trainer_side(load: Any, order: Trail, *, example: bool) -> Took:

@@ -137,14 +137,15 @@ def open_cut(
         wanted = _match(skeleton, weights, layers, depth_of(full), source)
         drawn = _drawn(skeleton, dtype, seed) if random_blocks else {}
         token_names = {} if rows is None else token_places(skeleton)
-        tensors = {
-            ours: drawn[ours]
-            if ours in drawn
-            else read_held(weights, theirs, rows, dtype, source.name)
-            if rows is not None and ours in token_names.values()
-            else weights.read(theirs, dtype)
-            for ours, theirs in wanted.items()
-        }
+
+        def read(ours: str, theirs: str) -> torch.Tensor:
+            if ours in drawn:
+                return drawn[ours]
+            if rows is not None and ours in token_names.values():
+                return read_held(weights, theirs, rows, dtype, source.name)
+            return weights.read(theirs, dtype)
+
+        tensors = {ours: read(ours, theirs) for ours, theirs in wanted.items()}
     check_finite_weights(tensors, source.name)
     if head == "classification":
         tensors[SCORE] = _new_head(skeleton, dtype, seed)
