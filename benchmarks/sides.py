@@ -112,7 +112,7 @@ def slimcls_side(load: Any) -> Took:
 
 
 def median_step(load: Any) -> Took:
-    """One short training by slimcls, as the seconds of its median step; the outcome is its trail."""
+    """A short training by slimcls: seconds of its median step; the outcome is its trail."""
     trail = slimcls_side(load).outcome
     return Took(median(trail.step_seconds), trail)
 
