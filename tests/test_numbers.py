@@ -276,6 +276,19 @@ def test_the_page_on_fits_has_what_was_measured() -> None:
     assert f"{found['share_of_time']:.1f} times as long" in page
 
 
+def test_the_page_on_teaching_says_how_its_sides_were_trained() -> None:
+    page = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
+    learnt, longer = stored("teaching/taught"), stored("teaching/steps")
+    taken = dict(zip(longer.seed, longer.steps, strict=True))
+    assert f"({taken[0]:,}, {taken[42]:,} and {taken[421]:,})" in page
+    ends = [last_loss(Path(folder)) for folder in learnt.folder]
+    assert f"{min(ends):.3f} to {max(ends):.3f} on the teacher's scores" in page
+    assert max(last_loss(Path(folder)) for folder in longer.folder) < 0.002
+    assert set(learnt.lr) == set(longer.lr) == {3e-4}
+    full = stored("study").query("keep == depth")
+    assert set(full.lr) == {1e-4}
+
+
 def test_the_study_says_how_far_it_is() -> None:
     page = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
     found = new_study()
@@ -292,6 +305,10 @@ def test_the_study_says_how_far_it_is() -> None:
         )
         assert f"{words}{first:.3f} " in page
         assert f"({rest[0]:.3f} to {rest[1]:.3f})" in page
+    assert max(last_loss(Path(folder)) for folder in table.folder) < 0.002
+    longer = stored("teaching/steps")
+    assert (longer.epochs_run.min(), longer.epochs_run.max()) == (32, 50)
+    assert f"for 32 to 50 epochs gives {longer.test_accuracy.mean():.3f}" in page
     (row,) = found.compared.differences.itertuples()
     assert (row.keep, row.verdict) == (2, "worse")
     points = [-100 * end for end in (row.difference, row.high, row.low)]
