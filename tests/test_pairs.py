@@ -19,7 +19,7 @@ from classifier.test_artefact import CANNOT, plain_results, unable
 from conftest import Command, made_up_pairs, write_pairs
 from serving.test_serving import served
 from torch.testing import assert_close
-from training.test_golden import TOLERANCE
+from training.test_golden import TOLERANCE, losses_of
 from transformers import pipeline
 
 import slimcls
@@ -31,7 +31,7 @@ from slimcls.baseline import BaselineConfig, baseline
 from slimcls.classifier.artefact import load_run
 from slimcls.classifier.task import Task
 from slimcls.config import RunConfig
-from slimcls.data.batches import Batch, Items
+from slimcls.data.batches import Items
 from slimcls.data.pairs import Pair
 from slimcls.errors import UserError
 from slimcls.export import export
@@ -41,8 +41,7 @@ from slimcls.predict import main as predict
 from slimcls.runs.schema import RunResult
 from slimcls.search.doctor import look
 from slimcls.train import train
-from slimcls.training.learner import Learner
-from slimcls.training.loop import Work, fit
+from slimcls.training.loop import Work
 
 KINDS = [("cls", None), ("p-cls", None), ("lm", "label-words"), ("lm", "sequence")]
 #: Runs that are made: every mode, and what differs by the tokenizer.
@@ -428,20 +427,8 @@ def first_losses(family: str, name: Any, lm_loss: Any, folder: Path) -> list[flo
             ids = [mode.training_ids(one, label) for one, label in zip(ids, labels, strict=True)]
         return Items([one[len(prefix) :] for one in ids], labels)
 
-    losses: list[float] = []
-    step = Learner.training_step
-
-    def spy(self: Learner, batch: Batch, batch_idx: int) -> torch.Tensor:
-        loss = step(self, batch, batch_idx)
-        losses.append(float(loss.detach()))
-        return loss
-
-    (folder / "checkpoints").mkdir(parents=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Learner, "training_step", spy)
-        learnt, judged = items(rows[2:14], learnt=True), items(rows[14:], learnt=False)
-        fit(Work(model, mode, config, learnt, judged, prefix, folder, Log()))
-    return losses
+    learnt, judged = items(rows[2:14], learnt=True), items(rows[14:], learnt=False)
+    return losses_of(Work(model, mode, config, learnt, judged, prefix, folder, Log()))
 
 
 @pytest.mark.skipif(

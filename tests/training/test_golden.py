@@ -58,6 +58,23 @@ def items(seed: int) -> list[list[int]]:
     return [torch.randint(5, 500, (size,), generator=generator).tolist() for size in sizes]
 
 
+def losses_of(work: Work) -> list[float]:
+    """Losses of the steps of a training, as the learner gives them to Lightning."""
+    losses: list[float] = []
+    step = Learner.training_step
+
+    def spy(self: Learner, batch: Batch, batch_idx: int) -> torch.Tensor:
+        loss = step(self, batch, batch_idx)
+        losses.append(float(loss.detach()))
+        return loss
+
+    work.checkpoints.mkdir(parents=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "training_step", spy)
+        fit(work)
+    return losses
+
+
 def first_losses(
     family: str,
     name: str,
@@ -66,7 +83,7 @@ def first_losses(
     exits: list[int] | None = None,
     precision: Precision = "32",
 ) -> list[float]:
-    """Losses of one epoch of three steps, as the learner gives them to Lightning."""
+    """Losses of one epoch of three steps."""
     taught, lm_loss = lm_loss == "taught", None if lm_loss == "taught" else lm_loss
     mode = make_mode(name, lm_loss, WORDS)
     if taught:
@@ -85,22 +102,8 @@ def first_losses(
     labels = [place % 3 for place in range(STEPS * ITEMS_A_STEP)]
     train = [mode.training_ids(ids, label) for ids, label in zip(items(1), labels, strict=True)]
     prefix = [5, 17, 33, 200, 9, 41] if name != "cls" and mode.shares_prefix else []
-    losses: list[float] = []
-    step = Learner.training_step
-
-    def spy(self: Learner, batch: Batch, batch_idx: int) -> torch.Tensor:
-        loss = step(self, batch, batch_idx)
-        losses.append(float(loss.detach()))
-        return loss
-
-    (folder / "checkpoints").mkdir(parents=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Learner, "training_step", spy)
-        fit(Work(
-            model, mode, config, Items(train, labels), Items(items(2), labels), prefix, folder,
-            Log(),
-        ))  # fmt: skip
-    return losses
+    learnt, judged = Items(train, labels), Items(items(2), labels)
+    return losses_of(Work(model, mode, config, learnt, judged, prefix, folder, Log()))
 
 
 @pytest.mark.skipif(
