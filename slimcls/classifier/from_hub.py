@@ -16,6 +16,7 @@ FILES = (
     "generation_config.json",
     "model*.safetensors",
     "model*.safetensors.index.json",
+    "exits.safetensors",
     "model.onnx",
     "pipeline.skops",
     "tokenizer.json",

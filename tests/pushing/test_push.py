@@ -25,6 +25,8 @@ from hypothesis import strategies as st
 
 import slimcls
 from slimcls.baseline import BaselineConfig, baseline
+from slimcls.cascade import cascade
+from slimcls.cascading.settings import CascadeConfig
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
 from slimcls.export import export
@@ -321,6 +323,29 @@ def test_nothing_of_this_machine_travels(
     with pytest.raises(UserError, match=says):
         sent(run)
     assert not pushed(hub, "me/tickets").exists()
+
+
+def test_what_leaves_early_there_leaves_early_elsewhere(
+    hub: Hub, toy: Path, tmp_path: Path
+) -> None:
+    """The exits travel, and so does the notice of a model that has terms of use."""
+    exits = {"exits": [1, 2], "keep": 2, "shots": 16}
+    run = trained(toy, tmp_path / "runs", **exits).folder
+    cascade(CascadeConfig(run=str(run), risk=60.0))
+    (run / "model" / "NOTICE").write_text("terms")
+    expected = slimcls.load(run).predict(TEXTS)
+    assert {one.depth for one in expected} <= {1, 2}
+    sent(run)
+    there = pushed(hub, "me/tickets")
+    assert names(there) == names(run / "model") >= {"exits.safetensors", "NOTICE"}
+    code = """
+import json, sys
+import slimcls
+found = slimcls.load("me/tickets").predict(json.loads(sys.argv[1]))
+print(json.dumps([[one.depth, one.probabilities] for one in found]))
+"""
+    (line,) = run_code(hub.url, tmp_path / "away", code, json.dumps(TEXTS), HF_TOKEN=WRITES)
+    assert json.loads(line) == [[one.depth, one.probabilities] for one in expected]
 
 
 def test_no_file_of_a_run_but_its_model_travels(
