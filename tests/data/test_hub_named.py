@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from slimcls.data import catalog, hub_named
 from slimcls.data.dataset import may_be_out_of_reach, read_dataset
+from slimcls.data.pairs import Pair, parts_of
 from slimcls.data.tables import Tables
 from slimcls.errors import UserError
 
@@ -61,6 +62,10 @@ def fill(home: Path) -> None:
             "content": ["c"] * count,
         }
         parquet(home / f"Some/columns/main/data/{split}-0.parquet", two)
+        pairs = rows(split, count, column="premise") | {
+            "hypothesis": [f"h {n}" for n in range(count)]
+        }
+        parquet(home / f"Some/pairs/main/data/{split}-0.parquet", pairs, ["x", "y", "z"])
         if split != "test":
             parquet(home / f"Some/untested/main/data/{split}-0.parquet", rows(split, count))
         for config in ("en", "de"):
@@ -192,6 +197,16 @@ def test_columns_are_named_where_there_is_more_than_one_way(hub: Hub) -> None:
     assert data.spec.labels == ("0", "1", "2", "3", "4")
     with pytest.raises(UserError, match=r"unknown label column in .* 'star'; did you mean 'stars'"):
         read("Some/columns", text_column="text", label_column="star")
+
+
+@pytest.mark.parametrize("columns", [{}, {"text_column": "premise,hypothesis"}])
+def test_pairs_of_texts_are_found(hub: Hub, columns: dict[str, str]) -> None:
+    data = read("Some/pairs", **columns)
+    assert isinstance(data.test.texts[0], Pair)
+    assert parts_of(data.test.texts[0]) == ("test text number 0", "h 0")
+    assert data.spec.labels == ("x", "y", "z")
+    alone = read("Some/pairs", text_column="premise", label_column="label")
+    assert not isinstance(alone.test.texts[0], Pair)
 
 
 def test_code_from_the_hub_is_never_run(hub: Hub) -> None:
