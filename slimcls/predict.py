@@ -151,7 +151,8 @@ def _text(classifier: Predictor, config: PredictConfig) -> int:
     shares = (f"  {share:.3f}  {label}" for label, share in found.probabilities.items())
     named = "(not sure enough to name a class)" if found.label is None else found.label
     sets = [] if found.classes is None else [f"  set: {', '.join(found.classes) or 'empty'}"]
-    depth = [] if found.depth is None else [f"  left after {found.depth} layers"]
+    layers = "layer" if found.depth == 1 else "layers"
+    depth = [] if found.depth is None else [f"  left after {found.depth} {layers}"]
     cli.say("\n".join([named, *shares, *depth, *sets]))
     return 0
 

@@ -197,7 +197,8 @@ def test_a_text_on_the_terminal(made: Path, capsys: pytest.CaptureFixture[str]) 
 
     (one,) = slimcls.load(made).predict("rain and wind")
     assert predict([str(made), "rain and wind"]) == 0
-    assert f"left after {one.depth} layer" in capsys.readouterr().out
+    layers = "layer" if one.depth == 1 else "layers"
+    assert f"  left after {one.depth} {layers}\n" in capsys.readouterr().out
     assert predict([str(made), "rain and wind", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["depth"] == one.depth
 
