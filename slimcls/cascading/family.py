@@ -76,8 +76,8 @@ def exits_of_run(folder: Path) -> Exits:
     if not (wanted := [depth for depth in exits if depth < own]):
         deeper = ", ".join(map(str, exits[1:]))
         raise UserError(
-            f"{folder}: {own} layers is the shallowest of its exits, above which no text can "
-            f"leave; name the run of {deeper} layers"
+            f"{folder}: ends at the shallowest of its exits, above which no text can leave; name "
+            f"the run of {deeper} layers"
         )
     found = _beside(result)
     if lacking := [depth for depth in wanted if depth not in found]:

@@ -122,9 +122,8 @@ def _here(named: Named) -> Path:
     path = user_path(named.name, "--metrics")
     script = path / f"{path.resolve().name}.py" if path.is_dir() else path
     if not script.is_file():
-        raise UserError(
-            f"--metrics {in_short(named.name)}: no such file, or no {path.resolve().name}.py in it"
-        )
+        lacks = f"no {script.name} in it" if path.is_dir() else "no such file or folder"
+        raise UserError(f"--metrics {in_short(named.name)}: {lacks}")
     if script.suffix != ".py" or not script.stem.isidentifier():
         raise UserError(
             f"--metrics {in_short(named.name)}: must be a .py file with a module's name"

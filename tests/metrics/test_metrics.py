@@ -201,8 +201,9 @@ def test_a_path_that_is_none_is_a_line(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "empty").mkdir()
     (tmp_path / "two words.py").write_text("")
     for name, says in {
-        "./absent": "no such file, or no absent.py in it",
-        "./empty": "no such file, or no empty.py in it",
+        "./absent": r"\./absent: no such file or folder$",
+        "./absent.py": r"\./absent\.py: no such file or folder$",
+        "./empty": r"\./empty: no empty\.py in it$",
         "./two words.py": "must be a .py file with a module's name",
     }.items():
         with pytest.raises(UserError, match=says):
