@@ -131,6 +131,7 @@ def _forget_peak() -> None:
     import torch
 
     _keep_imports()
+    gc.collect()
     hand_back()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # and the peak is counted from here
