@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimcls.data.cutting import tokens_of
+from slimcls.storage.memory import hand_back
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -258,7 +259,7 @@ def _with_parts(
     normalizer: dict[str, Any] | None,
     processor: dict[str, Any] | None,
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer like this one but for two parts; both have one vocabulary in memory.
+    """A tokenizer like this one but for two parts; its vocabulary never becomes a Python object.
 
     What is looked for in texts is looked for once they are normalised.
     """
@@ -307,7 +308,7 @@ def _like(tokenizer: PreTrainedTokenizerFast, made: Tokenizer) -> PreTrainedToke
     """
     from transformers import PreTrainedTokenizerFast
 
-    return PreTrainedTokenizerFast(
+    like = PreTrainedTokenizerFast(
         tokenizer_object=made,
         model_max_length=tokenizer.model_max_length,
         model_input_names=["input_ids", "attention_mask"],
@@ -316,3 +317,5 @@ def _like(tokenizer: PreTrainedTokenizerFast, made: Tokenizer) -> PreTrainedToke
         split_special_tokens=tokenizer.split_special_tokens,
         **tokenizer.special_tokens_map,
     )
+    hand_back()
+    return like
