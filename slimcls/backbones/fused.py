@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 #: Stands for an expert's number in the name of a part.
 EXPERT = "{}"
@@ -47,6 +49,8 @@ class Pieces:
         """The tensor of this ``shape``, its parts one after the other in memory."""
         if not self.stacked:
             return read(self.names[0][0])
+        import torch
+
         whole = torch.empty(shape, dtype=dtype)
         for number, row in enumerate(self.names):
             start = 0
