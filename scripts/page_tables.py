@@ -1,4 +1,4 @@
-"""Tables of pages in docs/, from the run directories under results/.
+"""Tables of pages in docs/, from the run directories under results/ and the code's own tables.
 
 ``python scripts/page_tables.py`` writes them between the marks that name them; a test holds the
 pages against the results.
@@ -187,9 +187,28 @@ def power() -> str:
 
 
 #: The tables of each page, by the mark between which they stand.
+def families() -> str:
+    """The rows of the table of architectures."""
+    from slimcls.backbones.families import FAMILIES
+
+    heads = ("family", "`model_type`", "modes", "demonstrations", "of note")
+    lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
+    for family in FAMILIES:
+        cells = (
+            family.name,
+            ", ".join(family.model_types),
+            "all" if family.classifies else "`lm`",
+            "shared" if family.shares_prefix else "in every item",
+            family.of_note,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "defaults.md": {"rates": rates, "search": search, "reference": reference},
     "depth-study.md": {"losses": losses},
+    "models.md": {"families": families},
     "limits.md": {"power": power},
     "teaching.md": {"taught": taught},
 }

@@ -9,7 +9,9 @@ from operator import attrgetter
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
-from slimcls.backbones.family import Family
+from slimcls.backbones.family import OR, Family
+from slimcls.backbones.llama_rows import LLAMA_ROWS
+from slimcls.backbones.unlike_rows import UNLIKE_ROWS
 from slimcls.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,35 +31,6 @@ SCORE = "score.weight"
 #: Tensors of old checkpoints that today's models compute themselves.
 COMPUTED = re.compile(r"((^|\.)(attn|attention)\.(bias|masked_bias)|rotary_emb\.inv_freq|version)$")
 
-_LLAMA = Family(
-    name="Llama-like",
-    model_types=(
-        "llama",
-        "mistral",
-        "qwen2",
-        "qwen3",
-        "smollm3",
-        "ministral",
-        "ministral3",
-        "helium",
-        "seed_oss",
-        "hunyuan_v1_dense",
-    ),
-    blocks="layers",
-    final_norm="norm",
-    embeddings="embed_tokens",
-    positions=None,
-    lm_head="lm_head",
-    depth_key="num_hidden_layers",
-    lora_targets=("self_attn.q_proj", "self_attn.v_proj"),
-    fan_in_fan_out=False,
-    inner_saved=4,
-    attention_out="self_attn.o_proj",
-    mlp_out="mlp.down_proj",
-    mlp_in="mlp",
-    per_token=("self_attn.q_proj", "self_attn.o_proj", "mlp"),
-)
-
 
 def _each_by_itself(config: Any, layers: Sequence[int]) -> None:
     """GPT-Neo's patterns of attention, each with how often it comes, as one pattern a layer."""
@@ -68,6 +41,7 @@ def _each_by_itself(config: Any, layers: Sequence[int]) -> None:
 
 _BLOOM = Family(
     name="BLOOM",
+    of_note="its context is taken as 2,048 tokens",
     model_types=("bloom",),
     blocks="h",
     final_norm="ln_f",
@@ -91,6 +65,7 @@ _BLOOM = Family(
 _GPTJ = replace(
     _BLOOM,
     name="GPT-J",
+    of_note="parallel residual; the head has a bias",
     model_types=("gptj",),
     embeddings="wte",
     lora_targets=("attn.q_proj", "attn.v_proj"),
@@ -123,6 +98,7 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="OPT",
+        of_note="opt-350m: post-norm blocks, no final norm, projections in and out",
         model_types=("opt",),
         blocks="decoder.layers",
         final_norm="decoder.final_layer_norm",
@@ -139,69 +115,10 @@ FAMILIES: tuple[Family, ...] = (
         per_token=("self_attn.q_proj", "self_attn.out_proj", "fc1", "fc2"),
         after_norm=("decoder", "project_out"),
     ),
-    _LLAMA,
-    replace(_LLAMA, name="Gemma", model_types=("gemma",)),
-    replace(_LLAMA, name="Gemma 3", model_types=("gemma3_text",), hidden_saved=18),
-    replace(
-        _LLAMA,
-        name="Gemma 2",
-        model_types=("gemma2",),
-        after_head=(("cap", "final_logit_softcapping"),),
-        attention="eager",
-        shares_prefix=False,
-        hidden_saved=18,
-        probabilities_saved=2,
-    ),
-    replace(_LLAMA, name="OLMo", model_types=("olmo", "olmo2", "olmo3")),
-    replace(_LLAMA, name="Exaone 4", model_types=("exaone4",)),
-    replace(_LLAMA, name="StableLM", model_types=("stablelm",), hidden_saved=9),
-    replace(_LLAMA, name="GLM", model_types=("glm", "glm4")),
-    replace(
-        _LLAMA,
-        name="Phi",
-        model_types=("phi",),
-        final_norm="final_layernorm",
-        inner_saved=2,
-        attention_out="self_attn.dense",
-        mlp_out="mlp.fc2",
-        per_token=("self_attn.q_proj", "self_attn.dense", "mlp"),
-        lm_head_bias=True,
-    ),
-    replace(
-        _LLAMA,
-        name="Phi-3",
-        model_types=("phi3",),
-        lora_targets=("self_attn.qkv_proj", "self_attn.o_proj"),
-        per_token=("self_attn.o_proj", "mlp"),
-    ),
-    replace(_LLAMA, name="Nemotron", model_types=("nemotron",), inner_saved=2),
-    replace(_LLAMA, name="Arcee", model_types=("arcee",), inner_saved=2),
-    replace(
-        _LLAMA,
-        name="StarCoder2",
-        model_types=("starcoder2",),
-        inner_saved=2,
-        mlp_out="mlp.c_proj",
-        per_token=("self_attn.q_proj", "self_attn.o_proj", "mlp.c_fc", "mlp.act", "mlp.c_proj"),
-    ),
-    replace(_LLAMA, name="Apertus", model_types=("apertus",), classifies=False),
-    replace(_LLAMA, name="ERNIE 4.5", model_types=("ernie4_5",), classifies=False),
-    replace(
-        _LLAMA,
-        name="Granite",
-        model_types=("granite",),
-        after_head=(("over", "logits_scaling"),),
-        classifies=False,
-    ),
-    replace(
-        _LLAMA,
-        name="Cohere",
-        model_types=("cohere", "cohere2"),
-        after_head=(("times", "logit_scale"),),
-        classifies=False,
-    ),
+    *LLAMA_ROWS,
     Family(
         name="GPT-NeoX",
+        of_note="pythia; parallel residual",
         model_types=("gpt_neox",),
         blocks="layers",
         final_norm="final_layer_norm",
@@ -221,6 +138,7 @@ FAMILIES: tuple[Family, ...] = (
     replace(
         _BLOOM,
         name="Falcon",
+        of_note="no ONNX of models with ALiBi (falcon-rw)",
         model_types=("falcon",),
         depth_key="num_hidden_layers",
         mlp_in="mlp",
@@ -228,12 +146,16 @@ FAMILIES: tuple[Family, ...] = (
         attention="sdpa",
         probabilities_saved=0,
         context_key="max_position_embeddings",
+        not_exported=lambda config: (
+            "its ALiBi is computed in bfloat16, which onnxruntime does not do" * config.alibi
+        ),
     ),
     _BLOOM,
     _GPTJ,
     replace(
         _GPTJ,
         name="GPT-Neo",
+        of_note="its pattern of attention is written out layer by layer",
         model_types=("gpt_neo",),
         positions="wpe",
         depth_key="num_layers",
@@ -255,6 +177,7 @@ FAMILIES: tuple[Family, ...] = (
     replace(
         _BLOOM,
         name="MPT",
+        of_note="",
         model_types=("mpt",),
         blocks="blocks",
         final_norm="norm_f",
@@ -267,6 +190,7 @@ FAMILIES: tuple[Family, ...] = (
         per_token=("attn.out_proj", "ffn.up_proj", "ffn.act", "ffn.down_proj"),
         context_key="max_seq_len",
     ),
+    *UNLIKE_ROWS,
 )
 
 
@@ -324,6 +248,18 @@ def blocks_of(model: nn.Module) -> nn.ModuleList:
     """The decoder blocks of a model, with or without a head."""
     family = family_of(model.config)
     return cast("nn.ModuleList", attrgetter(family.blocks)(base_of(model)))
+
+
+def parts_of(block: nn.Module, paths: str) -> list[nn.Module]:
+    """The modules of a block at one of a row's places, which may name several: those it has."""
+    found = []
+    for path in paths.split(OR):
+        part: Any = block
+        for name in path.split("."):
+            part = getattr(part, name, None)
+        if part is not None:
+            found.append(part)
+    return found
 
 
 def final_norm_of(model: nn.Module) -> nn.Module | None:

@@ -6,13 +6,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from slimcls.backbones.fused import Fused
+
+#: Between the places of modules of which a block has one or some, by its kind.
+OR = "|"
+
 
 @dataclass(frozen=True)
 class Family:
     """Names of the parts of one architecture.
 
     Paths are dotted and start at the base model, ``getattr(model, model.base_model_prefix)``;
-    ``lm_head`` is an attribute of the causal language model itself.
+    ``lm_head`` is an attribute of the causal language model itself. Paths inside a block may name
+    several modules, ``self_attn.o_proj|conv.out_proj``, where blocks are of more than one kind:
+    those that a block has count.
     """
 
     name: str
@@ -74,7 +81,14 @@ class Family:
     """What the model does to its head's logits, by which entry of the config."""
 
     classifies: bool = True
-    """Whether transformers has a class with a head for classes; else there is mode lm alone."""
+    """Whether transformers has a class with a head for classes, of one linear layer; else there is
+    mode lm alone."""
+
+    why_not_classes: str = "transformers has no classifier of this architecture"
+    """What is said where it has none."""
+
+    before_head: str | None = None
+    """What final hidden states go through before the language-model head, an attribute as it is."""
 
     attention: Literal["sdpa", "eager"] = "sdpa"
     """What computes attention; eager where transformers has nothing else that is right."""
@@ -93,5 +107,21 @@ class Family:
     """As ``inner_saved``, how often a block keeps each head's attention to every token; it does so
     three times, whatever stands here, where attention has dropout."""
 
+    alike: bool = True
+    """Whether all blocks have parameters of the same names and shapes."""
+
+    fused: tuple[Fused, ...] = ()
+    """Tensors of a block that checkpoints hold in parts, or by an older name."""
+
+    inner_size: Callable[[Any], int] | None = None
+    """The MLP's inner size by the config, where none of the usual entries is it."""
+
+    not_exported: Callable[[Any], str] = lambda config: ""
+    """Why a model with this config cannot become an ONNX graph; empty where it can."""
+
+    of_note: str = ""
+    """What docs/models.md says of it."""
+
     follow: Callable[[Any, Sequence[int]], None] | None = None
-    """Rewrites in a config what it says of layers by a rule of its own, to these layers."""
+    """Rewrites in a config what it says of layers by a rule of its own, to these layers; raises
+    UserError for layers without which the others lose their meaning."""

@@ -125,7 +125,8 @@ def part_of(name: str, config: Any) -> str | None:
         return layer_part(int(found[1]))
     heads = (family.lm_head, *family.lm_head_aliases)
     if name.removesuffix(".weight").removesuffix(".bias") in heads:
-        return None if config.tie_word_embeddings else HEAD_PART
+        tied = config.tie_word_embeddings and name.endswith(".weight")
+        return None if tied else HEAD_PART
     return REST_PART
 
 

@@ -24,7 +24,8 @@ def drawn_blocks(config: PretrainedConfig, seed: int, dtype: torch.dtype) -> dic
     small = copy.deepcopy(config)
     # Embeddings are drawn before the blocks, and as many numbers as they have rows.
     small.vocab_size = 2
-    small.pad_token_id = None
+    # Some configurations have no None here; a row of zeros draws nothing either.
+    small.pad_token_id = 0
     stream = int(np.random.SeedSequence((seed, STREAM)).generate_state(1)[0])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(stream)

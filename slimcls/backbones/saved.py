@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import torch
 from transformers import PretrainedConfig, PreTrainedModel
 
 from slimcls.backbones.families import SCORE, block_pattern, family_of
+from slimcls.backbones.fused import Fused
 from slimcls.backbones.layout import weight_files
 from slimcls.backbones.left_rows import left_rows_of, widen
 from slimcls.backbones.truncate import (
@@ -124,7 +125,7 @@ def open_saved(folder: Path, head: Head) -> PreTrainedModel:
     config._name_or_path = ""
     config.dtype = torch.float32
     model_class = model_class_of(config, head)
-    with saved_weights(folder) as weights:
+    with saved_weights(folder, family_of(config).fused) as weights:
         _check_depth(folder, config, weights)
         skeleton = _skeleton(folder, config, model_class)
         wanted = _match_names(folder, skeleton, weights)
@@ -133,15 +134,18 @@ def open_saved(folder: Path, head: Head) -> PreTrainedModel:
     return filled(model_class, config, tensors, torch.float32)
 
 
-def saved_weights(folder: Path) -> Weights:
-    """The tensors of a folder that :func:`save` wrote. Raises UserError where there are none."""
+def saved_weights(folder: Path, fused: Iterable[Fused] = ()) -> Weights:
+    """The tensors of a folder that :func:`save` wrote, as Weights have those that are ``fused``.
+
+    Raises UserError where there are none.
+    """
     names = [path.name for path in folder.iterdir() if path.suffix != ".bin"]
     if not any(".safetensors" in name for name in names):
         raise UserError(f"{folder}: no weights there (model.safetensors)")
     files = sorted(name for name in names if _needing_prompt(name))
     if not files:
         files = weight_files(names, str(folder), lambda name: folder / name)
-    return Weights(folder / name for name in files)
+    return Weights((folder / name for name in files), fused=fused)
 
 
 def _needing_prompt(name: str) -> bool:

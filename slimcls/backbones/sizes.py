@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
@@ -61,36 +61,46 @@ class Memory:
 class Shape:
     """What the parts of a model count, the same for any number of kept blocks."""
 
-    depth: int
-    block: int
-    """Parameters of one block: blocks of one model have equal shapes."""
+    blocks: tuple[int, ...]
+    """Parameters of each block."""
     around: int
     """Those of everything but the blocks."""
     embeddings: int
 
-    def sizes(self, keep: int) -> Sizes:
-        """Parameters of the full backbone, and of one with ``keep`` blocks."""
-        full = self.around + self.depth * self.block
-        return Sizes(full, self.around + keep * self.block, self.embeddings)
+    @property
+    def depth(self) -> int:
+        """How many blocks there are."""
+        return len(self.blocks)
+
+    def sizes(self, layers: Iterable[int]) -> Sizes:
+        """Parameters of the full backbone, and of one with the blocks ``layers``."""
+        kept = sum(self.blocks[layer] for layer in layers)
+        return Sizes(self.around + sum(self.blocks), self.around + kept, self.embeddings)
 
 
 def shape_of(config: PretrainedConfig) -> Shape:
-    """Counted on the full model's configuration: one block is built, without storage."""
+    """Counted on the full model's configuration: one block is built, without storage.
+
+    All are where they are not alike.
+    """
     from transformers import AutoModel
 
-    family = family_of(config)
+    family, depth = family_of(config), depth_of(config)
     with torch.device("meta"):
-        model: Any = AutoModel.from_config(cut_config(config, [0]))
-    block = _parameters(blocks_of(model))
+        model: Any = AutoModel.from_config(
+            cut_config(config, [0] if family.alike else range(depth))
+        )
+    blocks = [_parameters(block) for block in blocks_of(model)]
     base = base_of(model)
     paths = [path for path in (family.embeddings, family.positions) if path]
     embeddings = sum(_parameters(attrgetter(path)(base)) for path in paths)
-    return Shape(depth_of(config), block, _parameters(model) - block, embeddings)
+    around = _parameters(model) - sum(blocks)
+    return Shape(tuple(blocks * depth if family.alike else blocks), around, embeddings)
 
 
 def count(config: PretrainedConfig, layers: Sequence[int]) -> Sizes:
     """Parameters of the full and the cut backbone; ``config`` is the full model's."""
-    return shape_of(config).sizes(len(layers))
+    return shape_of(config).sizes(layers)
 
 
 def _parameters(module: torch.nn.Module) -> int:
@@ -131,9 +141,9 @@ class TrainingStep:
         """Floats that one block keeps for the backward pass of a step."""
         return block_activations(self.config, self.tokens) * self.batch_size * self.tokens
 
-    def memory(self, keep: int, trainable: int) -> Memory:
-        """Bytes that it takes with ``keep`` blocks, of whose parameters so many have a gradient."""
-        kept = self.shape.sizes(keep).params_kept + self.head
+    def memory(self, layers: Sequence[int], trainable: int) -> Memory:
+        """Bytes that it takes with these blocks, of whose parameters so many have a gradient."""
+        kept = self.shape.sizes(layers).params_kept + self.head
         if self.rows is not None:
             row = token_params(self.config, lm_head=self.lm_head) // self.config.vocab_size
             trainable -= row * (self.config.vocab_size - self.rows)
@@ -146,7 +156,7 @@ class TrainingStep:
             weights=kept * (WEIGHT + 2 if reduced else WEIGHT),
             gradients=trainable * GRADIENT,
             optimiser=trainable * MOMENTS,
-            activations=keep * self.block_activations * (2 if reduced else 4) + logits,
+            activations=len(layers) * self.block_activations * (2 if reduced else 4) + logits,
         )
 
     def largest_keep(self, available: int, *, train_all: bool = True) -> int:
@@ -156,24 +166,43 @@ class TrainingStep:
         """
         step = self if train_all else replace(self, rows=None)
         for keep in range(self.shape.depth, 0, -1):
-            trained = self.shape.sizes(keep).params_kept + self.head if train_all else 0
-            if step.memory(keep, trained).total <= available:
+            layers = range(keep)
+            trained = self.shape.sizes(layers).params_kept + self.head if train_all else 0
+            if step.memory(layers, trained).total <= available:
                 return keep
         return 0
 
 
 def lm_head_params(config: Any) -> int:
-    """Parameters of the language-model head beyond the backbone's: 0 where it is tied."""
-    width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
-    if config.tie_word_embeddings:
-        return 0
-    return int(config.vocab_size * (width + family_of(config).lm_head_bias))
+    """Parameters of the language-model head beyond the backbone's; a tied matrix is none."""
+    return _head_rows(config) + _before_head(config)
 
 
 def token_params(config: Any, *, lm_head: bool = False) -> int:
     """Parameters with a row a token: the embedding's, and those of an untied head that stays."""
-    width = getattr(config, "word_embed_proj_dim", None) or config.hidden_size
-    return int(config.vocab_size * width) + (lm_head_params(config) if lm_head else 0)
+    return int(config.vocab_size * _width(config)) + (_head_rows(config) if lm_head else 0)
+
+
+def _width(config: Any) -> int:
+    """Of the token matrices."""
+    return int(getattr(config, "word_embed_proj_dim", None) or config.hidden_size)
+
+
+def _head_rows(config: Any) -> int:
+    row = 0 if config.tie_word_embeddings else _width(config)
+    return int(config.vocab_size * (row + family_of(config).lm_head_bias))
+
+
+def _before_head(config: Any) -> int:
+    """Parameters of what stands before the head, which is built without storage."""
+    name = family_of(config).before_head
+    if name is None:
+        return 0
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(cut_config(config, [0]))
+    return _parameters(getattr(model, name))
 
 
 def block_activations(config: Any, tokens: int) -> int:
@@ -188,6 +217,7 @@ def block_activations(config: Any, tokens: int) -> int:
     inner = inner or getattr(config, "n_inner", None) or 4 * hidden
     dropout = getattr(config, "attention_dropout", 0) or getattr(config, "attn_pdrop", 0)
     family = family_of(config)
+    inner = family.inner_size(config) if family.inner_size else inner
     times = 3 if dropout else family.probabilities_saved
     probabilities = times * config.num_attention_heads * tokens
     return int(family.hidden_saved * hidden + family.inner_saved * inner + probabilities)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import AutoModel, PretrainedConfig, PreTrainedModel
 
 from slimcls.backbones.families import (
     COMPUTED,
@@ -133,8 +133,8 @@ def open_cut(
     with torch.device("meta"):
         skeleton = model_class(copy.deepcopy(config))
     stored = source.stored(full, layers, lm_head=head == "lm")
-    with Weights(stored.files, stored.elsewhere) as weights:
-        wanted = _match(skeleton, weights, layers, depth_of(full), source)
+    with Weights(stored.files, stored.elsewhere, family_of(full).fused) as weights:
+        wanted = _match(skeleton, weights, layers, full, source)
         drawn = _drawn(skeleton, dtype, seed) if random_blocks else {}
         token_names = {} if rows is None else token_places(skeleton)
 
@@ -174,8 +174,8 @@ def model_class_of(config: PretrainedConfig, head: Head) -> Any:
     family = family_of(config)
     if head == "classification" and not family.classifies:
         raise UserError(
-            f"{family.name} ({config.model_type}): transformers has no classifier of this "
-            "architecture, so cls and p-cls cannot be saved; use --mode lm"
+            f"{family.name} ({config.model_type}): {family.why_not_classes}, so cls and p-cls "
+            "cannot be saved; use --mode lm"
         )
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -184,7 +184,11 @@ def model_class_of(config: PretrainedConfig, head: Head) -> Any:
 
 
 def _match(
-    skeleton: Any, weights: Weights, layers: Sequence[int], depth: int, source: Source
+    skeleton: Any,
+    weights: Weights,
+    layers: Sequence[int],
+    full: PretrainedConfig,
+    source: Source,
 ) -> dict[str, str]:
     """Parameter names of the cut model -> names in the checkpoint; checks that they fit."""
     family = family_of(skeleton.config)
@@ -203,7 +207,8 @@ def _match(
         _check_shape(source, stored[place], weights.shapes[stored[place]], tuple(value.shape))
     if missing:
         raise _misfit(source, f"{missing[0]} is missing", len(missing))
-    _check_rest(set(stored) - used, used, family, layers, depth, source)
+    cut = _cut_names(used, full, layers)
+    _check_rest(set(stored) - used, cut, family, source)
     return wanted
 
 
@@ -241,18 +246,23 @@ def _check_shape(
         raise _misfit(source, f"{name} has shape {list(found)}, not {list(expected)}", 1)
 
 
-def _check_rest(
-    rest: set[str],
-    used: set[str],
-    family: Family,
-    layers: Sequence[int],
-    depth: int,
-    source: Source,
-) -> None:
+def _cut_names(used: set[str], full: PretrainedConfig, layers: Sequence[int]) -> set[str]:
+    """What the blocks that were cut must have in the checkpoint: what kept ones have.
+
+    Blocks that are not alike are asked for by building the full model, without numbers in it.
+    """
+    family = family_of(full)
+    pattern, cut = block_pattern(family), set(range(depth_of(full))) - set(layers)
+    if family.alike:
+        parts = {match[2] for name in used if (match := pattern.match(name))}
+        return {f"{family.blocks}.{layer}.{part}" for layer in cut for part in parts}
+    with torch.device("meta"):
+        whole = AutoModel.from_config(copy.deepcopy(full)).state_dict()
+    return {name for name in whole if (match := pattern.match(name)) and int(match[1]) in cut}
+
+
+def _check_rest(rest: set[str], cut: set[str], family: Family, source: Source) -> None:
     """What was not used must be exactly the cut blocks, heads, and buffers nobody needs."""
-    pattern = block_pattern(family)
-    parts = {match[2] for name in used if (match := pattern.match(name))}
-    cut = {f"{family.blocks}.{i}.{p}" for i in set(range(depth)) - set(layers) for p in parts}
     other_heads = {f"{family.lm_head}.weight", f"{family.lm_head}.bias", SCORE}
     left = {name for name in rest - other_heads if not COMPUTED.search(name)}
     for odd, what in ((left - cut, "unknown"), (cut - left, "missing")):

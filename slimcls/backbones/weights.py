@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 import torch
 from safetensors import SafetensorError, safe_open
 
+from slimcls.backbones.fused import Fused, Pieces, pieces_in
 from slimcls.errors import UserError
 
 #: Numbers of a matrix that is read by rows which are in memory at once.
@@ -35,13 +36,20 @@ class Weights:
 
     ``bytes_read`` counts the bytes of the tensors read so far. Opening reads headers only and
     refuses damaged files, so that a fault shows before anything is built. ``elsewhere`` are names
-    of tensors that the model has too, in files that are not here.
+    of tensors that the model has too, in files that are not here. Of what is ``fused`` in today's
+    models, parts are read as the one tensor that they are there.
     """
 
-    def __init__(self, files: Iterable[Path], elsewhere: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        files: Iterable[Path],
+        elsewhere: Iterable[str] = (),
+        fused: Iterable[Fused] = (),
+    ) -> None:
         self.bytes_read = 0
         self._elsewhere = frozenset(elsewhere)
         self.shapes: dict[str, tuple[int, ...]] = {}
+        self._pieces: dict[str, Pieces] = {}
         self._file_of: dict[str, _File] = {}
         self._open = ExitStack()
         try:
@@ -50,6 +58,7 @@ class Weights:
         except BaseException:
             self._open.close()
             raise
+        self._fuse(tuple(fused))
 
     @property
     def names(self) -> list[str]:
@@ -58,6 +67,9 @@ class Weights:
 
     def read(self, name: str, dtype: torch.dtype) -> torch.Tensor:
         """One tensor in ``dtype``, in memory of its own."""
+        if name in self._pieces:
+            part = partial(self.read, dtype=dtype)
+            return self._pieces[name].read(self.shapes[name], dtype, part)
         tensor = self._file_of[name].read(name)
         self.bytes_read += tensor.nbytes
         return tensor.to(dtype)
@@ -73,6 +85,17 @@ class Weights:
             piece = self._file_of[name].read_rows(name, start, min(start + step, rows))
             self.bytes_read += piece.nbytes
             yield start, piece.to(dtype)
+
+    def _fuse(self, fused: Sequence[Fused]) -> None:
+        """Let one name stand for parts that lie here, or that all lie elsewhere."""
+        for name, pieces in pieces_in(self.names, fused).items():
+            parts = {part for row in pieces.names for part in row}
+            if parts <= self._elsewhere - self.shapes.keys():
+                self._elsewhere = self._elsewhere - parts | {name}
+            elif shape := pieces.shape(self.shapes):
+                for part in parts:
+                    del self.shapes[part]
+                self.shapes[name], self._pieces[name] = shape, pieces
 
     def _add(self, path: Path) -> None:
         file: _File = _Safetensors(path) if path.suffix == ".safetensors" else _Pickled(path)

@@ -21,7 +21,7 @@ from slimcls.data.batches import Batch
 
 #: Inputs of a block that may have rows for each item. As padding stands on the right, where nothing
 #: has to be masked, they say the same of every item: the first rows will do for those that go on.
-PER_ITEM = ("attention_mask", "position_ids", "alibi")
+PER_ITEM = ("attention_mask", "position_ids", "position_embeddings", "alibi")
 
 #: Told the number of an exit and its logits (items, classes): which items (items,) leave there.
 Sure = Callable[[int, Tensor], Tensor]
@@ -132,6 +132,8 @@ class _Passing:
         return tuple(inspect.signature(blocks_of(self._model)[0].forward).parameters)
 
     def _of_those_there(self, name: str, value: object) -> object:
+        if isinstance(value, tuple):
+            return tuple(self._of_those_there(name, one) for one in value)
         if name not in PER_ITEM or not isinstance(value, Tensor) or len(value) % self._items:
             return value
         return value[: len(value) // self._items * len(self._there)]

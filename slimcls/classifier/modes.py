@@ -95,7 +95,7 @@ class Mode:
         """
         raise NotImplementedError
 
-    def linear_head(self, model: PreTrainedModel) -> nn.Linear:
+    def linear_head(self, model: PreTrainedModel) -> nn.Module:
         """What gives the same probabilities from the state of an item's last token alone.
 
         Raises UserError where nothing does.
@@ -115,7 +115,7 @@ class Classification(Mode):
     def logits_at(self, end: nn.Module, model: PreTrainedModel, states: Tensor) -> Tensor:
         return _exact(getattr(end, HEAD)(states))
 
-    def linear_head(self, model: PreTrainedModel) -> nn.Linear:
+    def linear_head(self, model: PreTrainedModel) -> nn.Module:
         return head_of(model)
 
 
@@ -130,7 +130,7 @@ class LabelWords(Mode):
     def logits_at(self, end: nn.Module, model: PreTrainedModel, states: Tensor) -> Tensor:
         return _exact(token_logits(model, states, self._firsts()))
 
-    def linear_head(self, model: PreTrainedModel) -> nn.Linear:
+    def linear_head(self, model: PreTrainedModel) -> nn.Module:
         return token_head(model, self._firsts())
 
     def _firsts(self) -> list[int]:
@@ -169,7 +169,7 @@ class WholePrompt(LabelWords):
         words = [self._word_logits(model, batch, prefix, ids) for ids in self.word_ids]
         return torch.stack(words, dim=1)[None]
 
-    def linear_head(self, model: PreTrainedModel) -> nn.Linear:
+    def linear_head(self, model: PreTrainedModel) -> nn.Module:
         """Of words of a token each: the softmax over the vocabulary cancels out."""
         for ids in self.word_ids:
             if len(ids) > 1:

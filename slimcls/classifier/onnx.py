@@ -1,8 +1,9 @@
 """A classifier as one ONNX graph: token ids and lengths in, the classes' logits out.
 
 The keys and values of what every text begins with are constants of the graph, so that a text costs
-its own tokens only. In the last block whatever follows the attention is computed for the token that
-is read alone. Padding stands on the right, where causal attention does not see it: no mask goes in.
+its own tokens only; where a family cannot share them, their tokens stand in front of every text.
+In the last block whatever follows the attention is computed for the token that is read alone.
+Padding stands on the right, where causal attention does not see it: no mask goes in.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 import logging
 import warnings
 from collections.abc import Iterator
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
-from slimcls.backbones.families import blocks_of, family_of
+from slimcls.backbones.families import blocks_of, family_of, parts_of
 from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.prefix import Prefix, attending, visible
 from slimcls.classifier.runtime import IDS, LENGTHS, LOGITS
@@ -83,24 +83,36 @@ class _Graph(nn.Module):
         super().__init__()
         self.base = decoder_of(classifier.model)
         family = family_of(self.base.config)
-        if not family.shares_prefix:
+        if why := family.not_exported(self.base.config):
             raise UserError(
-                f"{family.name}: its attention cannot be exported to onnx; transformers opens the "
-                "run's model/ as it is"
+                f"{family.name}: this model cannot be exported to onnx: {why}; transformers opens "
+                "the run's model/ as it is"
             )
         self.head = classifier.mode.linear_head(classifier.model)
-        self.before = _Before(classifier.read_prefix())
+        prefix = classifier.read_prefix()
+        # What cannot be read once for all stands in every item; attention is then the model's own.
+        self.in_front = prefix.ids if prefix and not prefix.layers else torch.empty(0)
+        self.before = _Before(prefix) if family.shares_prefix else None
 
     def forward(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """Logits (items, classes) of ids (items, tokens), of which the first ``lengths`` count."""
+        known = self.before.get_seq_length() if self.before else 0
+        if len(self.in_front):
+            ids = torch.cat([self.in_front.expand(ids.shape[0], -1), ids], 1)
+            lengths = lengths + len(self.in_front)
         read = (lengths - 1)[:, None, None]
-        places = self.before.get_seq_length() + torch.arange(ids.shape[1], device=ids.device)
-        with attending(self.base.config, ATTENTION), _reading(self.base, ids, read):
+        places = known + torch.arange(ids.shape[1], device=ids.device)
+        own = (
+            contextlib.nullcontext()
+            if self.before is None
+            else attending(self.base.config, ATTENTION)
+        )
+        with own, _reading(self.base, ids, read):
             hidden = self.base(
                 input_ids=ids,
                 position_ids=places[None].expand_as(ids),
                 past_key_values=self.before,
-                use_cache=True,
+                use_cache=self.before is not None,
             ).last_hidden_state
         logits: Tensor = self.head(_taken(hidden, read)[:, 0])
         return logits
@@ -167,15 +179,13 @@ def _reading(base: PreTrainedModel, ids: Tensor, read: Tensor) -> Iterator[None]
     What the last block's attention and MLP make of that token is added to all tokens.
     """
     family, last = family_of(base.config), blocks_of(base)[-1]
-    attention_out, mlp_in, mlp_out = (
-        attrgetter(path)(last) for path in (family.attention_out, family.mlp_in, family.mlp_out)
-    )
     only = _Only(ids.shape, read)
     hooks = [
-        attention_out.register_forward_pre_hook(only.select),
-        mlp_in.register_forward_pre_hook(only.select),
-        mlp_out.register_forward_hook(only.spread),
+        part.register_forward_pre_hook(only.select)
+        for paths in (family.attention_out, family.mlp_in)
+        for part in parts_of(last, paths)
     ]
+    hooks += [part.register_forward_hook(only.spread) for part in parts_of(last, family.mlp_out)]
     try:
         yield
     finally:

@@ -7,14 +7,13 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from operator import attrgetter
 from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from slimcls.backbones.families import base_of, blocks_of, family_of
+from slimcls.backbones.families import base_of, blocks_of, family_of, parts_of
 from slimcls.classifier.prefix import Before, Prefix, Together, attending
 from slimcls.data.batches import Batch
 from slimcls.errors import UserError
@@ -114,8 +113,8 @@ def reading(base: PreTrainedModel, places: Tensor) -> Iterator[None]:
     hooks = []
     # The hooks would be part of what is compiled, which would begin anew with every batch.
     left_out = () if _is_compiled(base) else family_of(base.config).per_token
-    for path in left_out:
-        module = attrgetter(path)(blocks_of(base)[-1])
+    last = blocks_of(base)[-1]
+    for module in (part for paths in left_out for part in parts_of(last, paths)):
         only = _Only(places)
         hooks.append(module.register_forward_pre_hook(only.select))
         hooks.append(module.register_forward_hook(only.put_back))
@@ -178,8 +177,11 @@ class _Only:
 
     def select(self, module: nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
         self.shape = inputs[0].shape[:-1]
-        return (inputs[0].flatten(0, -2).index_select(0, self.places),)
+        taken = inputs[0].flatten(0, -2).index_select(0, self.places)
+        # Experts ask for items and tokens.
+        return (taken[None] if len(self.shape) > 1 else taken,)
 
     def put_back(self, module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         whole = output.new_zeros(self.shape.numel(), output.shape[-1])
-        return whole.index_copy(0, self.places, output).view(*self.shape, -1)
+        own = output.flatten(0, -2)
+        return whole.index_copy(0, self.places, own).view(*self.shape, -1)

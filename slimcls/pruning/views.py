@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from slimcls.backbones.families import base_of, blocks_of, family_of
+from slimcls.backbones.families import base_of, blocks_of, family_of, parts_of
 from slimcls.backbones.truncate import cut_config
 
 Part = Literal["attention", "mlp"]
@@ -56,12 +56,13 @@ def without_part(model: Any, layer: int, part: Part) -> Iterator[None]:
     """
     family = family_of(model.config)
     names = {"attention": family.attention_out, "mlp": family.mlp_out}
-    projection: nn.Module = attrgetter(names[part])(blocks_of(model)[layer])
-    handle = projection.register_forward_hook(_zeros)
+    projections = parts_of(blocks_of(model)[layer], names[part])
+    handles = [projection.register_forward_hook(_zeros) for projection in projections]
     try:
         yield
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()
 
 
 def _zeros(module: nn.Module, args: Any, output: Tensor) -> Tensor:

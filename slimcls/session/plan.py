@@ -41,7 +41,7 @@ class Plan:
     @property
     def sizes(self) -> Sizes:
         """Parameters, with as many layers as are kept."""
-        return self.shape.sizes(len(self.layers))
+        return self.shape.sizes(self.layers)
 
     def describe(self) -> str:
         """Three lines for the person at the terminal."""
@@ -98,7 +98,7 @@ def make_plan(
         layers,
         step.shape,
         trained,
-        step.memory(len(layers), trained),
+        step.memory(layers, trained),
         available,
         step.largest_keep(available, train_all=config.tune == "full"),
         device,

@@ -185,7 +185,7 @@ class Session:
             data=self.data,
             source=self.source,
             splits=splits,
-            footprint=self._footprint(self.plan.shape.sizes(len(place.config.layers or []))),
+            footprint=self._footprint(self.plan.shape.sizes(place.config.layers or [])),
             fitted=fitted,
             logits=logits,
             validation=scored,

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 
 from slimcls.backbones import quiet
 from slimcls.backbones.families import blocks_of, family_of, final_norm_of
+from slimcls.backbones.family import OR
 from slimcls.config import RunConfig
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def add_lora(model: PreTrainedModel, *, rank: int, alpha: int, seed: int) -> Pef
             LoraConfig(
                 r=rank,
                 lora_alpha=alpha,
-                target_modules=list(family.lora_targets),
+                target_modules=[one for target in family.lora_targets for one in target.split(OR)],
                 fan_in_fan_out=family.fan_in_fan_out,
             ),
         )

@@ -69,6 +69,13 @@ _YARN = {
 }  # fmt: skip
 _OTHER = {"vocab_size": VOCABULARY, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 1}
 _FALCON = _OTHER | {"num_hidden_layers": 4, "hidden_size": 32, "num_attention_heads": 4}
+_MOE = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 24}
+_GRANITE_4 = (
+    _SMALL
+    | {"layer_types": ["linear_attention", "full_attention"] * 2, "shared_intermediate_size": 40}
+    | {"mamba_n_heads": 4, "mamba_d_state": 8, "mamba_chunk_size": 8, "logits_scaling": 8.0}
+    | {"position_embedding_type": "rope", "residual_multiplier": 0.22}
+)
 _PLAIN = {"rope_type": "default", "rope_theta": 1e4}
 
 #: The same of every other architecture, which test_family_battery.py proves in less time.
@@ -116,6 +123,26 @@ BATTERY: dict[str, tuple[str, dict[str, Any]]] = {
         | {"num_layers": 4, "hidden_size": 32, "num_heads": 4, "window_size": 4}
         | {"max_position_embeddings": 64}
         | {"attention_types": [[["global", "local"], 2]]},
+    ),
+    "modernbert-decoder": (
+        "modernbert-decoder",
+        _SMALL
+        | {"local_attention": 8, "layer_types": ["full_attention", "sliding_attention"] * 2}
+        | {"cls_token_id": 0, "sep_token_id": 0},
+    ),
+    "lfm2": (
+        "lfm2",
+        _SMALL | {"layer_types": ["conv", "full_attention"] * 2} | {"block_multiple_of": 8},
+    ),
+    "qwen3_moe": ("qwen3_moe", _SMALL | _MOE | {"mlp_only_layers": [2]}),
+    "qwen2_moe": (
+        "qwen2_moe",
+        _SMALL | _MOE | {"shared_expert_intermediate_size": 40, "decoder_sparse_step": 2},
+    ),
+    "granite-4": ("granitemoehybrid", _GRANITE_4 | {"num_local_experts": 0}),
+    "granite-4-experts": (
+        "granitemoehybrid",
+        _GRANITE_4 | {"num_local_experts": 4, "num_experts_per_tok": 2},
     ),
     "mpt": ("mpt", _OTHER | {"n_layers": 4, "d_model": 32, "n_heads": 4}),
 }

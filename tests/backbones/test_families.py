@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from backbones.made_models import BATTERY, DEPTH, MODELS, make
 
+from slimcls.backbones import families
 from slimcls.backbones.families import (
     FAMILIES,
     base_of,
@@ -57,3 +61,14 @@ def test_other_architectures_are_named():
     text = str(refusal.value)
     for words in ("'bert'", "GPT-2 (gpt2)", "Llama-like", "GPT-NeoX", "families.py"):
         assert words in text
+
+
+def test_the_page_on_extending_shows_the_row_of_the_table(monkeypatch: pytest.MonkeyPatch):
+    page = (Path(__file__).parents[2] / "docs" / "extending.md").read_text("utf-8")
+    (block,) = [one for one in re.findall(r"```python\n(.*?)```", page, re.S) if "Family(" in one]
+    monkeypatch.setattr(families, "FAMILIES", FAMILIES)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    (row,) = [family for family in FAMILIES if family.name == "LFM2"]
+    assert (names["lfm2"], *FAMILIES) == families.FAMILIES
+    assert replace(names["lfm2"], of_note=row.of_note) == row

@@ -58,7 +58,7 @@ def test_counts_equal_a_built_model(name: str):
 
 def test_gpt2_xl_in_full_needs_about_25_gb_and_its_step():
     full = GPT2_XL[48]
-    memory = TrainingStep(gpt2_xl(), 1, 1, "32").memory(48, full)
+    memory = TrainingStep(gpt2_xl(), 1, 1, "32").memory(range(48), full)
     assert memory.weights == memory.gradients == 4 * full
     assert memory.optimiser == 8 * full
     assert 24.9e9 < memory.total < 25.1e9
@@ -68,7 +68,7 @@ def test_gpt2_xl_in_full_needs_about_25_gb_and_its_step():
 
 
 def test_frozen_parameters_cost_their_weights_only():
-    memory = TrainingStep(gpt2_xl(), 1, 8, "32").memory(1, 1000)
+    memory = TrainingStep(gpt2_xl(), 1, 8, "32").memory(range(1), 1000)
     assert memory.gradients == 4000
     assert memory.optimiser == 8000
 
@@ -79,12 +79,15 @@ def test_activations_are_about_what_autograd_keeps(name: str, tokens: int):
     model = base_of(make(name)).train()
     taken = saved_for_backward(model, tokens, batch=4)
     config: Any = model.config
-    memory = TrainingStep(config, 4, tokens, "32").memory(6, 0)
+    memory = TrainingStep(config, 4, tokens, "32").memory(range(6), 0)
     assert 0.7 < memory.activations / taken < 1.5
 
 
 def test_reduced_precision_halves_activations():
-    sized = [TrainingStep(gpt2_xl(), 2, 64, precision).memory(2, 0) for precision in ("32", "bf16")]
+    sized = [
+        TrainingStep(gpt2_xl(), 2, 64, precision).memory(range(2), 0)
+        for precision in ("32", "bf16")
+    ]
     assert sized[1].activations * 2 == sized[0].activations
     assert sized[1].weights > sized[0].weights
 
@@ -96,7 +99,7 @@ def test_an_untied_head_counts_where_it_stays(name: str):
     full = sizes.count(model.config, range(6)).params_full
     assert sizes.lm_head_params(model.config) == everything - full
     with_head, without = (
-        TrainingStep(model.config, 1, 8, "32", lm_head=lm_head).memory(6, 0)
+        TrainingStep(model.config, 1, 8, "32", lm_head=lm_head).memory(range(6), 0)
         for lm_head in (True, False)
     )
     assert (with_head.weights, without.weights) == (4 * everything, 4 * full)
@@ -104,7 +107,7 @@ def test_an_untied_head_counts_where_it_stays(name: str):
 
 def test_logits_over_the_vocabulary_count_thrice():
     steps = [TrainingStep(gpt2_xl(), 16, 400, "32", logits=n) for n in (0, 16 * 400)]
-    few, all_of_them = (step.memory(1, 0) for step in steps)
+    few, all_of_them = (step.memory(range(1), 0) for step in steps)
     assert all_of_them.activations - few.activations == 3 * 16 * 400 * 50257 * 4
     fits = [step.largest_keep(16 * 10**9) for step in steps]
     assert fits[1] < fits[0]
@@ -118,7 +121,7 @@ def test_largest_keep_fits_and_one_more_does_not(train_all: bool):
     needs = []
     for count in (keep, keep + 1):
         trained = sizes.count(gpt2_xl(), range(count)).params_kept if train_all else 0
-        needs.append(step.memory(count, trained).total)
+        needs.append(step.memory(range(count), trained).total)
     assert needs[0] <= available < needs[1]
     assert step.largest_keep(10**6, train_all=train_all) == 0
 
