@@ -9,7 +9,8 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -66,6 +67,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     os.environ["SLIMCLS_CACHE"] = str(shared / "slimcls-cache")
+
+
+@contextmanager
+def ended(words: Sequence[object], **more: Any) -> Iterator[subprocess.Popen[str]]:
+    """A process that is over when the block is, however that ends: none is waited for in vain."""
+    with subprocess.Popen(list(map(str, words)), **more) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def load_script(name: str) -> ModuleType:

@@ -186,8 +186,6 @@ def test_modes_and_depths_see_the_same_items(
     ("model", "mode", "more"),
     [
         ("tiny-gpt2", "cls", {}),
-        ("tiny-opt-post", "cls", {}),
-        ("tiny-llama", "p-cls", {}),
         ("tiny-neox", "p-cls", {}),
         ("tiny-llama", "lm", {}),
         ("tiny-llama", "lm", {"lm_loss": "label-token"}),

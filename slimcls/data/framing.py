@@ -21,9 +21,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimcls.data.cutting import tokens_of
-from slimcls.storage.memory import hand_back
 
 if TYPE_CHECKING:
+    from tokenizers import AddedToken, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
 #: The template's tokens that stand for what is before and after the text.
@@ -87,19 +87,14 @@ def _made(
 
     None where it puts tokens around texts already, in a way that is not known here.
     """
-    hand_back()
-    described = json.loads(tokenizer.backend_tokenizer.to_str())
-    steps = _steps(described["post_processor"])
+    normalizer, processor = _parts(tokenizer)
+    steps = _steps(processor)
     if steps is None:
         return None
-    ours = _normaliser(blank, _looked_for_later(described["added_tokens"]))
-    own = described["normalizer"]
-    described["normalizer"] = {"type": "Sequence", "normalizers": [ours, *([own] if own else [])]}
-    described["post_processor"] = _joined(_around(steps, tokenizer, ids))
-    made = with_description(tokenizer, described)
-    del described, own
-    hand_back()
-    return made
+    looked_for = [token.content for token in _added(tokenizer) if not token.special]
+    ours = _normaliser(blank, looked_for)
+    normalizer = {"type": "Sequence", "normalizers": [ours, *([normalizer] if normalizer else [])]}
+    return _with_parts(tokenizer, normalizer, _joined(_around(steps, tokenizer, ids)))
 
 
 def unframed(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
@@ -107,16 +102,16 @@ def unframed(tokenizer: PreTrainedTokenizerFast) -> PreTrainedTokenizerFast:
 
     It gives a text the ids of the tokenizer that was framed.
     """
-    described = json.loads(tokenizer.backend_tokenizer.to_str())
-    _, *own = described["normalizer"]["normalizers"]
-    described["normalizer"] = own[0] if own else None
-    for step in _steps(described["post_processor"]) or []:
+    normalizer, processor = _parts(tokenizer)
+    assert normalizer is not None
+    _, *own = normalizer["normalizers"]
+    for step in _steps(processor) or []:
         if step["type"] == "TemplateProcessing":
             for form in ("single", "pair"):
                 step[form] = [part for part in step[form] if not _is_ours(part)]
             for name in (BEFORE, BETWEEN, AFTER):
                 step["special_tokens"].pop(name, None)
-    return with_description(tokenizer, described)
+    return _with_parts(tokenizer, own[0] if own else None, processor)
 
 
 def ids_around(tokenizer: PreTrainedTokenizerFast, *, pair: bool = False) -> _Ids | None:
@@ -126,10 +121,9 @@ def ids_around(tokenizer: PreTrainedTokenizerFast, *, pair: bool = False) -> _Id
     that has no prompt for such.
     """
     form = "pair" if pair else "single"
-    processor = tokenizer.backend_tokenizer.post_processor
-    steps = _steps(json.loads(processor.__getstate__()) if processor is not None else None)
+    _, processor = _parts(tokenizer)
     found: list[list[int]] = []
-    for step in steps or []:
+    for step in _steps(processor) or []:
         if step["type"] != "TemplateProcessing":
             continue
         if found or not any(map(_is_ours, step[form])):
@@ -214,14 +208,6 @@ def _is_ours(part: dict[str, Any]) -> bool:
     return part.get("SpecialToken", {}).get("id") in (BEFORE, BETWEEN, AFTER)
 
 
-def _looked_for_later(added: list[dict[str, Any]]) -> list[str]:
-    """Tokens that are looked for in texts; from now on, in stripped ones."""
-    wanted = [token for token in added if not token["special"]]
-    for token in wanted:
-        token["normalized"] = True
-    return [token["content"] for token in wanted]
-
-
 def _normaliser(blank: str, whole: list[str]) -> dict[str, Any]:
     """Strips a text, and puts ``blank`` before what is left.
 
@@ -246,19 +232,83 @@ def _replacing(pattern: str) -> dict[str, Any]:
     return {"type": "Replace", "pattern": {"Regex": pattern}, "content": ""}
 
 
+def _parts(
+    tokenizer: PreTrainedTokenizerFast,
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """Normaliser and post-processor, as tokenizer.json has them.
+
+    Of these alone: with its vocabulary a whole tokenizer.json may take hundreds of megabytes.
+    """
+    held = tokenizer.backend_tokenizer
+    normalizer, processor = (
+        None if part is None else json.loads(part.__getstate__())
+        for part in (held.normalizer, held.post_processor)
+    )
+    return normalizer, processor
+
+
+def _added(tokenizer: PreTrainedTokenizerFast) -> list[AddedToken]:
+    """What was added to the model's own vocabulary, by id."""
+    added = tokenizer.backend_tokenizer.get_added_tokens_decoder()
+    return [added[place] for place in sorted(added)]
+
+
+def _with_parts(
+    tokenizer: PreTrainedTokenizerFast,
+    normalizer: dict[str, Any] | None,
+    processor: dict[str, Any] | None,
+) -> PreTrainedTokenizerFast:
+    """A tokenizer like this one but for two parts; both have one vocabulary in memory.
+
+    What is looked for in texts is looked for once they are normalised.
+    """
+    from tokenizers import AddedToken, Tokenizer
+
+    old = tokenizer.backend_tokenizer
+    parts = Tokenizer.from_str(
+        json.dumps(
+            {
+                "version": "1.0", "truncation": None, "padding": None, "added_tokens": [],
+                "normalizer": normalizer, "pre_tokenizer": None, "post_processor": processor,
+                "decoder": None, "model": {"type": "WordLevel", "vocab": {"": 0}, "unk_token": ""},
+            }
+        )
+    )  # fmt: skip
+    made = Tokenizer(old.model)
+    made.normalizer, made.post_processor = parts.normalizer, parts.post_processor
+    made.pre_tokenizer, made.decoder = old.pre_tokenizer, old.decoder
+    made.add_tokens(
+        [
+            AddedToken(
+                token.content, single_word=token.single_word, lstrip=token.lstrip,
+                rstrip=token.rstrip, normalized=not token.special or token.normalized,
+                special=token.special,
+            )
+            for token in _added(tokenizer)
+        ]
+    )  # fmt: skip
+    return _like(tokenizer, made)
+
+
 def with_description(
     tokenizer: PreTrainedTokenizerFast, described: dict[str, Any]
 ) -> PreTrainedTokenizerFast:
-    """A tokenizer like this one, with the parts that tokenizer.json describes so.
+    """A tokenizer like this one, with the parts that tokenizer.json describes so."""
+    from tokenizers import Tokenizer
+
+    return _like(tokenizer, Tokenizer.from_str(json.dumps(described)))
+
+
+def _like(tokenizer: PreTrainedTokenizerFast, made: Tokenizer) -> PreTrainedTokenizerFast:
+    """With the settings of another one.
 
     Its class is the plain one: those of single models build parts of their own when they are
     opened, whatever the file says.
     """
-    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
     return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(described)),
+        tokenizer_object=made,
         model_max_length=tokenizer.model_max_length,
         model_input_names=["input_ids", "attention_mask"],
         padding_side=tokenizer.padding_side,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import gc
 import io
@@ -21,6 +20,7 @@ from slimcls.runs.folder import locked
 from slimcls.session.place import find_place
 from slimcls.session.shared import Shared
 from slimcls.storage.json_files import parse_json
+from slimcls.storage.memory import hand_back
 
 #: Stands in the directory of a run that failed; a finished run has none.
 FAILED = "failed.json"
@@ -132,8 +132,7 @@ def _forget_peak() -> None:
 
     _keep_imports()
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # Linux: what is free goes back to the system
+    hand_back()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # and the peak is counted from here
     if torch.cuda.is_available():

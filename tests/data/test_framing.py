@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from pathlib import Path
@@ -115,6 +116,21 @@ def test_the_prompt_can_be_taken_out_again(name: str, saved: Any, text: str) -> 
     bare = _bare(name, saved)
     assert bare(text)["input_ids"] == tokenizer_of(name)(text)["input_ids"]
     assert bare.model_max_length == 500
+
+
+def test_nothing_else_of_the_file_changes(name: str, saved: Any) -> None:
+    framed = prompted(name).framed
+    assert framed
+    own, with_prompt, without = (
+        json.loads(tokenizer.backend_tokenizer.to_str())
+        for tokenizer in (tokenizer_of(name), framed.tokenizer, _bare(name, saved))
+    )
+    for part in ("model", "pre_tokenizer", "decoder", "version"):
+        assert with_prompt[part] == without[part] == own[part]
+    for token in own["added_tokens"]:
+        token["normalized"] |= not token["special"]
+    assert with_prompt["added_tokens"] == without["added_tokens"] == own["added_tokens"]
+    assert without["normalizer"] == own["normalizer"]
 
 
 @cache

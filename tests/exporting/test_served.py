@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -10,16 +11,20 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from urllib.request import urlopen
+from subprocess import PIPE
+from urllib.request import Request, urlopen
 
 import onnxruntime
 import pytest
-from conftest import PATIENCE, ROOT, made_up_rows
+from conftest import PATIENCE, ROOT, ended, made_up_rows
 
 from benchmarks.users import Answered, ask
 from slimcls.exporting.report import Report
 
 TEXTS = [text for text, _ in made_up_rows(30, 6)]
+
+QUESTION = json.dumps({"texts": TEXTS[0]}).encode()
+JSON = {"Content-Type": "application/json"}
 
 SERVES = """
 import sys
@@ -40,15 +45,14 @@ def test_nothing_is_lost_at_sigterm(
     words = [sys.executable, "-c", SERVES, folder, "--port", "0", "--processes", str(processes)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     found: list[Answered] = []
-    with subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as server:
+    with ended(words, stdout=PIPE, stderr=PIPE, text=True, env=environment) as server:
         assert server.stderr is not None
         said = server.stderr.readline()
         match = re.search(r"at http://127.0.0.1:(\d+);", said)
         assert match, said + server.stderr.read()
         port = int(match[1])
-        assert ask(port, TEXTS, users=1, seconds=0.01).statuses == {"200": 1}, "it is ready"
+        with urlopen(Request(f"http://127.0.0.1:{port}/predict", QUESTION, JSON)) as answer:
+            assert answer.status == 200, "it is ready"
         counted = 'slimcls_requests_total{status="200"} 1.0'
         with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             assert counted in answer.read().decode(), "whichever process answers"

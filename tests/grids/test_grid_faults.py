@@ -19,7 +19,7 @@ from slimcls.grids.definition import read_grid
 from slimcls.session.place import find_place
 from slimcls.session.shared import Shared
 
-KILLS = int(os.environ.get("SLIMCLS_FAULTS", "3"))
+KILLS = int(os.environ.get("SLIMCLS_FAULTS", "2"))
 GRID = {
     "mode": "p-cls", "keep": [1, 2], "seed": [0, 1], "lr": [1e-3, 1e-2], "epochs": 6,
     "choose": {"over": ["lr"]},

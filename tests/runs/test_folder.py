@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import PATIENCE, ROOT
+from conftest import PATIENCE, ROOT, ended
 from grids import HeldElsewhere
 
 from slimcls import runs
@@ -148,13 +148,9 @@ def test_the_lock_goes_with_its_holder(tmp_path: Path) -> None:
         "import sys, time\nfrom pathlib import Path\nfrom slimcls.runs import locked\n"
         f"with locked(Path({str(folder)!r})):\n    print('held', flush=True)\n    time.sleep(600)\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    with process:
+    words = [sys.executable, "-c", program]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with ended(words, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout
         assert process.stdout.readline() == "held\n"
         with pytest.raises(UserError, match="another process is working"), runs.locked(folder):
