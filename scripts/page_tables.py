@@ -1,4 +1,4 @@
-"""Tables of pages in docs/, from the run directories under results/ and the code's own tables.
+"""Tables of pages in docs/, from what lies under results/, and the code's own tables.
 
 ``python scripts/page_tables.py`` writes them between the marks that name them; a test holds the
 pages against the results.
@@ -6,6 +6,7 @@ pages against the results.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -186,7 +187,34 @@ def power() -> str:
     return "\n".join(lines)
 
 
-#: The tables of each page, by the mark between which they stand.
+def trimming() -> str:
+    """Tokens left out before training against after it: a row a form."""
+    held = json.loads((ROOT / "results" / "trimming" / "trec.json").read_text(encoding="utf-8"))
+    words = {
+        "whole": "all tokens",
+        "after": "trained, then trimmed",
+        "after, trained again": f"trained, then trimmed, then `--retune {held['retune']}`",
+        "before": "trimmed, then trained",
+    }
+    lines = [
+        f"| two layers on TREC, {held['tokens']:,} tokens | right, of {held['texts']:,} texts | "
+        "each seed | points against all tokens | against `--retune` |",
+        f"|{' --- |' * 5}",
+    ]
+    for row in held["rows"]:
+        each = zip(held["seeds"], row["each"], strict=True)
+        seeds = ", ".join(f"{seed}: {right:.3f}" for seed, right in each)
+        ends = (_ends(row[key]) for key in ("against_whole", "against_again"))
+        cells = (words[row["form"]], f"{row['accuracy']:.3f}", seeds, *ends)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _ends(points: list[float] | None) -> str:
+    """A difference in points with its interval, as a file has both."""
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*points) if points else ""
+
+
 def families() -> str:
     """The rows of the table of architectures."""
     from slimcls.backbones.families import FAMILIES
@@ -205,9 +233,11 @@ def families() -> str:
     return "\n".join(lines)
 
 
+#: The tables of each page, by the mark between which they stand.
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "defaults.md": {"rates": rates, "search": search, "reference": reference},
     "depth-study.md": {"losses": losses},
+    "export.md": {"trimming": trimming},
     "models.md": {"families": families},
     "limits.md": {"power": power},
     "teaching.md": {"taught": taught},

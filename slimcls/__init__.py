@@ -14,6 +14,10 @@ from slimcls.version import __version__
 # Since 1.32 onnxruntime gives the machine a number and reports what it runs, from its import on,
 # unless it is told not to. Whoever wants that sets the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+# Threads of numpy's OpenBLAS turn for 30 ms each before they sleep, from numpy's import on: an
+# eighth of the processor time to an exported classifier's first answer on two cores, and more on
+# more. After 2^20 cycles they sleep too, and are as many.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "20")
 
 __all__ = ["RunConfig", "SlimClassifier", "UserError", "__version__", "fit", "load"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 #: Most letters of what a user gave that a message repeats.
@@ -23,6 +22,9 @@ class UserError(ValueError):
 
         ``hint`` is appended as it is, for what else would have been accepted.
         """
+        # What answers once has no use for it, and would wait for its import.
+        import difflib
+
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
         nearest = f"; did you mean {near[0]!r}?" if near else ""

@@ -541,6 +541,43 @@ def test_a_form_stands_beside_its_run(tmp_path: Path, monkeypatch: pytest.Monkey
     assert theirs == [np.mean(right)]
 
 
+def test_forms_that_are_trained_again_are_those_of_trec_at_its_full_size():
+    small, full = Namespace(size="small"), Namespace(size="full")
+    assert exported.forms_of("trec", full) == list(exported.FORMS)
+    assert exported.CLAIMED in exported.forms_of("trec", full)
+    brief = exported.forms_of("trec", small)
+    assert brief == exported.forms_of("agnews", full) == exported.forms_of("sst2", full)
+    assert set(exported.FORMS) - set(brief) == {
+        n for n, f in exported.FORMS.items() if "retune" in f
+    }
+
+
+def test_first_answers_are_held_against_one_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Every form's ratio is of the pipeline in its round; memory's floor goes by the model."""
+    seconds = {"a": 1.0, "b": 4.0, "pipeline": 8.0}
+    folders = {name: tmp_path / name for name in "ab"}
+    for name, folder in folders.items():
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(bytes(10**6 * (1 + (name == "b"))))
+
+    def took(code: str) -> Took:
+        name = next((name for name in "ab" if f"{folders[name]}'" in code), "pipeline")
+        return Took(seconds[name], 100.0)
+
+    monkeypatch.setattr(exported, "processor_seconds", took)
+    options = Namespace(size="small", repetitions=2)
+    run = exported.Trained(tmp_path, ["a text"], [0])
+    rows = exported.first_answers(run, folders, options)
+    assert [row.name for row in rows] == ["first answer, a", "first answer, b"]
+    for row, name, most in zip(rows, "ab", (82.5, 85.0), strict=True):
+        own, sooner, memory = row.figures
+        assert (own.value, sooner.value) == (seconds[name], 8.0 / seconds[name])
+        assert (memory.value, memory.at_most) == (100.0, most)
+        assert list(row.sides.values()) == [[seconds[name]] * 2, [8.0] * 2]
+
+
 # Leaving early
 
 

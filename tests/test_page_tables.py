@@ -21,6 +21,7 @@ tables = load_script("page_tables")
     [
         ("defaults.md", "| trec | 2 |"),
         ("depth-study.md", "| `cls` | 0.963 | 8 | -5.5"),
+        ("export.md", "| trimmed, then trained | 0."),
         ("limits.md", "| 3 | "),
         ("models.md", "| GPT-2 | gpt2 | all | shared |"),
         ("teaching.md", "| trec | 2 |"),
@@ -33,7 +34,7 @@ def test_tables_are_those_of_the_results(name: str, figures: str) -> None:
 
 
 def test_every_page_with_tables_is_tried() -> None:
-    pages = {"defaults.md", "depth-study.md", "limits.md", "models.md", "teaching.md"}
+    pages = {"defaults.md", "depth-study.md", "export.md", "limits.md", "models.md", "teaching.md"}
     assert set(tables.TABLES) == pages
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from classifier.odd_texts import compare_with_pipeline
@@ -14,7 +15,12 @@ import slimcls
 from slimcls.backbones import sources
 from slimcls.backbones.families import blocks_of
 from slimcls.backbones.truncate import open_cut
+from slimcls.classifier.artefact import load_run
+from slimcls.classifier.confidence import probabilities
+from slimcls.classifier.runtime import OnnxClassifier
 from slimcls.config import RunConfig
+from slimcls.export import export
+from slimcls.exporting.settings import ExportConfig
 from slimcls.runs.schema import RunResult
 from slimcls.train import train
 
@@ -81,3 +87,24 @@ def test_sst2_with_a_tiny_model(tmp_path: Path) -> None:
     assert (result.depth, result.keep, result.train_items) == (6, 2, 16)
     (prediction,) = slimcls.load(result.folder).predict(["a fine film"])
     assert prediction.label in ("negative", "positive")
+
+
+def test_label_words_without_torch(tmp_path: Path) -> None:
+    """The real prompt is in the graph, the head has a row a label word, in 32 bits and in four."""
+    result = run(
+        tmp_path, dataset="trec", data_dir=str(data_dir()), mode="lm", shots=4, epochs=1,
+        baseline=False, validation_size=24, test_size=24,
+    )  # fmt: skip
+    out = tmp_path / "small"
+    # In 32 bits it has to agree with the run before it is put into fewer.
+    report = export(ExportConfig(run=str(result.folder), out=str(out), bits=4, tolerate=100))
+    assert report.quantised is not None
+    assert (report.quantised.matrices, report.megabytes < 23) == (7 + 1 + 1, True)
+    own, exported = load_run(result.folder), slimcls.load(out)
+    assert isinstance(exported, OnnxClassifier)
+    texts = ["Who wrote 12 operas ?", "What is an atom ?", "", "Where is Köln ?" * 200]
+    encoded = own.encoder.encode(texts)
+    assert exported.encoder.encode(texts) == encoded
+    assert exported.prefix_tokens > 60
+    shares = [probabilities(np.asarray(one.logits(encoded.ids), float)) for one in (own, exported)]
+    np.testing.assert_allclose(*shares, atol=0.2)

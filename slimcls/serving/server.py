@@ -86,6 +86,9 @@ def opened(config: ServeConfig) -> FastAPI:
     """The application over the run. Raises UserError where it cannot be opened."""
     from slimcls.serving.app import build
 
+    # A batch's tokens take half a millisecond; threads of its own, as many as there are processors,
+    # would be woken for each, beside those that --threads says compute.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     classifier = load(config.run, threads=config.threads_each, leave_early=config.leave_early)
     return build(classifier, config)
 

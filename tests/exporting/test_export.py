@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from slimcls.classifier.confidence import log_likelihood_loss, measured, probabi
 from slimcls.classifier.description import FORMAT
 from slimcls.export import export, main
 from slimcls.exporting import bits
+from slimcls.exporting.folder import soon_read
 from slimcls.exporting.parity import ODD, WITHIN, Outcome, check_tokens
 from slimcls.exporting.report import Report
 from slimcls.exporting.settings import ExportConfig
@@ -155,6 +157,45 @@ def test_the_code_of_the_card_gives_the_same_label(exported: Exported) -> None:
         check=True,
     )  # fmt: skip
     assert done.stdout.strip() == slimcls.load(folder).predict("An example text.")[0].label
+
+
+#: What an exported classifier was seen to import without a use for it.
+IDLE = {"difflib", "slimcls.backbones.families", "slimcls.config", "subprocess", "asyncio"}
+
+
+def test_a_first_answer_waits_for_nothing_without_use(exported: Exported) -> None:
+    code = (
+        "import sys; before = set(sys.modules); import os, slimcls; "
+        f"slimcls.load({str(exported[32][0])!r}).predict('rain'); "
+        "print(*sorted(set(sys.modules) - before), os.environ['OPENBLAS_THREAD_TIMEOUT'])"
+    )
+    for given, wanted in ({}, "20"), ({"OPENBLAS_THREAD_TIMEOUT": "9"}, "9"):
+        environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_THREAD_TIMEOUT"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE,
+            env=environment | given, check=True,
+        )  # fmt: skip
+        *modules, timeout = done.stdout.split()
+        assert "slimcls.classifier.runtime" in modules
+        assert not IDLE & set(modules)
+        assert timeout == wanted
+
+
+def test_merges_are_written_as_is_read_soonest(run: Path, exported: Exported) -> None:
+    model = json.loads((exported[32][0] / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    own = load_run(run).encoder.tokenizer.backend_tokenizer
+    lists = json.loads(own.to_str())["model"]["merges"]
+    assert len(lists) > 100
+    assert model["merges"] == [f"{left} {right}" for left, right in lists]
+
+
+def test_a_merge_with_a_blank_in_it_stays_a_list() -> None:
+    described = {"model": {"type": "BPE", "merges": [["a", "b"], ["a ", "b"]]}}
+    assert soon_read(described) == described
+    described["model"]["merges"].pop()  # type: ignore[attr-defined]
+    assert soon_read(described) == {"model": {"type": "BPE", "merges": ["a b"]}}
+    unigram = {"model": {"type": "Unigram", "vocab": [["a", 0.0]]}}
+    assert soon_read(unigram) == unigram
 
 
 def test_files_are_classified_as_with_the_run(

@@ -26,7 +26,7 @@ from slimcls.errors import UserError
 from slimcls.serve import main, serve
 from slimcls.serving import gate
 from slimcls.serving.app import build
-from slimcls.serving.server import server_of
+from slimcls.serving.server import opened, server_of
 from slimcls.serving.settings import ServeConfig
 from slimcls.train import train
 
@@ -136,6 +136,18 @@ def until(true: Callable[[], bool]) -> None:
 
 def test_onnxruntime_reports_to_nobody() -> None:
     assert os.environ["ORT_DISABLE_TELEMETRY"] == "1"
+
+
+@pytest.mark.parametrize(("given", "wanted"), [(None, "false"), ("true", "true")])
+def test_the_tokenizer_wakes_no_threads_unless_asked(
+    run: Path, given: str | None, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "TOKENIZERS_PARALLELISM"
+    monkeypatch.setenv(name, given or "")  # so that it is afterwards as it was
+    if given is None:
+        monkeypatch.delenv(name)
+    opened(ServeConfig(run=str(run)))
+    assert os.environ[name] == wanted
 
 
 def test_answers_are_those_of_the_run(run: Path) -> None:
