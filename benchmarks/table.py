@@ -1,9 +1,10 @@
 """Tables of results: written into Markdown files, from the JSON files under results/.
 
 Between ``<!-- results -->`` and ``<!-- /results -->`` stand all rows; between ``<!-- claims -->``
-and ``<!-- /claims -->`` only figures that have a floor, the worst of a kind. ``--write`` puts
-both into benchmarks/README.md and docs/speed.md, where they have such marks; from the full size
-alone, small ones being what somebody measured here last.
+and ``<!-- /claims -->`` only figures that have a floor, the worst of a kind; between
+``<!-- in short -->`` and ``<!-- /in short -->`` those of :data:`IN_SHORT`. ``--write`` puts them
+into README.md, benchmarks/README.md and docs/speed.md, where they have such marks; from the full
+size alone, small ones being what somebody measured here last.
 """
 
 from __future__ import annotations
@@ -19,7 +20,50 @@ from typing import Any
 from benchmarks.harness import RESULTS, SIZES, Figure, number, spread
 
 ROOT = Path(__file__).parents[1]
-PAGES = (ROOT / "benchmarks" / "README.md", ROOT / "docs" / "speed.md")
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", ROOT / "docs" / "speed.md")
+
+#: What a newcomer is told: what it is about, and the figures, each a benchmark, a row, a name and
+#: the words around the number.
+IN_SHORT: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
+    (
+        "two layers of SmolLM2 as ONNX in 8 bits, against the transformers pipeline at its best",
+        (
+            ("exported", "one text", "times faster", "one text {} times as fast"),
+            ("exported", "many texts", "times faster", "many texts {} times"),
+        ),
+    ),
+    (
+        "its first answer from a new process, in processor time",
+        (
+            ("exported", "first answer, 8 bits", "processor seconds", "{} s"),
+            ("exported", "first answer, 8 bits", "times sooner", "{} times sooner"),
+        ),
+    ),
+    (
+        "the same in 4 bits with 16,384 tokens",
+        (
+            ("exported", "trec, 4 bits, 16,384 tokens", "MB", "{} MB"),
+            (
+                "exported",
+                "trec, 4 bits, 16,384 tokens",
+                "points of accuracy, exported minus run",
+                "{} points of accuracy against 32 bits, on TREC over three seeds",
+            ),
+        ),
+    ),
+    (
+        "training two layers, against the Trainer at its best",
+        (("training", "cls, fp32, batch 16", "times faster than Trainer at its best", "{} times"),),
+    ),
+    (
+        "two layers of GPT-2 XL from the hub (made weights of its shape)",
+        (
+            ("fetching", "gpt2-xl, keep 2", "bytes sent / bytes kept anew", "{} of the kept bytes"),
+            ("paper", "gpt2-xl, all 6 runs", "of the file", "{} of the file for one and two"),
+            ("paper", "gpt2-xl, keep 2, cls", "peak memory, GB", "{} GB of memory to train them"),
+        ),
+    ),
+)
 
 Content = dict[str, Any]
 
@@ -103,6 +147,22 @@ def claims(contents: Iterable[Content]) -> str:
     return "\n".join(lines)
 
 
+def in_short(contents: Iterable[Content]) -> str:
+    """A line for each of :data:`IN_SHORT`, with those of its figures that were measured."""
+    known = {
+        (content["benchmark"], row["name"], one.name): _value(one)
+        for content in contents
+        for row in content["rows"]
+        for one in _figures(row)
+    }
+    lines = [_line(["what", "measured"]), _line(["---"] * 2)]
+    for what, figures in IN_SHORT:
+        said = [words.format(known[(*at,)]) for *at, words in figures if (*at,) in known]
+        if said:
+            lines.append(_line([what, "; ".join(said)]))
+    return "\n".join(lines)
+
+
 def _worst(rows: list[tuple[str, Figure]]) -> tuple[str, Figure]:
     """The row nearest to its floor, or farthest beyond."""
     sign = 1 if rows[0][1].at_least is not None else -1
@@ -115,7 +175,8 @@ def _line(cells: list[str]) -> str:
 
 def filled(page: str, contents: list[Content]) -> str:
     """The page with what stands between its marks made anew."""
-    for mark, table in (("results", results(contents)), ("claims", claims(contents))):
+    tables = {"results": results, "claims": claims, "in short": in_short}
+    for mark, table in ((mark, make(contents)) for mark, make in tables.items()):
         pattern = rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
         page = re.sub(pattern, lambda m, t=table: f"{m[1]}\n{t}\n\n{m[2]}", page, flags=re.S)
     return page

@@ -7,7 +7,7 @@
 set -euo pipefail
 if [ "${1:-}" = --smoke ]; then
   shift
-  exec python scripts/paper_smoke.py "$@"
+  exec python -m benchmarks.paper --size full "$@"
 fi
 data=${1:?usage: scripts/paper_grid.sh DATA OUT [--address ADDRESS --gpus N --cpus N ...]}
 out=${2:?usage: scripts/paper_grid.sh DATA OUT [--address ADDRESS --gpus N --cpus N ...]}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import load_script
 
+from benchmarks import paper
 from slimcls import grid
 from slimcls.backbones import selectors
 from slimcls.cli import parse
@@ -161,12 +161,11 @@ def test_a_paper_grid_is_the_protocol_beside_its_rival(name, model, depths, riva
 
 @pytest.mark.parametrize("model", ["gpt2-xl", "opt-1.3b"])
 def test_the_smoke_run_is_the_paper_grid_made_small(model, tmp_path):
-    smoke = load_script("paper_smoke")
-    runs = [c.run for c in definition.read_grid(str(smoke.write_grid(model, tmp_path))).cells]
+    runs = [c.run for c in definition.read_grid(str(paper.write_grid(model, tmp_path))).cells]
     assert {(run.model, run.keep, run.mode) for run in runs} == {
         (model, keep, mode) for keep in (1, 2) for mode in ("lm", "p-cls", "cls")
     }
-    left = {name: value for name, value in PROTOCOL.items() if name not in smoke.SMALL}
+    left = {name: value for name, value in PROTOCOL.items() if name not in paper.SMALL}
     assert all(getattr(run, key) == value for run in runs for key, value in left.items())
     # Two classes: three steps of two.
     assert all(2 * run.shots // run.batch_size == 3 for run in runs)

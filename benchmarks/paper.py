@@ -1,27 +1,28 @@
-"""Proves the paper's grids on this machine: made checkpoints of the real shapes, three steps a run.
+"""The paper's grids on this machine: made checkpoints of the real shapes, three steps a run.
 
 From configs/grid/paper-*.yaml the same cells at one and two layers, in the three modes, on made-up
 texts of sst2's form: planned, fetched in part from a hub on loopback, trained, tested, and every
-artefact opened again in plain transformers. Nothing in it says how good a model is.
+artefact opened again in plain transformers (small: OPT-1.3B alone). Nothing in it says how good a
+model is.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import subprocess
 import sys
+from fnmatch import fnmatchcase
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
+from benchmarks import harness, made_hub
+from benchmarks.harness import Row
+from slimcls import cli
+from slimcls.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import made_hub  # noqa: E402 - a script: what it is part of is no package
+MODELS = {"small": ["opt-1.3b"], "full": ["gpt2-xl", "opt-1.3b"]}
 
 #: What of a grid's file is left out or made small; all else is the paper's.
 SMALL: dict[str, Any] = {
@@ -35,6 +36,8 @@ WITHIN = 1e-4
 
 def write_grid(model: str, folder: Path) -> Path:
     """The cells of a paper's grid that fit here."""
+    import yaml
+
     path = ROOT / "configs" / "grid" / f"paper-{model}.yaml"
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     cut, _ = content["cells"]
@@ -78,16 +81,20 @@ def reopened(run: Path) -> float:
     return float((found - ours).abs().max())
 
 
-def try_model(model: str, folder: Path) -> list[dict[str, Any]]:
-    """Run the small grid of a model and open what it made; what it took, a row a run."""
+def try_model(model: str, folder: Path, size: int) -> list[Row]:
+    """Run the small grid of a model and open what it made: a row a run, and one of the grid.
+
+    ``size`` is that of the file of weights, in bytes.
+
+    Raises UserError where the grid fails, and Different where transformers opens another model.
+    """
     grid, out, home = write_grid(model, folder), folder / f"runs-{model}", folder / f"home-{model}"
     with made_hub.serving(folder / "hub", home) as (hub, environment):
         words = [sys.executable, "-m", "slimcls.grid", str(grid), "--out", str(out)]
         words += ["--data-dir", str(folder / "data")]
         for more in (["--dry-run"], []):
-            code = subprocess.call(words + more, env=os.environ | environment, cwd=ROOT)
-            if code:
-                raise SystemExit(f"{model}: slimcls.grid {' '.join(more)} ended with {code}")
+            if code := subprocess.call(words + more, env=os.environ | environment, cwd=ROOT):
+                raise UserError(f"{model}: slimcls.grid {' '.join(more)} ended with {code}")
         sent = made_hub.weights_sent(hub)
     from slimcls.runs.results import read_result
 
@@ -97,34 +104,40 @@ def try_model(model: str, folder: Path) -> list[dict[str, Any]]:
         assert result is not None
         apart = reopened(run.parent)
         if not apart <= WITHIN:
-            raise SystemExit(f"{run.parent}: transformers' logits are {apart:.2g} away")
-        peak = result.outcome.peak_memory_mb
-        rows.append(
-            {"model": model, "keep": result.config.keep, "mode": result.config.mode,
-             "peak_memory_mb": round(peak), "apart": apart, "weights_sent_of_the_grid": sent}
-        )  # fmt: skip
+            raise harness.Different(f"{run.parent}: transformers' logits are {apart:.2g} away")
+        name = f"{model}, keep {result.config.keep}, {result.config.mode}"
+        figures = [
+            harness.figure("peak memory, GB", [result.outcome.peak_memory_mb / 1e3]),
+            harness.figure("transformers' logits apart", [apart], at_most=WITHIN),
+        ]
+        rows.append(Row(name, {"a run": [result.outcome.total_seconds]}, figures))
     if len(rows) != 3 * len(KEEPS):
-        raise SystemExit(f"{model}: {len(rows)} runs finished, not {3 * len(KEEPS)}")
-    return rows
+        raise UserError(f"{model}: {len(rows)} runs finished, not {3 * len(KEEPS)}")
+    share = harness.figure("of the file", [sent / size], at_most=1.0)
+    travelled = {"fetched": [sent / 1e9], "the file": [size / 1e9]}
+    return [*rows, Row(f"{model}, all {len(rows)} runs", travelled, [share], unit="GB")]
 
 
-def main() -> int:
-    """Try the models; print a JSON line a run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="*", default=["gpt2-xl", "opt-1.3b"])
+def main(argv: list[str] | None = None) -> int:
+    """Make the checkpoints, run the grids, open what they made, delete all.
+
+    ``--only`` names models here.
+    """
+    parser = harness.parser("paper", __doc__)
     parser.add_argument("--in", dest="place", help="folder for the temporary files")
-    options = parser.parse_args()
-    for model in options.models:
-        with TemporaryDirectory(prefix="slimcls-smoke-", dir=options.place) as temporary:
+    options = parser.parse_args(argv)
+    rows = []
+    for model in MODELS[options.size]:
+        if not fnmatchcase(model, options.only):
+            continue
+        with TemporaryDirectory(prefix="slimcls-bench-", dir=options.place) as temporary:
             folder = Path(temporary)
             write_texts(folder / "data")
-            size = made_hub.make(folder / "hub", model) / made_hub.SHAPES[model].file
-            print(f"{model}: made, {size.stat().st_size / 1e9:.2f} GB", flush=True)
-            for row in try_model(model, folder):
-                print(json.dumps(row), flush=True)
-    print("the paper's grids work here")
+            file = made_hub.make(folder / "hub", model) / made_hub.SHAPES[model].file
+            rows += try_model(model, folder, file.stat().st_size)
+    harness.report("paper", rows, options, {"keeps": KEEPS} | SMALL)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(main))
