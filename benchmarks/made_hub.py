@@ -8,11 +8,12 @@ what it takes, and whether all of it fits together is.
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -182,12 +183,10 @@ def _write_safetensors(file: Holes, shapes: Mapping[str, tuple[int, ...]], dtype
 @contextmanager
 def serving(hub: Path, home: Path) -> Iterator[Any]:
     """The hub of the tests, running; gives it and the environment of who shall ask it."""
-    path = ROOT / "tests" / "hub_server.py"
-    spec = importlib.util.spec_from_file_location("hub_server", path)
-    assert spec is not None
-    assert spec.loader is not None
-    server = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(server)
+    # It is no package, and what it is made of lies beside it.
+    if (tests := str(ROOT / "tests")) not in sys.path:
+        sys.path.append(tests)
+    server = importlib.import_module("hub_server")
     with server.serve_hub(hub) as running:
         yield (
             running,

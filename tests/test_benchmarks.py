@@ -492,6 +492,19 @@ def test_a_made_checkpoint_is_what_it_says_and_mostly_holes(
     assert file.stat().st_blocks * 512 < file.stat().st_size / 5
 
 
+def test_the_hub_runs_where_no_test_does(tmp_path: Path):
+    """Benchmarks are started from the checkout, without the path that tests have."""
+    code = f"""
+from pathlib import Path
+from benchmarks import made_hub
+with made_hub.serving(Path({str(tmp_path)!r}), Path({str(tmp_path)!r})) as (hub, environment):
+    print(environment["HF_ENDPOINT"] == hub.url)
+"""
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr
+
+
 def test_holes_are_zeros_and_the_rest_is_as_written(tmp_path: Path):
     page = made_hub.PAGE
     parts = [b"abc", bytes(3 * page), b"x" * (page + 5), bytes(page), b"", b"end", bytes(2 * page)]

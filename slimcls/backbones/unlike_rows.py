@@ -29,6 +29,12 @@ def _with_the_first(config: Any, layers: Sequence[int]) -> None:
         )
 
 
+def _cache_with_attention(config: Any, layers: Sequence[int]) -> None:
+    """transformers asks an attention layer for the length of its cache, and fails without one."""
+    if "full_attention" not in config.layer_types:
+        config.use_cache = False
+
+
 _EXPERTS = (
     Fused(
         "mlp.experts.gate_up_proj",
@@ -70,6 +76,7 @@ UNLIKE_ROWS: tuple[Family, ...] = (
             + config.num_experts_per_tok * config.intermediate_size * bool(config.num_local_experts)
         ),
         hidden_saved=29,
+        follow=_cache_with_attention,
         not_exported=lambda config: _COPIES if config.num_local_experts else "",
     ),
     replace(
@@ -86,6 +93,7 @@ UNLIKE_ROWS: tuple[Family, ...] = (
         classifies=False,
         shares_prefix=False,
         alike=False,
+        follow=_cache_with_attention,
     ),
     replace(
         LLAMA,

@@ -134,6 +134,16 @@ def test_saved_folder_opens_in_plain_transformers(row: Row, tmp_path: Path) -> N
             assert torch.equal(again(input_ids=ids()).logits, cut(input_ids=ids()).logits)
 
 
+@pytest.mark.parametrize("name", ["granite-4", "lfm2"])
+def test_a_cut_without_attention_answers_in_plain_transformers(name: str, tmp_path: Path) -> None:
+    model = open_cut(saved(make(name), tmp_path / "full"), (0,), head="lm")
+    assert model.config.layer_types[0] in ("conv", "linear_attention")
+    model.save_pretrained(tmp_path / "cut")
+    plain = AutoModelForCausalLM.from_pretrained(tmp_path / "cut")
+    with torch.no_grad():
+        assert plain(ids()).logits.equal(model(ids()).logits)
+
+
 def test_modes_say_what_the_plain_model_says(row: Row) -> None:
     """Logits are transformers' own, alone and in a padded batch, and each loss has a gradient."""
     for mode in row.modes():

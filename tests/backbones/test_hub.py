@@ -97,7 +97,7 @@ def rewritten_config(files: Path, name: str, **entries: object) -> None:
 @pytest.mark.parametrize(
     ("name", "entries", "words"),
     [
-        ("odd", {"model_type": "lfm2"}, "architecture 'lfm2' is not supported"),
+        ("odd", {"model_type": "mamba"}, "architecture 'mamba' is not supported"),
         ("packed", {"quantization_config": {"bits": 4}}, "org/packed: its weights are quantised"),
     ],
 )
