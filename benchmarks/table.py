@@ -58,9 +58,19 @@ IN_SHORT: tuple[tuple[str, tuple[tuple[str, str, str, str], ...]], ...] = (
     (
         "two layers of GPT-2 XL from the hub (made weights of its shape)",
         (
-            ("fetching", "gpt2-xl, keep 2", "bytes sent / bytes kept anew", "{} of the kept bytes"),
-            ("paper", "gpt2-xl, all 6 runs", "of the file", "{} of the file for one and two"),
-            ("paper", "gpt2-xl, keep 2, cls", "peak memory, GB", "{} GB of memory to train them"),
+            (
+                "fetching",
+                "gpt2-xl, keep 2",
+                "bytes sent / bytes kept anew",
+                "{} times the kept bytes",
+            ),
+            ("paper", "gpt2-xl, all 6 runs", "of the file", "{} of the file travels"),
+            (
+                "paper",
+                "gpt2-xl, keep 2, cls",
+                "peak memory, GB",
+                "{} GB of memory at most to train them",
+            ),
         ),
     ),
 )

@@ -259,6 +259,8 @@ def test_all_cuts_of_the_study_ended_at_their_best() -> None:
 
 def test_readme_has_no_other_figure() -> None:
     text = re.sub(r"^```.*?^```$", "", README.read_text("utf-8"), flags=re.S | re.M)
+    # benchmarks/table.py makes this part, and a test holds it against its files.
+    text = re.sub("<!-- in short -->.*<!-- /in short -->", "", text, flags=re.S)
     known = " ".join(readme())
     figures = set(re.findall(r"(?<![\w./-])\d+\.\d+(?![\w./-])", text)) - {"3.11", "2.0"}
     assert figures <= set(re.findall(r"\d+\.\d+", known))

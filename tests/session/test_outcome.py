@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from conftest import ROOT
 
 from slimcls import runs
 from slimcls.config import RunConfig
@@ -65,3 +68,18 @@ def test_a_model_that_cannot_be_kept_finishes_nothing(tmp_path: Path) -> None:
     with pytest.raises(UserError):
         complete(measured(), tmp_path, full)
     assert list(tmp_path.iterdir()) == []
+
+
+PARENT = """
+import subprocess, sys
+held = b"x" * 1_500_000_000
+code = "from slimcls.session.outcome import _peak_memory; print(_peak_memory('cpu'))"
+print(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count a process anew")
+def test_peak_memory_is_not_that_of_who_started_the_run() -> None:
+    words = [sys.executable, "-c", PARENT]
+    found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert 50 < float(found.stdout) < 1400
