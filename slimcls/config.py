@@ -33,7 +33,7 @@ class RunConfig:
     dataset: NameOrPath
     """Name of a packaged dataset (agnews, bbcnews, emoc, sst2, trec), a dataset YAML, a .csv, .tsv,
     .jsonl or .parquet file, a folder with train/validation/test files, or a hub dataset as
-    ORG/NAME[:CONFIG][@REVISION]."""
+    ORG/NAME, :CONFIG and @REVISION behind it or not."""
 
     model: NameOrPath = "gpt2-xl"
     """Short name (gpt2-xl, opt-1.3b, smollm2-135m, tiny-gpt2, ...), hub id, or local folder."""

@@ -23,7 +23,7 @@ class FitConfig:
 
     dataset: NameOrPath
     """A data file, a folder with train/test files, a dataset YAML, a packaged name, or a dataset of
-    the hub as ORG/NAME[:CONFIG][@REVISION]."""
+    the hub as ORG/NAME, :CONFIG and @REVISION behind it or not."""
 
     text_column: str | None = None
     """Column that holds the text, for your own files; of text pairs both, as in
