@@ -26,7 +26,7 @@ QUICK := tests/storage tests/data tests/grids/test_definition.py \
 	$(addprefix tests/test_,cli.py house.py log.py main.py packaging.py statistics.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test cover quick faults check docs lint format bench bench-full lock clean
+.PHONY: help demo test cover quick faults check docs lint format bench bench-full report lock clean
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -71,6 +71,13 @@ bench: $(DEV) ## measure every claim on speed and memory at its small size, in a
 bench-full: $(DEV) ## the same at full size, an hour or two, and write the tables of the pages
 	@$(PY) -m benchmarks --size full
 	@$(PY) -m benchmarks.table --write
+
+report: $(DEV) ## make every table, figure and notebook anew from what is stored
+	@$(PY) scripts/page_tables.py
+	@$(PY) scripts/interval_coverage.py --tables
+	@$(PY) -m benchmarks.table --write
+	@$(PY) scripts/house.py --write-map
+	@$(PY) scripts/notebooks.py
 
 lock: ## make uv.lock anew after a change of the dependencies or their versions; needs uv
 	@[ -n "$(UV)" ] || { echo "slimcls: error: no uv here; install it first: pip install uv" >&2; exit 2; }

@@ -1,13 +1,17 @@
-"""Did a fit choose as a search over all depths would have? ``scripts/fit_regret.py trec ...``.
+"""Did a fit choose as a grid of all depths would have? ``scripts/fit_regret.py GRID trec ...``.
 
-Takes the words of ``slimcls fit``. Fits, or reads the finished fit; then trains every depth that
-the fit might have tried on the seeds that confirmed its choice, with the fit's own settings, and
-holds the choice against all of them on the test part. A row goes to ``results/fit/NAME.json``:
+Takes the folder of a finished grid and the words of ``slimcls fit``. Fits, or reads the finished
+fit, and holds its choice against the grid's runs on the same data and model: mode cls, plainly
+trained cuts to the first layers, means over the grid's seeds, none of which the fit has used. A row
+goes to ``results/fit/NAME.json``:
 
-- ``regret``: points of test accuracy between the choice and the best of all candidates;
-- ``oracle``: the smallest candidate that loses no more than ``--max-loss`` on test, and how much it
-  is ahead of the choice;
-- ``share_of_time``: seconds of the fit over those of all depths in full.
+- ``regret``: points of test accuracy between the best there is (a depth of the grid, or TF-IDF) and
+  what the fit handed over;
+- ``regret_of_depth``: the same for the grid's own runs at the depth that the fit chose, which were
+  trained on other items and without the fit's limits of time. None where TF-IDF was chosen, or a
+  depth that the grid lacks;
+- ``oracle``: the smallest that loses no more than ``--max-loss`` against the best;
+- ``share_of_time``: seconds of the fit over those of the grid.
 """
 
 from __future__ import annotations
@@ -17,65 +21,81 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from slimcls import cli
+import pandas as pd
+
+from slimcls import cli, runs
+from slimcls.errors import UserError
 from slimcls.fit import run
-from slimcls.log import Log
-from slimcls.runs.schema import RunResult
 from slimcls.search.settings import FitConfig
-from slimcls.search.work import Fit
 
 RESULTS = Path(__file__).parents[1] / "results" / "fit"
+WORDS = "TF-IDF"
 
 
-def regret(config: FitConfig) -> dict[str, Any]:
+def depths_of(grid: str, config: FitConfig) -> pd.DataFrame:
+    """The grid's runs that a fit is held against. Raises UserError where there are none."""
+    found = runs.load(grid)
+    asked = {
+        "dataset": config.dataset,
+        "model": config.model,
+        "mode": "cls",
+        "select": "first",
+        "method": "fine-tuned",
+        "taught": "",
+    }
+    for column, value in asked.items():
+        found = found[found[column] == value]
+    if found.empty:
+        raise UserError(f"{grid}: has no run of {config.dataset} and {config.model} in mode cls")
+    counts = found.groupby("keep").seed.nunique()
+    if counts.min() < counts.max():
+        few = counts[counts < counts.max()].index.tolist()
+        raise UserError(f"{grid}: has fewer seeds at {few} layers than elsewhere; finish it first")
+    return found
+
+
+def regret(grid: str, config: FitConfig) -> dict[str, Any]:
     """The row of one fit. Raises UserError as ``slimcls fit`` does."""
+    cells = depths_of(grid, config)
     answer = run(config).answer
-    bench = Fit(config, Log(aloud=False)).bench
-    seeds = answer.confirmed[0].seeds
-    (kept,) = (one.layers for one in answer.candidates if one.chosen)
-    runs: dict[str, list[RunResult]] = {}
-    for seed in seeds:
-        # What was handed over has its model beside it, and a name of its own for that.
-        first = seed == seeds[0]
-        runs.setdefault("TF-IDF", []).append(bench.words(seed, save=first and kept is None))
-        for keep in bench.plan.depths:
-            result = bench.cut(keep, seed, save=first and keep == kept)
-            runs.setdefault(bench.tried(result).candidate.name, []).append(result)
-    tested = {name: _mean([one.test_accuracy for one in each]) for name, each in runs.items()}
-    sizes = {name: bench.tried(each[0]).candidate.megabytes for name, each in runs.items()}
-    best = max(tested.values())
-    passing = [name for name in tested if 100 * (best - tested[name]) <= config.max_loss]
-    oracle = min(passing, key=sizes.__getitem__)
-    chosen = answer.confirmed[0].name
-    whole = sum(one.total_seconds for each in runs.values() for one in each)
+    confirmed = {one.name: one.accuracy for one in answer.confirmed}
+    chosen, kept = next((one.name, one.layers) for one in answer.candidates if one.chosen)
+    by_depth = cells.groupby("keep").test_accuracy.mean().to_dict()
+    all_layers = int(cells.depth.iloc[0])
+    known = {WORDS: confirmed[WORDS]} | {
+        f"{keep} of {all_layers} layers": accuracy for keep, accuracy in by_depth.items()
+    }
+    best = max(known.values())
+    # From small to large: TF-IDF, then by depth.
+    oracle = next(name for name in known if 100 * (best - known[name]) <= config.max_loss)
+    seconds = float(cells.total_seconds.sum())
     return {
         "dataset": config.dataset,
         "model": config.model,
         "shots": config.shots,
         "budget": config.budget,
         "max_loss": config.max_loss,
-        "seeds": seeds,
+        "seeds": list(answer.confirmed[0].seeds),
         "chosen": chosen,
         "verdict": answer.verdict,
-        "test_accuracy": tested,
-        "megabytes": sizes,
-        "regret": 100 * (best - tested[chosen]),
+        "confirmed": confirmed,
+        "grid_seeds": sorted({int(seed) for seed in cells.seed}),
+        "grid": known,
+        "regret": 100 * (best - confirmed[chosen]),
+        "regret_of_depth": 100 * (best - by_depth[kept]) if kept in by_depth else None,
         "oracle": oracle,
-        "behind_oracle": 100 * (tested[oracle] - tested[chosen]),
         "fit_seconds": answer.seconds,
-        "all_depths_seconds": whole,
-        "share_of_time": answer.seconds / whole,
+        "grid_seconds": seconds,
+        "share_of_time": answer.seconds / seconds,
     }
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
 
 
 def main(words: list[str]) -> int:
     """Write and print the row of the fit that the words describe."""
-    config = cli.parse(FitConfig, words, prog="fit_regret", positional=("dataset",))
-    row = regret(config)
+    if not words:
+        raise UserError("usage: fit_regret.py GRID DATASET [settings of slimcls fit]")
+    config = cli.parse(FitConfig, words[1:], prog="fit_regret", positional=("dataset",))
+    row = regret(words[0], config)
     RESULTS.mkdir(parents=True, exist_ok=True)
     text = json.dumps(row, indent=1)
     (RESULTS / f"{config.folder.name}.json").write_text(text + "\n", encoding="utf-8")

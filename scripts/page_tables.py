@@ -1,7 +1,7 @@
-"""Tables of pages in docs/, from what lies under results/, and the code's own tables.
+"""Tables and figures of pages, from what lies under results/, and the code's own tables.
 
-``python scripts/page_tables.py`` writes them between the marks that name them; a test holds the
-pages against the results.
+``python scripts/page_tables.py`` writes the tables between the marks that name them and the
+figures; a test holds the pages against the results.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def reference() -> str:
 
 
 def losses() -> str:
-    """Every cut of the study on trec against full depth, as the report judges it: a row a cut."""
+    """Every cut of the first study against full depth, as the report judges it: a row a cut."""
     from slimcls.reporting import study, tables
 
     compared = study.read_study(STUDY).compared
@@ -107,6 +107,44 @@ def losses() -> str:
             cells = (f"`{mode}`", f"{full[mode]:.3f}", f"{cut.keep}", tables.interval(cut))
             lines.append(f"| {' | '.join(cells)} | {cut.verdict} |")
     return "\n".join(lines)
+
+
+def depths() -> str:
+    """Every depth of the study, and what it loses against full depth: a row a cell."""
+    from slimcls.reporting import study, tables
+
+    compared = study.read_study(COURSE).compared
+    lines = [
+        "| task | kept | parameters saved | test accuracy | points against full depth | verdict |",
+        f"|{' --- |' * 6}",
+    ]
+    for cell in compared.cells.sort_values(["task", "keep"]).itertuples():
+        cut = compared.differences.query("task == @cell.task and keep == @cell.keep")
+        judged = [
+            (f"{one.params_saved:.1%}", tables.interval(one), one.verdict)
+            for one in cut.itertuples()
+        ]
+        saved, points, verdict = judged[0] if judged else ("none", "", "")
+        right = f"{cell.accuracy:.3f} ({cell.low:.3f} to {cell.high:.3f})"
+        lines.append(f"| {cell.task} | {cell.keep} | {saved} | {right} | {points} | {verdict} |")
+    return "\n".join(lines)
+
+
+def rivals() -> str:
+    """The cheap rivals of the study's cuts: a row a task."""
+    from slimcls.reporting import study, tables
+
+    return tables.markdown_table(tables.rival_table(study.read_study(COURSE).compared))
+
+
+def trec_layers() -> bytes:
+    """Accuracy against kept layers on trec, the study's, with its rivals, as a PNG."""
+    from slimcls.reporting import figures, study
+    from slimcls.reporting.figure_style import as_png
+
+    compared = study.read_study(COURSE).compared
+    levels = compared.baselines.query("task == 'trec' and keep == 0")
+    return as_png(figures.accuracy_against_layers(compared.cells.query("task == 'trec'"), levels))
 
 
 def taught() -> str:
@@ -235,13 +273,16 @@ def families() -> str:
 
 #: The tables of each page, by the mark between which they stand.
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
-    "defaults.md": {"rates": rates, "search": search, "reference": reference},
-    "depth-study.md": {"losses": losses},
-    "export.md": {"trimming": trimming},
-    "models.md": {"families": families},
-    "limits.md": {"power": power},
-    "teaching.md": {"taught": taught},
+    "docs/defaults.md": {"rates": rates, "search": search, "reference": reference},
+    "docs/depth-study.md": {"losses": losses},
+    "docs/export.md": {"trimming": trimming},
+    "docs/models.md": {"families": families},
+    "docs/limits.md": {"power": power},
+    "docs/teaching.md": {"taught": taught},
+    "results/README.md": {"depths": depths, "rivals": rivals},
 }
+#: The figures that pages show.
+FIGURES: dict[str, Callable[[], bytes]] = {"docs/trec-layers.png": trec_layers}
 
 
 def _query(text: str, folder: Path = RESULTS) -> list[tuple]:
@@ -255,8 +296,8 @@ def _figure(value: float | None) -> str:
 
 
 def filled(name: str) -> str:
-    """The page of docs/ with its tables made anew."""
-    page = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    """The page with its tables made anew."""
+    page = (ROOT / name).read_text(encoding="utf-8")
     for mark, table in TABLES[name].items():
         before, _, rest = page.partition(f"<!-- {mark} -->\n")
         _, _, after = rest.partition(f"<!-- /{mark} -->")
@@ -266,4 +307,6 @@ def filled(name: str) -> str:
 
 if __name__ == "__main__":
     for name in TABLES:
-        (ROOT / "docs" / name).write_text(filled(name), encoding="utf-8")
+        (ROOT / name).write_text(filled(name), encoding="utf-8")
+    for name, figure in FIGURES.items():
+        (ROOT / name).write_bytes(figure())

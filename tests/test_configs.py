@@ -129,7 +129,7 @@ def test_a_grid_is_planned(name, tmp_path, capsys):
 CELLS = {
     "grid/quick.yaml": 9 * (2 + 1),
     "grid/smollm2-trec.yaml": 12 * (3 + 2),
-    "grid/study-trec.yaml": 6 * 3,
+    "grid/study.yaml": 4 * 6 * 3,
     "grid/smollm2.yaml": 54 * (3 + 4),
     "grid/smollm2-layers.yaml": 2 * 9 * 5,
     "grid/smollm2-layers-rates.yaml": 2 * 2 * 4,

@@ -113,8 +113,11 @@ def _session(path: Path, threads: int | None) -> InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0
-    # Threads that wait for work by spinning take a processor from others.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Between the nodes of a graph threads wait for microseconds: they spin, and sleep behind it.
+    # Who says how many there are shares the processors, and what spins takes one from others: a
+    # server's slowest requests then wait twice as long.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "01"[threads is None])
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library raises many kinds

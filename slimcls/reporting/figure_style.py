@@ -69,17 +69,25 @@ def save_figure(figure: Figure, path: Path) -> None:
 
     ``path`` has no ending. Raises UserError where the folder cannot be written.
     """
-    with mpl.rc_context(_STYLE):
-        for ending, extra in ((".png", {"Software": None}), (".svg", {"Date": None})):
-            with replacing(path.with_name(path.name + ending)) as temporary:
-                figure.savefig(temporary, format=ending[1:], dpi=DPI, metadata=extra)
+    for ending, made in ((".png", as_png), (".svg", as_svg)):
+        with replacing(path.with_name(path.name + ending)) as temporary:
+            temporary.write_bytes(made(figure))
 
 
 def as_svg(figure: Figure) -> bytes:
     """The figure as an SVG file, the same bytes for the same figure."""
+    return _as(figure, "svg", {"Date": None})
+
+
+def as_png(figure: Figure) -> bytes:
+    """The figure as a PNG file, the same bytes for the same figure."""
+    return _as(figure, "png", {"Software": None})
+
+
+def _as(figure: Figure, kind: str, extra: dict[str, None]) -> bytes:
     drawn = BytesIO()
     with mpl.rc_context(_STYLE):
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
+        figure.savefig(drawn, format=kind, dpi=DPI, metadata=extra)
     return drawn.getvalue()
 
 

@@ -1,4 +1,4 @@
-"""What a fit's choice is held against: every depth that it might have tried."""
+"""What a fit's choice is held against: the runs of a grid over all depths."""
 
 from __future__ import annotations
 
@@ -8,27 +8,79 @@ from pathlib import Path
 import pytest
 from conftest import load_script, made_up_rows, write_csv
 
+from slimcls import RunConfig
 from slimcls.data.dataset import read_dataset
+from slimcls.errors import UserError
 from slimcls.search.plan import Plan, keep_plan
 from slimcls.search.settings import FitConfig
+from slimcls.train import train
+
+SEEDS, DEPTHS = (7, 8), (1, 2, 6)
 
 
-def test_the_row_of_a_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_csv(tmp_path_factory.mktemp("rows") / "rows.csv", made_up_rows(80, 3))
+
+
+@pytest.fixture(scope="module")
+def grid(rows: Path) -> Path:
+    for seed in SEEDS:
+        for keep in DEPTHS:
+            train(
+                RunConfig(
+                    dataset=str(rows),
+                    model="tiny-gpt2",
+                    mode="cls",
+                    keep=keep,
+                    seed=seed,
+                    epochs=1,
+                    shots="all",
+                    save_model="none",
+                    out=str(rows.parent / "grid"),
+                )
+            )
+    return rows.parent / "grid"
+
+
+def test_the_row_of_a_fit(
+    rows: Path, grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script = load_script("fit_regret")
     monkeypatch.setattr(script, "RESULTS", tmp_path / "results")
-    file = tmp_path / "rows.csv"
-    write_csv(file, made_up_rows(80, 3))
-    words = [str(file), "--model", "tiny-gpt2", "--out", str(tmp_path / "f"), "--budget", "9m"]
-    config = FitConfig(dataset=str(file), model="tiny-gpt2", out=str(tmp_path / "f"), budget="9m")
+    words = [str(rows), "--model", "tiny-gpt2", "--out", str(tmp_path / "f"), "--budget", "9m"]
+    config = FitConfig(dataset=str(rows), model="tiny-gpt2", out=str(tmp_path / "f"), budget="9m")
     steps = ("TF-IDF", "training to compare", "confirming the choice")
     plan = Plan(None, None, (2, 1), (), 2, 2, dict.fromkeys(steps, 1.0))
-    keep_plan(config, read_dataset(str(file)).fingerprint, plan)
-    assert script.main(words) == 0
+    keep_plan(config, read_dataset(str(rows)).fingerprint, plan)
+    assert script.main([str(grid), *words]) == 0
     row = json.loads((tmp_path / "results" / "f.json").read_text())
-    assert row["test_accuracy"].keys() == {"TF-IDF", "2 of 6 layers", "1 of 6 layers"}
-    best, mine = max(row["test_accuracy"].values()), row["test_accuracy"][row["chosen"]]
-    assert row["regret"] == pytest.approx(100 * (best - mine))
-    assert row["seeds"] == [2, 3]
-    assert row["share_of_time"] == pytest.approx(row["fit_seconds"] / row["all_depths_seconds"])
-    runs = [path.name for path in (tmp_path / "f" / "runs").iterdir()]
-    assert len(runs) == 3 * 3, "no candidate is run twice at a seed: one for the search, two behind"
+    assert list(row["grid"]) == ["TF-IDF", "1 of 6 layers", "2 of 6 layers", "6 of 6 layers"]
+    cells = script.depths_of(str(grid), config)
+    assert len(cells) == len(SEEDS) * len(DEPTHS)
+    deep = cells[cells.keep == 6].test_accuracy
+    assert row["grid"]["6 of 6 layers"] == pytest.approx(deep.mean())
+    best = max(row["grid"].values())
+    assert row["regret"] == pytest.approx(100 * (best - row["confirmed"][row["chosen"]]))
+    if row["chosen"] == "TF-IDF":
+        assert row["regret_of_depth"] is None
+    else:
+        of_depth = 100 * (best - row["grid"][row["chosen"]])
+        assert row["regret_of_depth"] == pytest.approx(of_depth)
+    assert 100 * (best - row["grid"][row["oracle"]]) <= row["max_loss"]
+    assert (row["seeds"], row["grid_seeds"]) == ([2, 3], list(SEEDS))
+    assert row["grid_seconds"] == pytest.approx(cells.total_seconds.sum())
+    assert row["share_of_time"] == pytest.approx(row["fit_seconds"] / row["grid_seconds"])
+
+
+def test_a_grid_that_does_not_fit_is_refused(rows: Path, grid: Path) -> None:
+    script = load_script("fit_regret")
+    with pytest.raises(UserError, match="has no run of trec and tiny-gpt2"):
+        script.depths_of(str(grid), FitConfig(dataset="trec", model="tiny-gpt2"))
+    cell = next(path for path in grid.iterdir() if "-k2-s8-" in path.name)
+    (cell / "result.parquet").rename(cell / "elsewhere")
+    try:
+        with pytest.raises(UserError, match=r"fewer seeds at \[2\] layers"):
+            script.depths_of(str(grid), FitConfig(dataset=str(rows), model="tiny-gpt2"))
+    finally:
+        (cell / "elsewhere").rename(cell / "result.parquet")
