@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,8 @@ def rates() -> str:
     """Validation accuracy by learning rate, the mean over the seeds that were made."""
     rows = _query(
         "select dataset, mode, keep, lr, avg(validation_accuracy), count(*), avg(epochs_run), "
-        "bool_and(converged) from runs group by all order by keep, dataset, mode, lr",
+        "bool_and(converged) from runs where schedule = 'constant' "
+        "group by all order by keep, dataset, mode, lr",
         RATES,
     )
     tried = sorted({row[3] for row in rows})
@@ -46,6 +48,56 @@ def rates() -> str:
         words = (cell[0], f"`{cell[1]}`", str(cell[2]), *figures, epochs, ended)
         lines.append(f"| {' | '.join(words)} |")
     return "\n".join(lines)
+
+
+def tried() -> str:
+    """A rate that falls against one that stays, on validation texts: a row a cell."""
+    from slimcls import runs
+
+    found = runs.load(RATES)
+    falls = found[found.schedule == "linear"]
+    lines = [
+        "| dataset | mode | kept | rate | seeds | stays, until nothing improves | falls, 12 epochs "
+        "| points gained | epochs | best epoch, where it stays |",
+        f"|{' --- |' * 10}",
+    ]
+    for (task, mode, keep, lr), cell in falls.groupby(["dataset", "mode", "keep", "lr"]):
+        beside = found[
+            (found.schedule == "constant")
+            & (found.dataset == task)
+            & (found["mode"] == mode)
+            & (found.keep == keep)
+            & (found.lr == lr)
+            & found.seed.isin(cell.seed)
+        ]
+        mine, theirs = _validated(cell), _validated(beside)
+        epochs, best = (f"{one.min()} to {one.max()}" for one in (
+            beside.epochs_run, beside.best_epoch
+        ))  # fmt: skip
+        cells = (
+            task, f"`{mode}`", f"{keep}", f"{lr:.0e}".replace("e-0", "e-"),
+            ", ".join(map(str, sorted(cell.seed))), _mean(theirs), _mean(mine),
+            _points(mine, theirs), epochs, best,
+        )  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _validated(cell: pd.DataFrame) -> list[SeedItems]:
+    """What the runs of a cell got right of their validation texts, a run a seed."""
+    import numpy as np
+    import pandas as pd
+
+    from slimcls.data.catalog import find_dataset
+    from slimcls.statistics import SeedItems
+
+    sides = []
+    for folder, seed, task in zip(cell.folder, cell.seed, cell.dataset, strict=True):
+        rows = pd.read_parquet(f"{folder}/validation.parquet")
+        names = np.array(find_dataset(task).labels)
+        right = names[[int(np.argmax(one)) for one in rows.logits]] == rows.label.to_numpy()
+        sides.append(SeedItems(int(seed), rows.id.to_numpy(), right))
+    return sides
 
 
 def search() -> str:
@@ -137,12 +189,12 @@ def rivals() -> str:
     return tables.markdown_table(tables.rival_table(study.read_study(COURSE).compared))
 
 
-def trec_layers() -> bytes:
-    """Accuracy against kept layers on trec, the study's, with its rivals, as a PNG."""
+def layers_of(folder: Path) -> bytes:
+    """Accuracy against kept layers on trec, with the rivals, as a PNG."""
     from slimcls.reporting import figures, study
     from slimcls.reporting.figure_style import as_png
 
-    compared = study.read_study(COURSE).compared
+    compared = study.read_study(folder).compared
     levels = compared.baselines.query("task == 'trec' and keep == 0")
     return as_png(figures.accuracy_against_layers(compared.cells.query("task == 'trec'"), levels))
 
@@ -154,6 +206,7 @@ def taught() -> str:
     own, learnt, steps = (
         runs.load(folder) for folder in (COURSE, TEACHING / "taught", TEACHING / "steps")
     )
+    own = own[own.method == "fine-tuned"]
     full = own[own["keep"] == own["depth"]]
     lines = [
         "| dataset | kept | texts without labels | seeds | full depth | labels, to convergence "
@@ -273,7 +326,7 @@ def families() -> str:
 
 #: The tables of each page, by the mark between which they stand.
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
-    "docs/defaults.md": {"rates": rates, "search": search, "reference": reference},
+    "docs/defaults.md": {"rates": rates, "tried": tried, "search": search, "reference": reference},
     "docs/depth-study.md": {"losses": losses},
     "docs/export.md": {"trimming": trimming},
     "docs/models.md": {"families": families},
@@ -282,7 +335,10 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "results/README.md": {"depths": depths, "rivals": rivals},
 }
 #: The figures that pages show.
-FIGURES: dict[str, Callable[[], bytes]] = {"docs/trec-layers.png": trec_layers}
+FIGURES: dict[str, Callable[[], bytes]] = {
+    "docs/trec-layers.png": partial(layers_of, COURSE),
+    "docs/first-study.png": partial(layers_of, STUDY),
+}
 
 
 def _query(text: str, folder: Path = RESULTS) -> list[tuple]:

@@ -58,7 +58,7 @@ def planned(name: str, *flags: str) -> RunConfig:
 
 
 def test_none_is_missed():
-    assert (len(DATASETS), RUNS, len(GRIDS)) == (1, ["demo.yaml", "paper.yaml"], 10)
+    assert (len(DATASETS), RUNS, len(GRIDS)) == (1, ["demo.yaml", "paper.yaml"], 11)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -134,6 +134,7 @@ CELLS = {
     "grid/smollm2-layers.yaml": 2 * 9 * 5,
     "grid/smollm2-layers-rates.yaml": 2 * 2 * 4,
     "grid/search-defaults.yaml": 3 * 3 * 2 * (4 + 3 + 3 + 3),
+    "grid/tried-defaults.yaml": 4 * 2 * 2,
     "grid/reference-figures.yaml": 3 * 3 * 3 + 3 + 2 + 2,
     "grid/paper-gpt2-xl.yaml": 3 * 4 * 6 * 5,
     "grid/paper-opt-1.3b.yaml": 3 * 4 * 6 * 5,
@@ -179,11 +180,17 @@ def test_the_random_draws_of_the_grid_of_cuts_are_those_of_the_rule():
 
 
 @pytest.mark.parametrize(
-    ("grid", "folder"), [("reference-figures", "smollm2"), ("search-defaults", "search-defaults")]
+    ("grids", "folder"),
+    [
+        (["reference-figures"], "smollm2"),
+        (["search-defaults", "tried-defaults"], "search-defaults"),
+        (["study"], "study"),
+    ],
 )
-def test_no_run_is_stored_that_its_grid_has_not(grid, folder):
+def test_no_run_is_stored_that_its_grids_have_not(grids, folder):
     """A grid may have runs that are still to be made."""
-    results = [result for path in (STORED / folder).iterdir() if (result := read_result(path))]
+    found = [result for path in (STORED / folder).iterdir() if (result := read_result(path))]
+    results = [result for result in found if result.method == "fine-tuned"]
     stored = {result.folder.name for result in results}
     prints = {
         result.config.dataset: {
@@ -192,7 +199,8 @@ def test_no_run_is_stored_that_its_grid_has_not(grid, folder):
         }
         for result in results
     }
-    cells = [cell.run for cell in cells_of(f"grid/{grid}.yaml") if cell.run.dataset in prints]
+    named = [cell.run for grid in grids for cell in cells_of(f"grid/{grid}.yaml")]
+    cells = [run for run in named if run.dataset in prints]
     assert stored <= {name_of(run, prints[run.dataset]) for run in cells}
     assert stored
 

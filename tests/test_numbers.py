@@ -140,16 +140,29 @@ def taught() -> tuple[str, str, str]:
     return mean[1:], low[1:], high[1:]
 
 
+def lost(keep: int) -> tuple[str, str]:
+    """What a cut of the study loses on TREC, in points, and the interval in words."""
+    found = new_study().compared.differences
+    (row,) = found.query("line == 'cls' and task == 'trec' and keep == @keep").itertuples()
+    low, high = 100 * row.low, 100 * row.high
+    assert row.difference < 0
+    assert low < 0
+    ends = (
+        f"{-low:.1f} to {-high:.1f} below" if high < 0 else f"{-low:.1f} below to {high:.1f} above"
+    )
+    return f"{-100 * row.difference:.1f}", f"({ends})"
+
+
 def readme() -> list[str]:
-    (two,) = new_study().compared.differences.query("line == 'cls' and keep == 2").itertuples()
-    points = [f"{-100 * end:.1f}" for end in (two.difference, two.low, two.high)]
+    found = new_study().compared.differences.query("line == 'cls' and keep == 2")
     learnt = taught()
     return [
-        f"two layers ({two.params_saved:.1%} of the parameters gone)".replace("%", " %"),
-        f"are {points[0]} points below full depth",
-        f"(95 % interval {points[1]} to {points[2]} below)",
+        f"Two layers ({found.params_saved.item():.1%} of the parameters gone)".replace("%", " %"),
+        "are {} points below full depth {}".format(*lost(2)),
+        "four are {} {}".format(*lost(4)),
+        "half of them {} {}".format(*lost(15)),
         f"the same two layers are {learnt[0]} points below it",
-        f"(95 % interval {learnt[1]} below to {learnt[2]} above)",
+        f"({learnt[1]} below to {learnt[2]} above)",
     ]
 
 
@@ -283,7 +296,7 @@ def test_the_page_on_teaching_says_how_its_sides_were_trained() -> None:
     assert f"{min(ends):.3f} to {max(ends):.3f} on the teacher's scores" in page
     assert max(last_loss(Path(folder)) for folder in longer.folder) < 0.002
     assert set(learnt.lr) == set(longer.lr) == {3e-4}
-    full = stored("study").query("keep == depth")
+    full = stored("study").query("method == 'fine-tuned' and keep == depth")
     assert set(full.lr) == {1e-4}
 
 
@@ -291,23 +304,30 @@ def test_the_study_says_how_far_it_is() -> None:
     page = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
     found = new_study()
     table = found.found.runs
-    assert f"{len(table)} of 18: two and 30 layers, seeds 0, 42, 421" in page
+    assert set(table.dataset) == {"trec"}
+    assert f"{len(table)} of 72: TREC" in page
+    assert table.groupby("keep").seed.apply(sorted).tolist() == 6 * [[0, 42, 421]]
+    eight = ", ".join(f"{one:.3f}" for one in sorted(table[table.keep == 8].test_accuracy))
+    assert f"hang on the seed: {eight}." in page
+    assert set(table[table.keep <= 8].lr) == {3e-4}
+    assert set(table[table.keep > 8].lr) == {1e-4}
     for keep, words in ((2, "two layers on "), (30, "All 30 layers are right on ")):
         cell = table[table.keep == keep]
-        assert sorted(cell.seed) == [0, 42, 421]
-        assert cell.converged.all()
         first, *rest = (
             cell.test_accuracy.mean(),
             cell.test_accuracy.min(),
             cell.test_accuracy.max(),
         )
         assert f"{words}{first:.3f} " in page
-        assert f"({rest[0]:.3f} to {rest[1]:.3f})" in page
-    assert max(last_loss(Path(folder)) for folder in table.folder) < 0.002
+        assert f"({rest[0]:.3f} to {rest[1]:.3f} by seed)" in page
+    assert table.converged.all()
+    last = max(last_loss(Path(folder)) for folder in table.folder)
+    (bound,) = re.findall(r"fit their training texts \(loss below (0\.\d+) at the end\)", page)
+    assert last < float(bound) < 2 * last
     longer = stored("teaching/steps")
     assert (longer.epochs_run.min(), longer.epochs_run.max()) == (32, 50)
     assert f"for 32 to 50 epochs gives {longer.test_accuracy.mean():.3f}" in page
-    (row,) = found.compared.differences.itertuples()
-    assert (row.keep, row.verdict) == (2, "worse")
+    (row,) = found.compared.differences.query("keep == 2").itertuples()
+    assert row.verdict == "worse"
     points = [-100 * end for end in (row.difference, row.high, row.low)]
     assert "lose {:.1f} points (95 % interval {:.1f} to {:.1f})".format(*points) in page
