@@ -306,6 +306,25 @@ def _ends(points: list[float] | None) -> str:
     return "{:+.1f} ({:+.1f} to {:+.1f})".format(*points) if points else ""
 
 
+def forms() -> str:
+    """What exports of two layers come to, as the benchmark has measured it: a row a form."""
+    file = ROOT / "benchmarks" / "results" / "exported-full.json"
+    held = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    lines = ["| data | form | MB | right | points against the run | on |", f"|{' --- |' * 6}"]
+    for row in held:
+        figures = {one["name"]: one for one in row["figures"]}
+        points = figures.get("points of accuracy, exported minus run")
+        if points is None:
+            continue
+        data, _, form = row["name"].partition(", ")
+        right = sum(row["sides"]["exported"]) / len(row["sides"]["exported"])
+        ends = _ends([points["value"], points["low"], points["high"]])
+        on = row["note"].removeprefix("accuracy on ")
+        cells = (data, form, f"{figures['MB']['value']:.1f}", f"{right:.3f}", ends, on)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def families() -> str:
     """The rows of the table of architectures."""
     from slimcls.backbones.families import FAMILIES
@@ -328,7 +347,7 @@ def families() -> str:
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/defaults.md": {"rates": rates, "tried": tried, "search": search, "reference": reference},
     "docs/depth-study.md": {"losses": losses},
-    "docs/export.md": {"trimming": trimming},
+    "docs/export.md": {"forms": forms, "trimming": trimming},
     "docs/models.md": {"families": families},
     "docs/limits.md": {"power": power},
     "docs/teaching.md": {"taught": taught},
