@@ -26,10 +26,10 @@ import pandas as pd
 from slimcls import cli, runs
 from slimcls.errors import UserError
 from slimcls.fit import run
+from slimcls.search.candidates import WORDS, called
 from slimcls.search.settings import FitConfig
 
 RESULTS = Path(__file__).parents[1] / "results" / "fit"
-WORDS = "TF-IDF"
 
 
 def depths_of(grid: str, config: FitConfig) -> pd.DataFrame:
@@ -45,6 +45,7 @@ def depths_of(grid: str, config: FitConfig) -> pd.DataFrame:
     }
     for column, value in asked.items():
         found = found[found[column] == value]
+    found = found[found.exits.isna()]
     if found.empty:
         raise UserError(f"{grid}: has no run of {config.dataset} and {config.model} in mode cls")
     counts = found.groupby("keep").seed.nunique()
@@ -58,12 +59,14 @@ def regret(grid: str, config: FitConfig) -> dict[str, Any]:
     """The row of one fit. Raises UserError as ``slimcls fit`` does."""
     cells = depths_of(grid, config)
     answer = run(config).answer
+    if set(cells.seed) & set(answer.confirmed[0].seeds):
+        raise UserError(f"{grid}: has a seed that the fit used; give the fit another --seed")
     confirmed = {one.name: one.accuracy for one in answer.confirmed}
     chosen, kept = next((one.name, one.layers) for one in answer.candidates if one.chosen)
     by_depth = cells.groupby("keep").test_accuracy.mean().to_dict()
     all_layers = int(cells.depth.iloc[0])
     known = {WORDS: confirmed[WORDS]} | {
-        f"{keep} of {all_layers} layers": accuracy for keep, accuracy in by_depth.items()
+        called(keep, all_layers): accuracy for keep, accuracy in by_depth.items()
     }
     best = max(known.values())
     # From small to large: TF-IDF, then by depth.

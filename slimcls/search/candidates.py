@@ -130,7 +130,7 @@ class Bench:
         low, high = wilson(int(answers.correct.sum()), len(answers.correct))
         return Tried(
             Candidate(
-                name=_called(layers, depth) if cut else WORDS,
+                name=called(layers, depth) if cut else WORDS,
                 kind="cut" if cut else "rival",
                 layers=layers if cut else None,
                 accuracy=float(answers.correct.mean()),
@@ -170,7 +170,8 @@ class Bench:
         return SeedItems(result.config.seed, np.array(rows["id"]), right)
 
 
-def _called(layers: int | None, depth: int) -> str:
+def called(layers: int | None, depth: int) -> str:
+    """A cut in words."""
     return f"all {depth} layers" if layers == depth else f"{layers} of {depth} layers"
 
 

@@ -55,11 +55,11 @@ def test_the_row_of_a_fit(
     keep_plan(config, read_dataset(str(rows)).fingerprint, plan)
     assert script.main([str(grid), *words]) == 0
     row = json.loads((tmp_path / "results" / "f.json").read_text())
-    assert list(row["grid"]) == ["TF-IDF", "1 of 6 layers", "2 of 6 layers", "6 of 6 layers"]
+    assert list(row["grid"]) == ["TF-IDF", "1 of 6 layers", "2 of 6 layers", "all 6 layers"]
     cells = script.depths_of(str(grid), config)
     assert len(cells) == len(SEEDS) * len(DEPTHS)
     deep = cells[cells.keep == 6].test_accuracy
-    assert row["grid"]["6 of 6 layers"] == pytest.approx(deep.mean())
+    assert row["grid"]["all 6 layers"] == pytest.approx(deep.mean())
     best = max(row["grid"].values())
     assert row["regret"] == pytest.approx(100 * (best - row["confirmed"][row["chosen"]]))
     if row["chosen"] == "TF-IDF":
