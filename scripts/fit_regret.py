@@ -5,11 +5,11 @@ fit, and holds its choice against the grid's runs on the same data and model: mo
 trained cuts to the first layers, means over the grid's seeds, none of which the fit has used. A row
 goes to ``results/fit/NAME.json``:
 
-- ``regret``: points of test accuracy between the best there is (a depth of the grid, or TF-IDF) and
-  what the fit handed over;
+- ``regret``: points of test accuracy between the best there is (a depth of the grid, or a cheap
+  rival, as the fit has confirmed it) and what the fit handed over;
 - ``regret_of_depth``: the same for the grid's own runs at the depth that the fit chose, which were
-  trained on other items and without the fit's limits of time. None where TF-IDF was chosen, or a
-  depth that the grid lacks;
+  trained on other items and without the fit's limits of time. None where a cheap rival was
+  chosen, or a depth that the grid lacks;
 - ``oracle``: the smallest that loses no more than ``--max-loss`` against the best;
 - ``share_of_time``: seconds of the fit over those of the grid.
 """
@@ -26,7 +26,7 @@ import pandas as pd
 from slimcls import cli, runs
 from slimcls.errors import UserError
 from slimcls.fit import run
-from slimcls.search.candidates import WORDS, called
+from slimcls.search.candidates import called
 from slimcls.search.settings import FitConfig
 
 RESULTS = Path(__file__).parents[1] / "results" / "fit"
@@ -65,11 +65,15 @@ def regret(grid: str, config: FitConfig) -> dict[str, Any]:
     chosen, kept = next((one.name, one.layers) for one in answer.candidates if one.chosen)
     by_depth = cells.groupby("keep").test_accuracy.mean().to_dict()
     all_layers = int(cells.depth.iloc[0])
-    known = {WORDS: confirmed[WORDS]} | {
+    cheap = sorted(
+        (one for one in answer.candidates if one.name in confirmed and one.method),
+        key=lambda one: one.megabytes,
+    )
+    known = {one.name: confirmed[one.name] for one in cheap} | {
         called(keep, all_layers): accuracy for keep, accuracy in by_depth.items()
     }
     best = max(known.values())
-    # From small to large: TF-IDF, then by depth.
+    # From small to large: cheap rivals by their size, then by depth.
     oracle = next(name for name in known if 100 * (best - known[name]) <= config.max_loss)
     seconds = float(cells.total_seconds.sum())
     return {

@@ -16,6 +16,7 @@ from slimcls.backbones import sources
 from slimcls.config import RunConfig
 from slimcls.devices import accelerator_for
 from slimcls.errors import UserError
+from slimcls.kinds import CHEAP
 from slimcls.roles import Role, settings_with, settings_without
 from slimcls.runs.folder import check_runs_folder
 from slimcls.runs.schema import WITHOUT_MODEL
@@ -34,7 +35,10 @@ _OF_ITEMS = settings_with(_ALWAYS)
 DECIDES = {
     "majority": _OF_ITEMS,
     "tfidf": _OF_ITEMS,
-    "embeddings": settings_with(_ALWAYS | Role.MODEL | Role.INPUT, but=Role.KIND),
+    "embeddings": (
+        *settings_with(_ALWAYS | Role.MODEL | Role.INPUT, but=Role.KIND),
+        "save_dtype",
+    ),
     "probe": (
         *settings_with(_ALWAYS | Role.MODEL | Role.INPUT),
         "accelerator",
@@ -69,7 +73,8 @@ class BaselineConfig(RunConfig):
     """Also fit TF-IDF beside untrained and random-blocks; here it is a method of its own."""
 
     save_model: Literal["best", "none"] = "none"
-    """best writes the artefact model/ of untrained, random-blocks and tfidf; none does not."""
+    """best writes the artefact model/ of what can classify: all methods but probe; none does not.
+    """
 
 
 @dataclass(kw_only=True)
@@ -182,7 +187,7 @@ def _untrained(config: RunConfig, name: str, shared: Shared) -> RunResult:
 def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     """A rival of scikit-learn's, in a directory like a run's."""
     settings = WITHOUT | {field: getattr(config, field) for field in DECIDES[name]}
-    settings["save_model"] = config.save_model if name == "tfidf" else "none"
+    settings["save_model"] = config.save_model if name in CHEAP else "none"
     if settings["mode"] == "lm":
         # A probe reads the same prompts in both modes that have them.
         settings["mode"] = "p-cls"

@@ -15,3 +15,12 @@ LM_LOSSES: tuple[LossName, ...] = get_args(LossName)
 #: ``exporting/bits.py`` has how there are fewer.
 WHOLE = 32
 BITS = (WHOLE, 8, 4)
+
+#: Rivals that train no layer and take seconds, by the names of their methods, as people call them;
+#: the smallest first, as a rule. ``rivals/methods.py`` has a row for each.
+CHEAP = {"majority": "majority class", "tfidf": "TF-IDF", "embeddings": "mean of the embeddings"}
+
+
+def in_a_sentence(name: str) -> str:
+    """What a classifier is called, inside a sentence: the article is that of a cheap rival."""
+    return f"the {name}" if name in CHEAP.values() and name.islower() else name

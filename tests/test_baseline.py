@@ -165,13 +165,13 @@ def test_the_log_says_what_is_loaded_and_what_is_drawn(
 
 @pytest.mark.parametrize("method", [*ALONE, "untrained"])
 def test_predict_says_what_a_baseline_lacks(rivals: dict[str, RunResult], method: str) -> None:
-    """No setting saves what cannot be; an untrained cut and a classifier of words could be."""
+    """No setting saves what cannot be; all but a probe could be."""
     with pytest.raises(UserError) as caught:
         predict.main([str(rivals[method].folder), "a text"])
     said = str(caught.value)
-    assert ("--save-model best" in said) == (method in ("untrained", "tfidf"))
+    assert ("--save-model best" in said) == (method != "probe")
     figures = f"the figures of a baseline ({method}), which leaves no model"
-    assert (figures in said) == (method in ALONE and method != "tfidf")
+    assert (figures in said) == (method == "probe")
 
 
 def test_words_are_those_of_scikit_learn(rivals: dict[str, RunResult], splits: Splits) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from slimcls.backbones import sizes
+from slimcls.backbones.packaged import write_card
 from slimcls.backbones.sources import Source
 from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
@@ -18,6 +19,7 @@ from slimcls.classifier.accuracy import metrics
 from slimcls.classifier.words import save_words
 from slimcls.config import RunConfig
 from slimcls.data.encoding import TextEncoder
+from slimcls.data.spec import DatasetSpec
 from slimcls.data.splits import Splits
 from slimcls.log import Log
 from slimcls.rivals.methods import (
@@ -25,15 +27,15 @@ from slimcls.rivals.methods import (
     Embeddings,
     Rival,
     Vectoriser,
-    Words,
     coefficients,
     latency,
 )
 from slimcls.runs.folder import write_config
 from slimcls.runs.schema import RunResult
-from slimcls.session.handover import megabytes
+from slimcls.session.handover import megabytes, saved_dtype
 from slimcls.session.inputs import draw_items
 from slimcls.session.outcome import Footprint, Measured, complete, labels_of
+from slimcls.session.rival_card import describe_rival, rival_card
 from slimcls.session.shared import Shared
 from slimcls.training.loop import Fitted
 
@@ -50,7 +52,7 @@ class Base:
     @property
     def params_kept(self) -> int:
         """The input embeddings alone."""
-        return self.vectors.table.numel()
+        return self.vectors.rows.size
 
     def texts_cut(self, splits: Splits) -> int:
         """Texts of all parts that are longer than what goes in."""
@@ -93,14 +95,21 @@ def measure_rival(
         chosen=rival.chosen,
         tried=[{"name": name, "accuracy": right} for name, right in rival.tried.items()],
     )
-    return complete(found, folder, partial(_keep, rival, data.spec.pair))
+    return complete(found, folder, partial(_keep, rival, data.spec))
 
 
-def _keep(rival: Rival, pair: tuple[str, str] | None, result: RunResult) -> float:
-    """Write the artefact if it is wanted and can be, and give what it takes, in 10^6 bytes."""
-    if result.config.save_model == "none" or not isinstance(rival.vectoriser, Words):
+def _keep(rival: Rival, spec: DatasetSpec, result: RunResult) -> float:
+    """Write the artefact if it is wanted, and give what it takes, in 10^6 bytes."""
+    if result.config.save_model == "none":
         return rival.megabytes
-    save_words(rival.pipeline, rival.names, result.folder / "model", pair)
+    description = describe_rival(rival.names, spec, result)
+    model = str(description.get("model", ""))
+    save_words(
+        rival.pipeline,
+        description,
+        result.folder / "model",
+        lambda filled: write_card(filled, rival_card(result, description), model),
+    )
     return megabytes(result.folder / "model")
 
 
@@ -140,7 +149,8 @@ def _open(config: RunConfig, source: Source, usual_tokens: int) -> Base:
     )
     full = read_config(source)
     model: Any = open_cut(source, (0,), head="lm")
-    vectors = Embeddings(encoder, model.get_input_embeddings().weight)
+    table = model.get_input_embeddings().weight
+    vectors = Embeddings(encoder, table, saved_dtype(config))
     return Base(vectors, depth_of(full), sizes.count(full, (0,)).params_full, usual_tokens)
 
 

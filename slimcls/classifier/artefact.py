@@ -65,7 +65,9 @@ def load_run(run: str | Path) -> Classifier:
     if ONNX in description:
         raise UserError(f"{folder}: was exported; name the run that it was exported from")
     if description["mode"] == WORDS:
-        raise UserError(f"{folder}: is a classifier of words, with no model in it")
+        raise UserError(
+            f"{folder}: is a pipeline of scikit-learn's, with no layer of a model in it"
+        )
     return _open(folder, task_of(description))
 
 

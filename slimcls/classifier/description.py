@@ -11,7 +11,7 @@ from slimcls.classifier.task import Task
 from slimcls.data.lines import no_utf8
 from slimcls.data.pairs import PAIR_SLOTS, Pair, parts_of, slots_of, template_fault
 from slimcls.errors import UserError
-from slimcls.kinds import LM_LOSSES, ModeName
+from slimcls.kinds import CHEAP, LM_LOSSES, ModeName
 from slimcls.storage.json_files import parse_json
 
 if TYPE_CHECKING:
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from slimcls.classifier.early import EarlyRule
 
 #: Raised when ``slimcls.json`` changes so that older readers would misread it.
-FORMAT = 3
-#: What descriptions without text pairs are written in: older readers know no others.
-FORMAT_OF_TEXTS = 2
+FORMAT = 4
+#: What descriptions are written in that older readers read too: of texts, of text pairs.
+FORMAT_OF_TEXTS, FORMAT_OF_PAIRS = 2, 3
 DESCRIPTION = "slimcls.json"
-#: The mode of a classifier of words, which has no model, prompt or tokens.
+#: The mode of a pipeline of scikit-learn's, which has no layer of a model and no prompt.
 WORDS = "words"
 #: The key that an exported folder alone has: what else its files say of themselves.
 ONNX = "onnx"
@@ -40,20 +40,21 @@ KEYS: dict[ModeName, dict[str, Any]] = {
 }
 #: What the description of an exported folder holds under ``onnx``.
 EXPORT_KEYS: dict[str, Any] = {"bits": int, "prefix_tokens": int, "sha256": dict}
-#: What that of a classifier of words holds.
+#: What that of a pipeline of scikit-learn's holds.
 WORDS_KEYS: dict[str, Any] = {"labels": (list, str), "sha256": str}
 #: What else, from a format on.
 SINCE: dict[int, dict[str, Any]] = {
     1: {},
     2: {"answers_alone": bool},
     3: {"answers_alone": bool, "pair": (list, str)},
+    4: {"answers_alone": bool},
 }
 
 
 def as_json(task: Task) -> dict[str, object]:
     """A task as ``slimcls.json`` says it; :func:`read_description` reads it back."""
     held: dict[str, object] = {
-        "format": FORMAT if task.pair else FORMAT_OF_TEXTS,
+        "format": FORMAT_OF_PAIRS if task.pair else FORMAT_OF_TEXTS,
         "mode": task.mode,
         "labels": list(task.labels),
         "max_text_tokens": task.max_text_tokens,
@@ -149,6 +150,11 @@ def pair_of(description: dict[str, Any]) -> tuple[str, str] | None:
     return (first, second) if first and second else None
 
 
+def method_of(description: dict[str, Any]) -> object:
+    """Which rival a pipeline of scikit-learn's is; at first there was TF-IDF alone."""
+    return description.get("method", "tfidf")
+
+
 def _shown_text(shown: dict[str, str]) -> str:
     if "text" in shown:
         return shown["text"]
@@ -169,6 +175,8 @@ def _fault(description: dict[str, Any]) -> str:
     if pair is not None and not (_is(pair, (list, str)) and len(set(pair)) == 2 == len(pair)):
         return "'pair' must name two columns"
     if description.get("mode") == WORDS:
+        if method_of(description) not in CHEAP:
+            return f"'method' must be one of {', '.join(CHEAP)}"
         return _lacks(description, WORDS_KEYS) or _labels_fault(description["labels"])
     if description.get("mode") not in tuple(KEYS):
         return f"'mode' must be one of {', '.join(KEYS)}"
@@ -237,7 +245,7 @@ def _why_no_artefact(run: Path) -> str:
         return "the run is not finished; the same train command goes on"
     # Of all runs only a baseline's settings name a method.
     found = re.search(r"^method: (\S+)$", settings.read_text(encoding="utf-8"), re.MULTILINE)
-    if found and found[1] != "tfidf":
+    if found and found[1] not in CHEAP:
         what = f"the figures of a baseline ({found[1]}), which leaves no model"
         return f"{what}; classify with a run of slimcls train"
     return "the run was made with --save-model none; run it again with --save-model best"

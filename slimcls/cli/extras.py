@@ -9,7 +9,7 @@ from importlib import metadata
 from slimcls.errors import UserError
 
 #: Brings what every verb but predict needs, and what predict needs for a run not exported, and for
-#: a classifier of words.
+#: a pipeline of scikit-learn's.
 TRAIN, TORCH, WORDS = "train", "torch", "words"
 
 

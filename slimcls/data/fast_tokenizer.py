@@ -16,15 +16,19 @@ class FastTokenizer:
     """What encoders ask of a tokenizer, with the same ids and without transformers.
 
     Special tokens written out in a text are ordinary characters. Threads may share one: no call
-    changes it. Raises UserError for a file that cannot be read.
+    changes it. ``source`` is a file, or what one holds. Raises UserError where it is no tokenizer.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, source: Path | str) -> None:
         try:
-            self.backend_tokenizer = Tokenizer.from_file(str(path))
+            if isinstance(source, Path):
+                self.backend_tokenizer = Tokenizer.from_file(str(source))
+            else:
+                self.backend_tokenizer = Tokenizer.from_str(source)
         except Exception as error:  # the library raises plain ones
             reason = str(error).strip().partition("\n")[0][:160]
-            raise UserError(f"{path}: is no tokenizer ({reason})") from None
+            what = source if isinstance(source, Path) else "what is kept as a tokenizer"
+            raise UserError(f"{what}: is no tokenizer ({reason})") from None
         self.backend_tokenizer.no_padding()
         self.backend_tokenizer.no_truncation()
         self.backend_tokenizer.encode_special_tokens = True

@@ -113,7 +113,7 @@ def hub_card(
 
 
 def _bare(description: dict[str, Any]) -> str:
-    """A card for a classifier that has none of its own: one of words."""
+    """A card for a classifier that has none of its own: TF-IDF, as it was kept at first."""
     labels = ", ".join(f"`{label}`" for label in description["labels"])
     return (
         f"# TF-IDF with logistic regression\n\nMade by slimcls. Classes: {labels}.\n\n## Use\n\n"

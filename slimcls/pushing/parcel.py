@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimcls.classifier.description import WORDS
+from slimcls.classifier.description import WORDS, method_of
 from slimcls.classifier.from_hub import is_part
 from slimcls.errors import UserError, in_short
 from slimcls.runs.schema import RunResult
@@ -62,6 +62,8 @@ def packed(folder: Path, card: str) -> Parcel:
 
 def texts_within(description: dict[str, Any]) -> str:
     """What of the training texts is part of a classifier, in words; empty where nothing is."""
+    if description["mode"] == WORDS and method_of(description) != "tfidf":
+        return ""
     if description["mode"] == WORDS:
         return "words of its training texts, with how they tell classes apart, are in it"
     shown = len(description.get("demonstrations", ()))

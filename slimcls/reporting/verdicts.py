@@ -6,17 +6,15 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
+from slimcls import kinds
+from slimcls.kinds import in_a_sentence
 from slimcls.statistics import ENOUGH_SEEDS, Estimate
 
 FamilyKey = TypeVar("FamilyKey", bound=Hashable)
 
 #: Baselines that need no fine-tuned language model, in people's words: what a cut has to beat to be
 #: worth its name.
-CHEAP = {
-    "majority": "the majority class",
-    "tfidf": "TF-IDF",
-    "embeddings": "the mean of the embeddings",
-}
+CHEAP = {method: in_a_sentence(name) for method, name in kinds.CHEAP.items()}
 
 #: Baselines that a cut has to beat where they were measured, and that no claim waits for. A probe
 #: counts against cuts that keep as many layers as it reads, or more.

@@ -26,12 +26,15 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from slimcls.data.encoding import TextEncoder
 from slimcls.data.pairs import as_words
 from slimcls.data.splits import Example
+from slimcls.data.token_means import TokenMeans, means_of
 from slimcls.errors import UserError
+from slimcls.kinds import CHEAP
 
 #: Inverse strengths of regularisation, strong to weak; of equal ones the first is taken.
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -74,6 +77,11 @@ class Nothing:
         """What it takes to keep it."""
         return 0
 
+    @property
+    def steps(self) -> list[object]:
+        """As steps of a pipeline of scikit-learn's: none."""
+        return []
+
 
 class Words:
     """Words and pairs of neighbouring words, weighted by TF-IDF with logarithmic counts.
@@ -108,23 +116,32 @@ class Words:
         """What it takes to keep it, vocabulary included."""
         return len(pickle.dumps(self.weights))
 
+    @property
+    def steps(self) -> list[object]:
+        """As steps of a pipeline of scikit-learn's, which takes texts as ``as_words`` has them."""
+        return [self.weights]
+
 
 class Embeddings:
     """The mean of a model's own input embeddings over a text's tokens, as runs of cls have them.
 
-    ``table`` is (vocabulary, width).
+    ``table`` is (vocabulary, width), float32. With ``dtype`` it is rounded to that first.
     """
 
-    def __init__(self, encoder: TextEncoder, table: Tensor) -> None:
-        self.encoder, self.table = encoder, table.detach()
+    def __init__(
+        self, encoder: TextEncoder, table: Tensor, dtype: torch.dtype | None = None
+    ) -> None:
+        self.encoder = encoder
+        rounded = table.detach() if dtype is None else table.detach().to(dtype)
+        # Arrays have no bfloat16.
+        self.rows = (rounded.float() if dtype is torch.bfloat16 else rounded).numpy()
 
     def fit(self, texts: Sequence[str]) -> None:
         """Learn nothing: the embeddings are pretrained."""
 
     def __call__(self, texts: Sequence[str]) -> Matrix:
         """Means (texts, width), float64."""
-        means = [self.table[ids].double().mean(0) for ids in self._ids(texts)]
-        return torch.stack(means).numpy()
+        return means_of(self.rows, self._ids(texts))
 
     def tokens(self, texts: Sequence[str]) -> list[Sized]:
         """The token ids of each text."""
@@ -136,7 +153,16 @@ class Embeddings:
     @property
     def bytes(self) -> int:
         """What it takes to keep it, without the tokenizer."""
-        return self.table.nbytes
+        return self.rows.nbytes
+
+    @property
+    def steps(self) -> list[object]:
+        """As steps of a pipeline of scikit-learn's, with the tokenizer inside."""
+        tokenizer = Tokenizer.from_str(self.encoder.tokenizer.backend_tokenizer.to_str())
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        encoder = self.encoder
+        return [TokenMeans(tokenizer.to_str(), self.rows, encoder.context, encoder.max_text_tokens)]
 
 
 Vectoriser = Nothing | Words | Embeddings
@@ -189,10 +215,10 @@ def _needs_model() -> Vectoriser:
 
 #: By the name that ``--method`` takes.
 RIVALS = {
-    "majority": Method("majority class", _constants, Nothing),
-    "tfidf": Method("TF-IDF and logistic regression", _regressions, Words),
+    "majority": Method(CHEAP["majority"], _constants, Nothing),
+    "tfidf": Method(f"{CHEAP['tfidf']} and logistic regression", _regressions, Words),
     "embeddings": Method(
-        "mean token embedding and logistic regression", _scaled_regressions, _needs_model
+        f"{CHEAP['embeddings']} and logistic regression", _scaled_regressions, _needs_model
     ),
 }
 
@@ -237,9 +263,10 @@ class Rival:
 
     @property
     def pipeline(self) -> Pipeline:
-        """From texts to classes, as scikit-learn has it; of a method that reads words."""
-        assert isinstance(self.vectoriser, Words)
-        return make_pipeline(self.vectoriser.weights, self.classifier)
+        """From texts to classes, as scikit-learn has it."""
+        last = self.classifier
+        steps = list(last) if isinstance(last, Pipeline) else [last]
+        return make_pipeline(*self.vectoriser.steps, *steps)
 
     @property
     def megabytes(self) -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from slimcls.kinds import CHEAP
+
 #: What is said of the choice against the reference, both on the test part.
 Verdict = Literal["good enough", "worse", "cannot tell", "no reference"]
 
@@ -57,6 +59,11 @@ class Candidate:
     in epochs."""
     excluded: str = ""
     """Which limit it does not meet, in words; empty where it meets all."""
+
+    @property
+    def method(self) -> str | None:
+        """Which of :data:`slimcls.kinds.CHEAP` it is; None for what is none of them."""
+        return next((method for method, name in CHEAP.items() if name == self.name), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +137,7 @@ class Answer:
     candidates: tuple[Candidate, ...]
     """Smallest first among equals; in the order in which they were tried."""
     confirmed: tuple[Confirmed, ...] = ()
-    """The choice first, then the reference, then the best rival."""
+    """The choice first, then the reference, then the cheap rivals beside them."""
     other: str = ""
     """What the choice was held against on test: the best candidate, or the deepest model where the
     best one was chosen."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from slimcls.baseline import BaselineConfig, baseline
 from slimcls.config import RunConfig
 from slimcls.data.tables import Tables
+from slimcls.kinds import CHEAP
 from slimcls.rivals.probe import Probed
 from slimcls.runs.schema import PREDICTIONS, VALIDATION, RunResult
 from slimcls.search.answer import Candidate
@@ -22,8 +23,6 @@ from slimcls.session.shared import Shared
 from slimcls.statistics import SeedItems, paired_difference, wilson
 from slimcls.train import train
 
-#: What the rival that may be handed over is called.
-WORDS = "TF-IDF"
 #: One-sided level of the bounds that the search decides by.
 LEVEL = 0.05
 #: Bytes of a parameter as it is handed over.
@@ -99,11 +98,24 @@ class Bench:
             save_model="best" if save else "none",
         )
 
-    def words(self, seed: int, *, save: bool = False) -> RunResult:
-        """TF-IDF with logistic regression, on all texts, whole: it takes seconds."""
-        settings = vars(self.settings(1, seed, save=save)) | {"shots": self.fit.shots}
-        (result,) = baseline(BaselineConfig(**settings, method="tfidf"), self.shared)
+    def rival(self, method: str, seed: int, *, save: bool = False) -> RunResult:
+        """One of :data:`slimcls.kinds.CHEAP`, on all texts, whole: it takes seconds.
+
+        The mean of the embeddings learns from fewer where all would take longer. Its embeddings
+        are rounded to float16, which halves it, before anything is fitted to them.
+        """
+        settings = vars(self.settings(1, seed, save=save))
+        settings |= {"shots": self.fit.shots, "max_text_tokens": None}
+        if method == "embeddings":
+            settings["shots"] = self.plan.embedded or self.fit.shots
+            settings["save_dtype"] = "float16"
+        (result,) = baseline(BaselineConfig(**settings, method=method), self.shared)  # type: ignore[arg-type]
         return result
+
+    def rivals(self) -> Iterator[Tried]:
+        """The cheap rivals of the search; they are kept, so that their size is their folder's."""
+        for method in CHEAP:
+            yield self.tried(self.rival(method, self.fit.seed, save=True))
 
     def cut(self, keep: int, seed: int, *, save: bool = False) -> RunResult:
         """A cut, taught by the reference of the same seed where there are texts without labels."""
@@ -117,9 +129,10 @@ class Bench:
 
     def again(self, one: Tried, seed: int, *, save: bool) -> RunResult:
         """The run of a candidate at another seed."""
-        layers = one.candidate.layers
+        layers, method = one.candidate.layers, one.candidate.method
         if layers is None:
-            return self.words(seed, save=save)
+            assert method is not None
+            return self.rival(method, seed, save=save)
         return self.cut(layers, seed, save=save)
 
     def tried(self, result: RunResult) -> Tried:
@@ -130,7 +143,7 @@ class Bench:
         low, high = wilson(int(answers.correct.sum()), len(answers.correct))
         return Tried(
             Candidate(
-                name=called(layers, depth) if cut else WORDS,
+                name=called(layers, depth) if cut else CHEAP[outcome.method],
                 kind="cut" if cut else "rival",
                 layers=layers if cut else None,
                 accuracy=float(answers.correct.mean()),

@@ -42,7 +42,8 @@ def choose(tried: Sequence[Tried], fit: FitConfig) -> Choice:
     """The smallest candidate within the limits whose loss is shown to be no more than it may.
 
     Where none is, the one within the limits that loses least; where no candidate is within the
-    limits, the smallest of all. ``Choice.obstacle`` says so.
+    limits, the smallest of all. ``Choice.obstacle`` says so. One answer for all texts is the
+    nearest to nothing: it is taken alone where nothing is shown to lose too little against it.
     """
     best = best_of(tried)
     limits = [_over(one, fit) for one in tried]
@@ -51,13 +52,13 @@ def choose(tried: Sequence[Tried], fit: FitConfig) -> Choice:
     obstacle = ""
     if passing:
         chosen = min(passing, key=_size)
-    elif within:
-        chosen = max(within, key=lambda one: one.candidate.accuracy)
+    elif learnt := [one for one in within if one.candidate.method != "majority"]:
+        chosen = max(learnt, key=lambda one: one.candidate.accuracy)
         obstacle = (
             f"no candidate within {_limits(fit)} was shown to lose under {fit.max_loss:g} points"
         )
     else:
-        chosen = min(tried, key=_size)
+        chosen = min((one for one in tried if one.candidate.method != "majority"), key=_size)
         obstacle = f"no candidate is within {_limits(fit)}"
     held = {id(one): one.against(best) for one in tried}
     return Choice(

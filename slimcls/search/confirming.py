@@ -49,16 +49,15 @@ class Confirmation:
 
 
 def sides_of(choice: Choice) -> list[Tried]:
-    """The choice, what it is held against, and the best of the other kind."""
+    """The choice, what it is held against, and the cheap rivals, which take seconds."""
     found = [choice.chosen]
     if choice.best.candidate.name != choice.chosen.candidate.name:
         found.append(choice.best)
     elif choice.deepest and choice.deepest.candidate.name != choice.chosen.candidate.name:
         found.append(choice.deepest)
-    words = next(one for one in choice.tried if one.candidate.kind == "rival")
-    if words.candidate.name not in [one.candidate.name for one in found]:
-        found.append(words)
-    return found
+    names = [one.candidate.name for one in found]
+    rivals = [one for one in choice.tried if one.candidate.kind == "rival"]
+    return [*found, *(one for one in rivals if one.candidate.name not in names)]
 
 
 def confirm(bench: Bench, choice: Choice) -> Confirmation:

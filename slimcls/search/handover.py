@@ -13,8 +13,8 @@ from slimcls.errors import UserError
 from slimcls.escaping import in_csv
 from slimcls.runs.schema import RunResult
 from slimcls.search.answer import Answer, Candidate, answer_of, as_json
+from slimcls.search.kept_plan import PLAN, kept_plan
 from slimcls.search.page import write_page
-from slimcls.search.plan import PLAN, kept_plan
 from slimcls.search.settings import FitConfig
 from slimcls.storage.files import replacing, replacing_folder, write_text
 from slimcls.storage.json_files import parse_json

@@ -9,6 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from slimcls.kinds import in_a_sentence
 from slimcls.reporting.figure_style import as_svg
 from slimcls.search import page_figures
 from slimcls.search.answer import Answer, Candidate, ClassScore, Verdict
@@ -39,7 +40,7 @@ _MEANS: dict[Verdict, str] = {
     "cannot tell": "these data can neither rule out nor show a loss of {points} points",
     "no reference": "nothing was trained at full depth that it could be compared with",
 }
-_KINDS = {"rival": "no language model", "probe": "probe", "cut": "fine-tuned"}
+_KINDS = {"rival": "no layer of the model", "probe": "probe", "cut": "fine-tuned"}
 _COSTS = (
     ("megabytes", "size on disk (MB, log)", "size", "MB"),
     ("milliseconds", "time of one text on this machine (ms, log)", "time of one text", "ms"),
@@ -76,7 +77,8 @@ def page_of(answer: Answer) -> str:
     return environment.get_template("page.html.j2").render(
         a=answer,
         means=_MEANS[answer.verdict].format(
-            points=f"{answer.max_loss:g}", other=cut(answer.other or "the reference", NAME)
+            points=f"{answer.max_loss:g}",
+            other=cut(in_a_sentence(answer.other or "the reference"), NAME),
         ),
         kinds=_KINDS,
         candidates=candidates,

@@ -21,7 +21,7 @@ HALF, THIRD = (4.7, 3.7), (3.2, 2.4)
 _KINDS = {
     "cut": (LINES[0], "fine-tuned cut"),
     "probe": (LINES[1], "probe, not fine-tuned"),
-    "rival": (LINES[2], "no language model"),
+    "rival": (LINES[2], "no layer of the model"),
 }
 #: Of the panel's width and height: labels that are nearer to one another are left out.
 _NEAR = (0.05, 0.06)
@@ -90,7 +90,7 @@ def _rings(axes: Axes, drawn: Sequence[Candidate], cost: str) -> None:
     for role, marker, across in (("chosen", "o", 15), ("reference", "s", 12)):
         for c in drawn:
             if getattr(c, role):
-                name = in_figure(f"{role}: {cut(' '.join(plain(c.name).split()), _LONGEST)}")
+                name = f"{role}: {_shown(c.name)}"
                 axes.plot(
                     [getattr(c, cost)], [c.accuracy], marker, ms=across, mfc="none", mec="black",
                     mew=1.5, ls="none", zorder=4, label=name,
@@ -101,6 +101,10 @@ def _rings(axes: Axes, drawn: Sequence[Candidate], cost: str) -> None:
                     axes.plot([getattr(c, cost)], [c.accuracy], **filled, zorder=5)
 
 
+def _shown(name: str) -> str:
+    return in_figure(cut(" ".join(plain(name).split()), _LONGEST))
+
+
 def _cost_ticks(axes: Axes, costs: Sequence[float]) -> None:
     few = not costs or max(costs) / min(costs) < 300
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,), numticks=12))
@@ -109,7 +113,7 @@ def _cost_ticks(axes: Axes, costs: Sequence[float]) -> None:
 
 
 def _name_points(axes: Axes, drawn: Sequence[Candidate], cost: str) -> None:
-    """By their layers, where there is room."""
+    """By their layers, or their names where they have none, where there is room."""
     taken: list[tuple[float, float]] = []
 
     def place(c: Candidate) -> tuple[float, float]:
@@ -120,14 +124,16 @@ def _name_points(axes: Axes, drawn: Sequence[Candidate], cost: str) -> None:
     axes.autoscale_view()
     for c in sorted(drawn, key=lambda c: (not c.chosen, not c.reference, -c.accuracy)):
         x, y = place(c)
-        if c.layers is None or any(
-            abs(x - a) < _NEAR[0] and abs(y - b) < _NEAR[1] for a, b in taken
-        ):
+        if any(abs(x - a) < _NEAR[0] and abs(y - b) < _NEAR[1] for a, b in taken):
             continue
         aside = 10 if c.chosen or c.reference else 7
+        named = c.layers is None
+        # A name takes more room than there may be beside the edge.
+        left = named and x > 0.5
         axes.annotate(
-            str(c.layers), (getattr(c, cost), c.accuracy), textcoords="offset points",
-            xytext=(aside, 0), va="center", fontsize=7.5, color="0.2", zorder=5,
+            _shown(c.name) if named else str(c.layers), (getattr(c, cost), c.accuracy),
+            textcoords="offset points", xytext=(-aside if left else aside, 0),
+            ha="right" if left else "left", va="center", fontsize=7.5, color="0.2", zorder=5,
         )  # fmt: skip
         taken.append((x, y))
 

@@ -1,30 +1,14 @@
-"""What a fit will try, decided before it begins, from the time there is and this machine's speed.
-
-A plan is written down: a fit that was stopped goes on with the same one, whatever the clock says.
-"""
+"""What a fit will try, decided before it begins: by the time there is, and this machine's speed."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from slimcls.errors import UserError
-from slimcls.search.settings import FitConfig
+from slimcls.kinds import CHEAP
 from slimcls.search.speed import Speed
-from slimcls.storage.files import write_text
-from slimcls.storage.hashes import sha256_of
-from slimcls.storage.json_files import parse_json
 
-#: The file that holds a plan.
-PLAN = "plan.json"
-#: What is asked beside the settings: the files that were given, by their contents.
-CONTENT = "content"
-#: Settings that change nothing of what is tried.
-FREE = ("out", "overwrite")
 #: Epochs that a training has at most, and the steps that those are at least: most cuts have stopped
 #: improving by then (docs/fit.md), and one that has not says so.
 EPOCHS, STEPS = 12, 250
@@ -32,8 +16,17 @@ EPOCHS, STEPS = 12, 250
 BATCH = 16
 #: Seconds of a training beside its epochs: opening the model, testing, writing.
 BESIDE = 8.0
+#: Steps of a plan. One without the first was made by a version that knew fewer rivals.
+CHEAPEST, READING, TRAINING, CONFIRMING = (
+    "cheap rivals", "reading the frozen model", "training to compare", "confirming the choice",
+)  # fmt: skip
 #: Seconds of TF-IDF, and those of a million letters of five classes beside them.
 WORDS, LETTERS = 2.0, 9.0
+#: Seconds of the mean of the embeddings, and those of a thousand texts of up to five classes beside
+#: them: they grow with the square of the texts, since weak regularisation takes more steps too.
+EMBEDDED, TEXTS = 2.0, 4.0
+#: Share of the time that the mean of the embeddings may take, over all its seeds.
+EMBEDDED_SHARE = 0.1
 #: Seconds of fitting the probe of one depth, to a thousand texts of five classes.
 PROBE = 12.0
 #: Share of the time that reading the frozen model may take.
@@ -70,6 +63,11 @@ class Texts:
         """Seconds of TF-IDF on all of it."""
         return WORDS + LETTERS * self.letters / 1e6 * len(self.classes) / 5
 
+    def embedded(self, shots: int | None) -> float:
+        """Seconds of the mean of the embeddings, learnt from so many texts a class."""
+        classes = max(1.0, len(self.classes) / 5)
+        return EMBEDDED + TEXTS * (self.items(shots) / 1000) ** 2 * classes
+
     def items(self, shots: int | None) -> int:
         """Training texts, with so many a class at most."""
         return sum(min(count, shots or count) for count in self.classes)
@@ -98,6 +96,8 @@ class Plan:
     """Seeds that confirm the choice."""
     seconds: dict[str, float] = field(default_factory=dict)
     """At most, by step."""
+    embedded: int | None = None
+    """Most training texts a class that the mean of the embeddings learns from; None: all."""
     next_seconds: float | None = None
     """What the next deeper model would take in all; None where the whole one is in the plan."""
     notes: tuple[str, ...] = ()
@@ -133,17 +133,37 @@ def make_plan(
         fits: Whether training so many layers fits into memory.
     """
     rungs = [rung for rung in ladder(depth) if fits(rung)]
-    notes = _too_large(rungs, depth)
+    embedded = _embedded(texts, budget)
+    notes = _too_large(rungs, depth) + _few_embedded(embedded)
     rungs = [rung for rung in rungs if rung >= LEAST * depth] or rungs
     wanted = [rung for rung in rungs if rung >= DEEP_ENOUGH * depth]
     for most, shots in LESS:
-        costs = _Costs(texts, speed, most, shots)
+        costs = _Costs(texts, speed, most, shots, embedded)
         for seeds in SEEDS:
             if found := _deepest(costs, wanted, [seeds], budget):
                 return _written(costs, depth, budget, rungs, found, notes)
-    costs = _Costs(texts, speed, *LESS[-1])
+    costs = _Costs(texts, speed, *LESS[-1], embedded)
     found = _deepest(costs, rungs, SEEDS, budget)
     return _written(costs, depth, budget, rungs, found, notes)
+
+
+def _embedded(texts: Texts, budget: float) -> int | None:
+    """Texts a class of the mean of the embeddings, as many as take little of the time."""
+    largest = max(texts.classes)
+    counts = list(dict.fromkeys(shots for _, shots in LESS if shots))
+    # As many as the largest class has are all: a run refuses to be asked for more than there are.
+    for shots in (None, *(count for count in counts if count < largest)):
+        if (1 + SEEDS[0]) * texts.embedded(shots) <= EMBEDDED_SHARE * budget:
+            return shots
+    return counts[-1] if counts[-1] < largest else None
+
+
+def _few_embedded(shots: int | None) -> list[str]:
+    if shots is None:
+        return []
+    return [
+        f"for want of time the {CHEAP['embeddings']} learns from {shots} texts of a class at most"
+    ]
 
 
 def _too_large(rungs: Sequence[int], depth: int) -> list[str]:
@@ -161,6 +181,13 @@ class _Costs:
     speed: Speed
     most: int | None
     shots: int | None
+    embedded: int | None
+    """Texts a class of the mean of the embeddings."""
+
+    @property
+    def cheap(self) -> float:
+        """All cheap rivals once; the majority class takes nothing that counts."""
+        return self.texts.words + self.texts.embedded(self.embedded)
 
     @property
     def epochs(self) -> int:
@@ -192,8 +219,8 @@ def _deepest(
     for rung in rungs:
         below = ladder(rung)
         for each in seeds:
-            words = (1 + each) * costs.texts.words
-            if words + costs.search(below) + costs.confirming(below, each) <= budget:
+            cheap = (1 + each) * costs.cheap
+            if cheap + costs.search(below) + costs.confirming(below, each) <= budget:
                 return rung, each
     return None
 
@@ -206,31 +233,40 @@ def _written(
     found: tuple[int, int] | None,
     notes: list[str],
 ) -> Plan:
-    seconds = {"TF-IDF": costs.texts.words}
+    seconds = {CHEAPEST: costs.cheap}
     depths: tuple[int, ...] = ()
-    seeds = SEEDS[0] if (1 + SEEDS[0]) * costs.texts.words <= budget else SEEDS[-1]
+    seeds = SEEDS[0] if (1 + SEEDS[0]) * costs.cheap <= budget else SEEDS[-1]
     if found:
         depths, seeds = ladder(found[0]), found[1]
-        seconds["training to compare"] = costs.search(depths)
-    seconds["confirming the choice"] = seeds * costs.texts.words + costs.confirming(depths, seeds)
+        seconds[TRAINING] = costs.search(depths)
+    seconds[CONFIRMING] = seeds * costs.cheap + costs.confirming(depths, seeds)
     left = budget - sum(seconds.values())
     if found:
         probes = _probed(costs, ladder(depth), min(FROZEN_SHARE * budget, left))
     else:
         costs, probes = _probed_alone(costs, ladder(depth), left)
     if probes:
-        seconds["reading the frozen model"] = costs.probing(probes)
+        seconds[READING] = costs.probing(probes)
     deeper = [rung for rung in rungs if not depths or rung > depths[0]]
     later = None
     if deeper:
         more = ladder(deeper[-1])
         times = seeds if found else SEEDS[-1]
-        later = (1 + times) * costs.texts.words + costs.search(more) + costs.confirming(more, times)
+        later = (1 + times) * costs.cheap + costs.search(more) + costs.confirming(more, times)
     notes += _taken(costs, depths, depth)
     # As many as the largest class has are all: a run refuses to be asked for more than there are.
     fewer = costs.shots if costs.shots and costs.shots < max(costs.texts.classes) else None
     return Plan(
-        fewer, costs.most, depths, probes, costs.epochs, seeds, seconds, later, tuple(notes)
+        shots=fewer,
+        max_text_tokens=costs.most,
+        depths=depths,
+        probes=probes,
+        epochs=costs.epochs,
+        seeds=seeds,
+        seconds=seconds,
+        embedded=costs.embedded,
+        next_seconds=later,
+        notes=tuple(notes),
     )
 
 
@@ -273,53 +309,3 @@ def _taken(costs: _Costs, depths: Sequence[int], depth: int) -> list[str]:
 
 def _cut(lengths: Sequence[int], most: int | None) -> float:
     return float(sum(min(length, most or length) for length in lengths))
-
-
-def keep_plan(fit: FitConfig, data: str, plan: Plan) -> None:
-    """Write a plan down, with what it was made for. Raises UserError where the disk is full.
-
-    ``data`` is the fingerprint of the rows.
-    """
-    held = {"for": _asked(fit), "data": data, "plan": asdict(plan)}
-    text = json.dumps(held, indent=1, ensure_ascii=False)
-    write_text(fit.folder / PLAN, text + "\n")
-
-
-def kept_plan(fit: FitConfig, data: str | None = None) -> Plan | None:
-    """The plan that was written down; None where there is none.
-
-    Raises UserError where it was made for other settings or other rows, or cannot be read.
-    """
-    path = fit.folder / PLAN
-    if not path.is_file():
-        return None
-    try:
-        held = parse_json(path.read_text(encoding="utf-8"))
-        found: dict[str, Any] = {name: _plain(value) for name, value in held["plan"].items()}
-        plan, kept_for, rows = Plan(**found), dict(held["for"]), held["data"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(
-            f"{path}: is no plan that slimcls wrote; --overwrite starts again"
-        ) from None
-    asked = _asked(fit)
-    differ = [name for name in asked if kept_for.get(name) != asked[name]]
-    other = [f"--{name.replace('_', '-')}" for name in differ if name != CONTENT]
-    if CONTENT in differ or data not in (None, rows):
-        other.append("content of its data")
-    if other:
-        raise UserError(
-            f"{fit.folder}: holds a fit with another {', '.join(other)}; name another --out, or "
-            "--overwrite starts again"
-        )
-    return plan
-
-
-def _asked(fit: FitConfig) -> dict[str, object]:
-    settings = {name: value for name, value in asdict(fit).items() if name not in FREE}
-    files = [path for path in (fit.dataset, fit.unlabelled) if path and Path(path).is_file()]
-    # Without reading a row: a finished fit is answered at once, but for these files alone.
-    return settings | {CONTENT: [sha256_of(Path(path)) for path in files]}
-
-
-def _plain(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value

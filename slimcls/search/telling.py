@@ -12,18 +12,20 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from slimcls.data.splits import Example
+from slimcls.kinds import CHEAP, in_a_sentence
 from slimcls.log import duration
 from slimcls.runs.schema import PREDICTIONS, RunResult
 from slimcls.search.answer import Answer, Candidate, ClassScore, Mistake
-from slimcls.search.candidates import WORDS
 from slimcls.search.choosing import Choice
 from slimcls.search.confirming import Confirmation
 from slimcls.search.handover import PAGE, SMALL
 from slimcls.search.page_words import number
-from slimcls.search.plan import Plan
+from slimcls.search.plan import CHEAPEST, CONFIRMING, READING, TRAINING, Plan
 from slimcls.search.settings import FitConfig
 from slimcls.statistics import Estimate
 
+_EMBEDDINGS = in_a_sentence(CHEAP["embeddings"])
+_WORTHLESS = "Nothing has been learnt here that is worth using"
 #: Mistakes that are shown.
 WORST = 10
 #: F1 under which a class is named as weak, and classes that are named.
@@ -44,22 +46,31 @@ def sentence(
         f"({mine.low:.1%} to {mine.high:.1%})."
     )
     return " ".join(
-        [first, *_guessed(found), *_beside(choice, found, fit, probes), *_obstacle(choice)]
+        [first, *_guessed(choice, found), *_beside(choice, found, fit, probes), *_obstacle(choice)]
     )
 
 
-def _guessed(found: Confirmation) -> list[str]:
+def _guessed(choice: Choice, found: Confirmation) -> list[str]:
     """That it is not shown to be better than one answer for all texts, where it is not."""
+    if choice.chosen.candidate.method == "majority":
+        # Where another is shown to be better, there is something to be learnt.
+        return [] if found.verdict == "worse" else [f"{_WORTHLESS}."]
     most = max(Counter(item.label for item in found.test).values()) / len(found.test)
     if found.confirmed[0].low > most:
         return []
     return [
         f"That is not shown to be better than one answer for all texts ({most:.1%}): "
-        "nothing has been learnt here that is worth using."
+        f"{_WORTHLESS[0].lower()}{_WORTHLESS[1:]}."
     ]
 
 
 def _called(candidate: Candidate, fit: FitConfig) -> str:
+    if candidate.method == "majority":
+        return "the majority class, one answer for all texts"
+    if candidate.method == "embeddings":
+        return (
+            f"{_EMBEDDINGS} of {fit.model} with logistic regression, which needs none of its layers"
+        )
     if candidate.layers is None:
         return "TF-IDF with logistic regression, which needs no language model"
     if candidate.name.startswith("all"):
@@ -70,18 +81,28 @@ def _called(candidate: Candidate, fit: FitConfig) -> str:
 def _beside(
     choice: Choice, found: Confirmation, fit: FitConfig, probes: Sequence[Candidate]
 ) -> list[str]:
-    """How it stands to what it has to match."""
+    """How it stands to what it has to match, and that nothing was trained where it was not."""
+    untrained = [] if choice.deepest else [_untrained(choice, probes)]
+    return [*_held(found, fit), *untrained]
+
+
+def _untrained(choice: Choice, probes: Sequence[Candidate]) -> str:
+    said = "No layer of the model was trained beside it, so nothing says what a model adds"
+    if not probes:
+        return f"{said}."
+    best = max(probes, key=lambda one: one.accuracy)
+    mine = choice.chosen.candidate.accuracy
+    return (
+        f"{said}; frozen, as it was pretrained, it is right on {best.accuracy:.1%} of the "
+        f"validation texts ({best.name}), the choice on {mine:.1%}."
+    )
+
+
+def _held(found: Confirmation, fit: FitConfig) -> list[str]:
+    """How it stands to the candidate that it is held against, where there is one."""
     if found.difference is None:
-        untrained = "No layer of the model was trained beside it, so nothing says what a model adds"
-        if not probes:
-            return [f"{untrained}."]
-        best = max(probes, key=lambda one: one.accuracy)
-        mine = choice.chosen.candidate.accuracy
-        return [
-            f"{untrained}; frozen, as it was pretrained, it is right on {best.accuracy:.1%} of the "
-            f"validation texts ({best.name}), the choice on {mine:.1%}."
-        ]
-    held = f"{_apart(found.difference)} {found.other}"
+        return []
+    held = f"{_apart(found.difference)} {in_a_sentence(found.other)}"
     if found.verdict == "good enough":
         return [f"That is good enough: {held}, and {fit.max_loss:g} may be lost."]
     if found.verdict == "worse":
@@ -177,10 +198,10 @@ def plan_lines(plan: Plan, parts: dict[str, int], classes: int) -> list[str]:
     """What will be tried and how long that takes, a line each."""
     seeds = f"{plan.seeds} seeds" if plan.seeds > 1 else "one seed"
     what = {
-        "TF-IDF": WORDS,
-        "reading the frozen model": f"probes at {_layers(plan.probes)}",
-        "training to compare": f"{_layers(plan.depths)}, as many of them as it takes",
-        "confirming the choice": f"the choice and what it is held against, {seeds}",
+        CHEAPEST: ", ".join(CHEAP.values()),
+        READING: f"probes at {_layers(plan.probes)}",
+        TRAINING: f"{_layers(plan.depths)}, as many of them as it takes",
+        CONFIRMING: f"the choice, what it is held against and the cheap rivals, {seeds}",
     }
     rows = ", ".join(f"{count:,} {part}" for part, count in parts.items())
     lines = [f"plan: {rows} texts of {classes} classes"]

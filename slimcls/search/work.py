@@ -21,7 +21,6 @@ from slimcls.devices import accelerator_for, torch_device
 from slimcls.errors import UserError
 from slimcls.log import Log
 from slimcls.rivals.probe import PartStates, Probe
-from slimcls.search import plan as planning
 from slimcls.search import telling
 from slimcls.search.answer import Answer, Candidate, ClassScore, DepthOpinion
 from slimcls.search.candidates import Bench, Tried, best_of_depths
@@ -29,8 +28,10 @@ from slimcls.search.choosing import Choice, best_of, choose, may_lose
 from slimcls.search.confirming import Confirmation, confirm
 from slimcls.search.doctor import look
 from slimcls.search.handover import hand_over, hand_over_small
+from slimcls.search.kept_plan import keep_plan, kept_plan
 from slimcls.search.opinions import second_opinions
-from slimcls.search.plan import Plan, Texts
+from slimcls.search.page_words import number
+from slimcls.search.plan import CHEAPEST, CONFIRMING, READING, TRAINING, Plan, Texts, make_plan
 from slimcls.search.progress import Progress
 from slimcls.search.settings import FitConfig, seconds_of
 from slimcls.search.speed import measure_speed
@@ -108,7 +109,7 @@ class Fit:
     def _plan(self) -> Plan:
         """The plan that was kept, or a new one, which is kept."""
         config = self.config
-        if kept := planning.kept_plan(config, self.data.fingerprint):
+        if kept := kept_plan(config, self.data.fingerprint):
             return kept
         self.log.say("timing this machine")
         whole = Plan(None, None, (), (), 1, 1)
@@ -131,14 +132,14 @@ class Fit:
             sum(len(item.text) for item in inputs.splits.train),
             self._unlabelled(inputs),
         )
-        found = planning.make_plan(
+        found = make_plan(
             texts,
             self._depth,
             speed,
             seconds_of(config.budget),
             lambda keep: self._fits(keep, inputs),
         )
-        planning.keep_plan(config, self.data.fingerprint, found)
+        keep_plan(config, self.data.fingerprint, found)
         return found
 
     def _unlabelled(self, inputs: Inputs) -> tuple[int, ...]:
@@ -173,21 +174,18 @@ class Fit:
         """Try, choose, confirm, hand over."""
         seconds = self.plan.seconds
         with Progress(self.plan.total, self.log) as progress:
-            with progress.step("TF-IDF", seconds["TF-IDF"]):
-                tried = [self._show(self.bench.tried(self.bench.words(self.config.seed)))]
+            with progress.step(CHEAPEST, seconds[CHEAPEST]):
+                tried = [self._show(one) for one in self.bench.rivals()]
             opinions: list[DepthOpinion] = []
             probes: list[Candidate] = []
             if self.plan.probes:
-                name = "reading the frozen model"
-                with progress.step(name, seconds[name]):
+                with progress.step(READING, seconds[READING]):
                     opinions, probes = self._probe()
             if self.plan.depths:
-                name = "training to compare"
-                with progress.step(name, seconds[name]):
+                with progress.step(TRAINING, seconds[TRAINING]):
                     tried += self._search(tried, opinions)
             choice = choose(tried, self.config)
-            name = "confirming the choice"
-            with progress.step(name, seconds[name]):
+            with progress.step(CONFIRMING, seconds[CONFIRMING]):
                 found = confirm(self.bench, choice)
         scores = telling.class_scores(found.handed_over)
         small, told = False, ""
@@ -209,9 +207,10 @@ class Fit:
     def _show(self, one: Tried) -> Tried:
         found = one.candidate
         late = ", had not stopped improving" if found.converged is False else ""
+        takes = f"{number(found.megabytes)} MB, {number(found.milliseconds)} ms a text"
         self.log.say(
             f"  {found.name}: {found.accuracy:.3f} of validation ({found.low:.3f} to "
-            f"{found.high:.3f}), {found.megabytes:.1f} MB, {found.milliseconds:.1f} ms a text{late}"
+            f"{found.high:.3f}), {takes}{late}"
         )
         return one
 

@@ -129,7 +129,7 @@ def model_card(result: RunResult, description: dict[str, object]) -> str:
     """README.md of an artefact, with code that runs on plain transformers."""
     parts = [
         _what(result, description),
-        _figures(result, description),
+        figures(result, description),
         _limits(result),
         _usage(description),
     ]
@@ -193,7 +193,8 @@ def _what(result: RunResult, description: dict[str, object]) -> str:
     )
 
 
-def _figures(result: RunResult, description: dict[str, object]) -> str:
+def figures(result: RunResult, description: dict[str, object]) -> str:
+    """What the test part said, or the validation part where there is no test."""
     o = result.outcome
     if not o.test_items:
         return (
@@ -218,10 +219,10 @@ def _figures(result: RunResult, description: dict[str, object]) -> str:
         "| class | items | precision | recall | F1 |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for figures in json.loads(o.per_class):
+    for one in json.loads(o.per_class):
         rows.append(
-            f"| {in_markdown(figures['label'])} | {figures['items']} | "
-            f"{figures['precision']:.3f} | {figures['recall']:.3f} | {figures['f1']:.3f} |"
+            f"| {in_markdown(one['label'])} | {one['items']} | "
+            f"{one['precision']:.3f} | {one['recall']:.3f} | {one['f1']:.3f} |"
         )
     if more := more_metric_rows(o):
         rows += ["", "| metric | test |", "| --- | --- |"]

@@ -7,8 +7,9 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from slimcls.backbones.sources import hub_id
-from slimcls.classifier.description import ONNX, WORDS
+from slimcls.classifier.description import ONNX, WORDS, method_of
 from slimcls.data import catalog
+from slimcls.kinds import CHEAP
 from slimcls.runs.schema import Outcome, RunResult
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def card_data(
     base = hub_id(str(description.get("model", "")), str(description.get("source", "")))
     source = _source(description, result)
     figures = _figures(description, result.outcome, source) if result else []
-    kinds = (["onnx"] if onnx else []) + (["tf-idf"] if words else ["layer-pruning"])
+    kinds = (["onnx"] if onnx else []) + ([_tag(description)] if words else ["layer-pruning"])
     return ModelCardData(
         library_name="slimcls" if onnx or words else "transformers",
         pipeline_tag=TASK if description.get("answers_alone") and not onnx else None,
@@ -43,6 +44,11 @@ def card_data(
         model_name=(name or result.outcome.run if result else name) if figures else None,
         eval_results=figures or None,
     )
+
+
+def _tag(description: dict[str, Any]) -> str:
+    """Which rival it is, as the hub's tags are spelt."""
+    return CHEAP[str(method_of(description))].lower().replace(" ", "-")
 
 
 def _source(description: dict[str, Any], result: RunResult | None) -> dict[str, str]:

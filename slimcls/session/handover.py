@@ -94,7 +94,7 @@ def describe_classifier(
     )
     description = as_json(said) | {
         "slimcls_version": __version__,
-        "model": _name(config.model),
+        "model": model_name(config.model),
         "source": outcome.source_fingerprint,
         "source_note": outcome.source_note,
         "depth": outcome.depth,
@@ -116,7 +116,7 @@ def describe_classifier(
     return description
 
 
-def _name(model: str) -> str:
+def model_name(model: str) -> str:
     """A model's name; of a local folder the last part, since its path says nothing elsewhere."""
     return Path(model).name if Path(model).is_dir() else model
 

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from slimcls.kinds import CHEAP
 from slimcls.search.answer import Candidate
 from slimcls.search.candidates import Tried, loss_of
 from slimcls.search.choosing import best_of, choose, may_lose
+from slimcls.search.confirming import sides_of
 from slimcls.search.settings import FitConfig
 from slimcls.statistics import SeedItems, paired_difference
 
@@ -25,7 +27,7 @@ def right(count: int, first: int = 0) -> SeedItems:
 
 def tried(name: str, count: int, megabytes: float, ms: float = 1.0, layers: int = 1) -> Tried:
     answers = right(count)
-    kind: Any = "rival" if name == "TF-IDF" else "cut"
+    kind: Any = "rival" if name in CHEAP.values() else "cut"
     candidate = Candidate(
         name=name,
         kind=kind,
@@ -43,11 +45,13 @@ def fit(**settings: Any) -> FitConfig:
     return FitConfig(dataset="trec", **settings)
 
 
+MAJORITY = tried("majority class", 300, 0.002, 0.05)
+VECTORS = tried("mean of the embeddings", 790, 60.0, 0.6)
 WORDS = tried("TF-IDF", 800, 2.0, 0.5)
 TWO = tried("2 of 30 layers", 940, 145.0, 8.0, 2)
 EIGHT = tried("8 of 30 layers", 952, 230.0, 20.0, 8)
 ALL = tried("all 30 layers", 955, 540.0, 60.0, 30)
-EVERY = [WORDS, ALL, EIGHT, TWO]
+EVERY = [MAJORITY, WORDS, VECTORS, ALL, EIGHT, TWO]
 
 
 def test_the_smallest_that_loses_little_enough_is_taken() -> None:
@@ -56,7 +60,8 @@ def test_the_smallest_that_loses_little_enough_is_taken() -> None:
     assert found.best.candidate.name == "all 30 layers"
     assert choose(EVERY, fit(max_loss=1.0)).chosen.candidate.name == "8 of 30 layers"
     assert choose(EVERY, fit(max_loss=0.1)).chosen.candidate.name == "all 30 layers"
-    assert choose(EVERY, fit(max_loss=99.0)).chosen.candidate.name == "TF-IDF"
+    assert choose(EVERY, fit(max_loss=30.0)).chosen.candidate.name == "TF-IDF"
+    assert choose(EVERY, fit(max_loss=99.0)).chosen.candidate.name == "majority class"
 
 
 def test_it_is_the_bound_that_decides_and_not_the_estimate() -> None:
@@ -74,6 +79,39 @@ def test_a_rival_that_is_as_good_wins() -> None:
     assert found.chosen.candidate.name == found.best.candidate.name == "TF-IDF"
     assert found.deepest is not None
     assert found.deepest.candidate.name == "all 30 layers"
+
+
+@pytest.mark.parametrize(
+    ("majority", "words", "vectors", "chosen"),
+    [
+        (950, 952, 951, "majority class"),
+        (900, 952, 951, "TF-IDF"),
+        (900, 900, 951, "mean of the embeddings"),
+        (900, 900, 890, "all 30 layers"),
+    ],
+)
+def test_any_cheap_rival_that_is_as_good_wins(
+    majority: int, words: int, vectors: int, chosen: str
+) -> None:
+    cheap = [
+        tried("majority class", majority, 0.002),
+        tried("TF-IDF", words, 2.0),
+        tried("mean of the embeddings", vectors, 60.0),
+    ]
+    found = choose([*cheap, ALL], fit(max_loss=2.0))
+    assert found.chosen.candidate.name == chosen
+    names = [one.candidate.name for one in sides_of(found)]
+    assert names[0] == chosen
+    assert names[chosen != "all 30 layers"] == "all 30 layers"
+    assert set(names) >= set(CHEAP.values())
+    assert len(names) == len(set(names)) == 4
+
+
+def test_one_answer_for_all_is_no_nearest_one() -> None:
+    """Where limits leave it alone, what has learnt something is handed over, and it is said."""
+    found = choose(EVERY, fit(max_mb=1.0))
+    assert found.chosen.candidate.name == "TF-IDF"
+    assert found.obstacle == "no candidate is within --max-mb 1"
 
 
 def test_of_equally_good_ones_the_smallest_is_the_best() -> None:

@@ -30,15 +30,14 @@ from slimcls.runs.results import read_result
 from slimcls.search import handover
 from slimcls.search.answer import Answer
 from slimcls.search.doctor import look
-from slimcls.search.plan import PLAN, Plan, keep_plan
+from slimcls.search.kept_plan import PLAN, keep_plan
+from slimcls.search.plan import CHEAPEST, CONFIRMING, READING, TRAINING, Plan
 from slimcls.search.settings import FitConfig
 
 #: What is left of an answer when what takes time is left out.
 TIMES = ("seconds", "milliseconds")
 #: The steps of a plan that trains.
-STEPS = (
-    "TF-IDF", "reading the frozen model", "training to compare", "confirming the choice",
-)  # fmt: skip
+STEPS = (CHEAPEST, READING, TRAINING, CONFIRMING)
 
 
 def rows(count: int = 120, seed: int = 1) -> list[tuple[str, str]]:

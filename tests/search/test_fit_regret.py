@@ -11,7 +11,9 @@ from conftest import load_script, made_up_rows, write_csv
 from slimcls import RunConfig
 from slimcls.data.dataset import read_dataset
 from slimcls.errors import UserError
-from slimcls.search.plan import Plan, keep_plan
+from slimcls.kinds import CHEAP
+from slimcls.search.kept_plan import keep_plan
+from slimcls.search.plan import CHEAPEST, CONFIRMING, TRAINING, Plan
 from slimcls.search.settings import FitConfig
 from slimcls.train import train
 
@@ -50,19 +52,25 @@ def test_the_row_of_a_fit(
     monkeypatch.setattr(script, "RESULTS", tmp_path / "results")
     words = [str(rows), "--model", "tiny-gpt2", "--out", str(tmp_path / "f"), "--budget", "9m"]
     config = FitConfig(dataset=str(rows), model="tiny-gpt2", out=str(tmp_path / "f"), budget="9m")
-    steps = ("TF-IDF", "training to compare", "confirming the choice")
+    steps = (CHEAPEST, TRAINING, CONFIRMING)
     plan = Plan(None, None, (2, 1), (), 2, 2, dict.fromkeys(steps, 1.0))
     keep_plan(config, read_dataset(str(rows)).fingerprint, plan)
     assert script.main([str(grid), *words]) == 0
     row = json.loads((tmp_path / "results" / "f.json").read_text())
-    assert list(row["grid"]) == ["TF-IDF", "1 of 6 layers", "2 of 6 layers", "all 6 layers"]
+    *cheap, one, two, every = row["grid"]
+    assert (one, two, every) == ("1 of 6 layers", "2 of 6 layers", "all 6 layers")
+    assert cheap[0] == "majority class"
+    assert set(cheap) == set(CHEAP.values())
+    assert {name: row["confirmed"][name] for name in cheap} == {
+        name: row["grid"][name] for name in cheap
+    }
     cells = script.depths_of(str(grid), config)
     assert len(cells) == len(SEEDS) * len(DEPTHS)
     deep = cells[cells.keep == 6].test_accuracy
     assert row["grid"]["all 6 layers"] == pytest.approx(deep.mean())
     best = max(row["grid"].values())
     assert row["regret"] == pytest.approx(100 * (best - row["confirmed"][row["chosen"]]))
-    if row["chosen"] == "TF-IDF":
+    if row["chosen"] in cheap:
         assert row["regret_of_depth"] is None
     else:
         of_depth = 100 * (best - row["grid"][row["chosen"]])

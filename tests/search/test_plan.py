@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimcls.errors import UserError
-from slimcls.search.plan import EPOCHS, STEPS, Plan, Texts, keep_plan, kept_plan, ladder, make_plan
+from slimcls.search.kept_plan import keep_plan, kept_plan
+from slimcls.search.plan import (
+    CHEAPEST,
+    CONFIRMING,
+    EPOCHS,
+    STEPS,
+    TRAINING,
+    Plan,
+    Texts,
+    ladder,
+    make_plan,
+)  # fmt: skip
 from slimcls.search.settings import FitConfig, seconds_of
 from slimcls.search.speed import Speed
 from slimcls.search.telling import plan_lines
@@ -49,12 +61,12 @@ def test_with_all_the_time_there_is_nothing_is_left_out() -> None:
 def test_seconds_are_those_of_what_is_tried() -> None:
     found = plan(1e9)
     tokens, read = 20 * 1000, 20 * 200
-    words = found.seconds["TF-IDF"]
-    assert words == pytest.approx(2 + 9 * 0.1 * 4 / 5)
+    cheap = found.seconds[CHEAPEST]
+    assert cheap == pytest.approx(2 + 9 * 0.1 * 4 / 5 + 2 + 4)
     each = [8 + EPOCHS * (tokens * d * 1e-3 + read * d * 3e-4) for d in ladder(30)]
     assert found.epochs == EPOCHS
-    assert found.seconds["training to compare"] == pytest.approx(sum(each))
-    assert found.seconds["confirming the choice"] == pytest.approx(3 * (words + sum(each[:2])))
+    assert found.seconds[TRAINING] == pytest.approx(sum(each))
+    assert found.seconds[CONFIRMING] == pytest.approx(3 * (cheap + sum(each[:2])))
 
 
 def test_few_texts_are_trained_on_for_enough_steps() -> None:
@@ -91,6 +103,21 @@ def test_texts_give_way_before_a_quarter_of_the_layers_does() -> None:
     assert any("reads the first" in note for note in found.notes)
 
 
+@given(st.floats(1, 1e6), st.integers(2, 30000), st.integers(2, 100))
+def test_the_mean_of_the_embeddings_takes_little_of_the_time(
+    budget: float, items: int, classes: int
+) -> None:
+    """Or the fewest texts that are ever learnt from; never more than the largest class has."""
+    given = texts(max(items, classes), classes=classes)
+    found = plan(budget, given)
+    least = found.embedded == 50 or (found.embedded is None and max(given.classes) <= 50)
+    assert least or 4 * given.embedded(found.embedded) <= budget / 10
+    assert found.embedded is None or found.embedded < max(given.classes)
+    told = f"mean of the embeddings learns from {found.embedded} texts of a class"
+    assert any(told in note for note in found.notes) == (found.embedded is not None)
+    assert plan(1e12, given).embedded is None
+
+
 def test_what_does_not_fit_into_memory_is_not_tried() -> None:
     found = plan(1e9, fits=8)
     assert found.depths == (8, 4, 2, 1)
@@ -117,6 +144,12 @@ def test_a_plan_of_another_fit_is_refused(config: FitConfig) -> None:
         kept_plan(dataclasses.replace(config, max_loss=1.0), "sha256:1")
     with pytest.raises(UserError, match="content of its data"):
         kept_plan(config, "sha256:2")
+    held = json.loads((config.folder / "plan.json").read_text())
+    held["plan"]["seconds"] = {"TF-IDF": 3.0}
+    (config.folder / "plan.json").write_text(json.dumps(held))
+    assert kept_plan(config) is not None, "what is finished is read all the same"
+    with pytest.raises(UserError, match=r"planned by an older slimcls.*--overwrite starts again"):
+        kept_plan(config, "sha256:1")
     (config.folder / "plan.json").write_text("{}")
     with pytest.raises(UserError, match="is no plan that slimcls wrote"):
         kept_plan(config, "sha256:1")
@@ -154,7 +187,7 @@ def test_no_more_of_a_class_is_asked_for_than_there_is() -> None:
 
 
 def test_a_plan_is_told_in_words() -> None:
-    one = Plan(50, 32, (1,), (), 12, 1, {"training to compare": 30.0})
+    one = Plan(50, 32, (1,), (), 12, 1, {TRAINING: 30.0})
     said = plan_lines(one, {"training": 1640}, 5)
     assert "  1 layer, as many of them as it takes: at most 30 seconds" in said
     more = dataclasses.replace(one, depths=(4, 2, 1), seeds=3, notes=("a note",))
