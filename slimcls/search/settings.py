@@ -19,7 +19,7 @@ FITS = Path("fits")
 
 @dataclass(kw_only=True)
 class FitConfig:
-    """The smallest classifier that is good enough for a dataset, or the advice to take TF-IDF."""
+    """The smallest classifier that is good enough for a dataset: a cut, or a cheap rival."""
 
     dataset: NameOrPath
     """A data file, a folder with train/test files, a dataset YAML, a packaged name, or a dataset of

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import load_script, made_up_rows, write_csv
+from conftest import ROOT, load_script, made_up_rows, write_csv
 
-from slimcls import RunConfig
+from slimcls import RunConfig, runs
 from slimcls.data.dataset import read_dataset
 from slimcls.errors import UserError
 from slimcls.kinds import CHEAP
@@ -79,6 +82,64 @@ def test_the_row_of_a_fit(
     assert (row["seeds"], row["grid_seeds"]) == ([2, 3], list(SEEDS))
     assert row["grid_seconds"] == pytest.approx(cells.total_seconds.sum())
     assert row["share_of_time"] == pytest.approx(row["fit_seconds"] / row["grid_seconds"])
+
+
+def test_a_grid_that_shares_a_seed_with_the_fit_is_refused(
+    rows: Path, grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would have seen the very items that confirmed the choice."""
+    script = load_script("fit_regret")
+    monkeypatch.setattr(script, "RESULTS", tmp_path / "results")
+    made = {"dataset": str(rows), "model": "tiny-gpt2", "out": str(tmp_path / "f")}
+    config = FitConfig(**made, budget="9m", seed=SEEDS[0] - 1)  # type: ignore[arg-type]
+    plan = Plan(None, None, (), (), 1, 1, dict.fromkeys((CHEAPEST, CONFIRMING), 1.0))
+    keep_plan(config, read_dataset(str(rows)).fingerprint, plan)
+    words = [str(rows), "--model", "tiny-gpt2", "--out", made["out"], "--budget", "9m"]
+    words += ["--seed", str(config.seed)]
+    with pytest.raises(UserError, match="has a seed that the fit used; give the fit another"):
+        script.main([str(grid), *words])
+    assert not (tmp_path / "results").exists()
+    command = [sys.executable, str(ROOT / "scripts" / "fit_regret.py"), str(grid), *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("error:") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_runs_with_exits_are_not_counted(
+    rows: Path, grid: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each depth of one was trained together with the others, which is another experiment."""
+    script = load_script("fit_regret")
+    config = FitConfig(dataset=str(rows), model="tiny-gpt2")
+    alone = script.depths_of(str(grid), config)
+    made = train(
+        RunConfig(
+            dataset=str(rows),
+            model="tiny-gpt2",
+            mode="cls",
+            keep=2,
+            exits=[1, 2],
+            seed=SEEDS[0],
+            epochs=1,
+            shots="all",
+            save_model="none",
+            out=str(grid),
+        )
+    )
+    every = runs.load(grid)
+    assert every.exits.notna().sum() >= 2, "a row each"
+    try:
+        counted = script.depths_of(str(grid), config)
+        assert sorted(counted.run) == sorted(alone.run)
+        assert made.outcome.run not in set(counted.run)
+        only = every[every.exits.notna()]
+        monkeypatch.setattr(script.runs, "load", lambda _: only)
+        with pytest.raises(UserError, match="has no run of"):
+            script.depths_of(str(grid), config)
+    finally:
+        for run in every[every.exits.notna()].run:
+            shutil.rmtree(grid / run)
 
 
 def test_a_grid_that_does_not_fit_is_refused(rows: Path, grid: Path) -> None:
