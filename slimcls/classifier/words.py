@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from zipfile import ZIP_DEFLATED, ZIP_STORED
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 #: The pipeline, in a format that runs no code of the file's when it is opened.
 PIPELINE = "pipeline.skops"
+#: What skops says of it, and there the places in memory: no text of anybody's has such quotes.
+SCHEMA, _PLACE = "schema.json", re.compile(r'(?<="__id__": )\d+|(?<="file": ")\d+(?=\.)')
 #: The method whose pipeline has a step of slimcls's own, and that step: the one type beyond those
 #: that skops knows to be harmless.
 EMBEDDINGS, STEP = "embeddings", "slimcls.data.token_means.TokenMeans"
@@ -122,16 +126,36 @@ def save_words(
     Raises:
         UserError: the disk is full.
     """
-    import skops.io
-
     with replacing_folder(folder) as filled:
         # A vocabulary takes a fifteenth of the bytes so; embeddings nine tenths, and seconds more.
         packed = ZIP_STORED if description["method"] == EMBEDDINGS else ZIP_DEFLATED
-        skops.io.dump(pipeline, filled / PIPELINE, compression=packed)
+        _dump(pipeline, filled / PIPELINE, packed)
         described = description | {"sha256": sha256_of(filled / PIPELINE)}
         text = json.dumps(described, indent=1, ensure_ascii=False)
         (filled / DESCRIPTION).write_text(text, encoding="utf-8")
         beside(filled)
+
+
+def _dump(pipeline: Pipeline, path: Path, packed: int) -> None:
+    """What skops writes, with the same bytes every time.
+
+    skops tells objects apart by where they lay in memory, and names files so: here they are
+    numbered as they come. A fit decides by bytes.
+    """
+    import skops.io
+
+    with ZipFile(BytesIO(skops.io.dumps(pipeline))) as written:
+        schema = written.read(SCHEMA).decode()
+        numbers = {old: str(new) for new, old in enumerate(dict.fromkeys(_PLACE.findall(schema)))}
+        schema = _PLACE.sub(lambda found: numbers[found[0]], schema)
+        with ZipFile(path, "w", packed) as made:
+            for name in written.namelist():
+                place, _, kind = name.partition(".")
+                if name != SCHEMA:
+                    # A name alone would get the time of day.
+                    as_it_came = ZipInfo(f"{numbers[place]}.{kind}")
+                    made.writestr(as_it_came, written.read(name), packed)
+            made.writestr(ZipInfo(SCHEMA), schema, packed)
 
 
 def open_words(folder: Path, description: dict[str, Any]) -> WordsClassifier:

@@ -119,6 +119,9 @@ class Words:
     @property
     def steps(self) -> list[object]:
         """As steps of a pipeline of scikit-learn's, which takes texts as ``as_words`` has them."""
+        # A place in memory, by which it knows what it has checked: what is kept would never be the
+        # same twice.
+        vars(self.weights).pop("_stop_words_id", None)
         return [self.weights]
 
 

@@ -40,7 +40,7 @@ _MEANS: dict[Verdict, str] = {
     "cannot tell": "these data can neither rule out nor show a loss of {points} points",
     "no reference": "nothing was trained at full depth that it could be compared with",
 }
-_KINDS = {"rival": "no layer of the model", "probe": "probe", "cut": "fine-tuned"}
+_KINDS = {"rival": "cheap rival", "probe": "probe", "cut": "fine-tuned"}
 _COSTS = (
     ("megabytes", "size on disk (MB, log)", "size", "MB"),
     ("milliseconds", "time of one text on this machine (ms, log)", "time of one text", "ms"),
@@ -71,7 +71,7 @@ def page_of(answer: Answer) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    said = (percent, points, size, time_of, duration, cut, number, sentence)
+    said = (percent, points, size, time_of, duration, cut, number, sentence, in_a_sentence)
     environment.filters.update({say.__name__: say for say in said})
     candidates = ranked(answer.candidates)
     return environment.get_template("page.html.j2").render(

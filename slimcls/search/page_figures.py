@@ -21,7 +21,7 @@ HALF, THIRD = (4.7, 3.7), (3.2, 2.4)
 _KINDS = {
     "cut": (LINES[0], "fine-tuned cut"),
     "probe": (LINES[1], "probe, not fine-tuned"),
-    "rival": (LINES[2], "no layer of the model"),
+    "rival": (LINES[2], "cheap rival"),
 }
 #: Of the panel's width and height: labels that are nearer to one another are left out.
 _NEAR = (0.05, 0.06)

