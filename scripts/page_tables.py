@@ -189,6 +189,23 @@ def rivals() -> str:
     return tables.markdown_table(tables.rival_table(study.read_study(COURSE).compared))
 
 
+def answers() -> str:
+    """What the study says so far: a paragraph a task and mode."""
+    from slimcls.reporting import prose, study
+
+    return "\n\n".join(prose.answers(study.read_study(COURSE)))
+
+
+def saved() -> bytes:
+    """The study's accuracy against parameters saved, with the rivals, as a PNG."""
+    from slimcls.reporting import figures, prose, study
+    from slimcls.reporting.figure_style import as_png
+
+    read = study.read_study(COURSE)
+    cells, levels = read.compared.cells, read.compared.baselines.query("keep == 0")
+    return as_png(figures.accuracy_against_parameters(cells, levels, prose.setting(read)))
+
+
 def layers_of(folder: Path) -> bytes:
     """Accuracy against kept layers on trec, with the rivals, as a PNG."""
     from slimcls.reporting import figures, study
@@ -351,11 +368,11 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/models.md": {"families": families},
     "docs/limits.md": {"power": power},
     "docs/teaching.md": {"taught": taught},
-    "results/README.md": {"depths": depths, "rivals": rivals},
+    "results/README.md": {"answers": answers, "depths": depths, "rivals": rivals},
 }
 #: The figures that pages show.
 FIGURES: dict[str, Callable[[], bytes]] = {
-    "docs/trec-layers.png": partial(layers_of, COURSE),
+    "docs/study.png": saved,
     "docs/first-study.png": partial(layers_of, STUDY),
 }
 

@@ -13,12 +13,17 @@ from nbclient import NotebookClient
 from reporting.made_layers import make_evidence
 from reporting.made_study import make_study
 
+from slimcls.reporting import prose
+from slimcls.reporting.convergence import on_convergence
+from slimcls.reporting.study import read_study
+
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 #: What a notebook must show of the made-up study.
 SHOWN = {
     "01_depth_and_accuracy": [
-        "18 runs on sst2, seeds 0, 1, 2: 4 cuts compared with full depth, 3 good enough, 1 worse",
+        "made, 200 texts a class, seeds 0, 1, 2",
+        "The smallest cut that is good enough keeps 3 layers",
         "0.905 ± 0.005",
         "tfidf",
     ],
@@ -83,15 +88,33 @@ def test_evidence_on_layers_is_shown_or_said_to_be_missing(
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_beside_a_figure_of_depth_stands_that_cuts_had_not_converged(path: Path) -> None:
-    """Of the stored runs, whose cuts were best in their last epoch: in the cell of the figure."""
+def test_beside_a_figure_of_depth_stands_whether_cuts_had_converged(path: Path) -> None:
+    """Where the stored cuts had not come to an end, the cell of the figure says so."""
     notebook = nbformat.read(path, as_version=4)
+    (folder,) = re.findall(r'"\.\./(results/\w+)"', notebook.cells[1].source)
+    stored = ROOT / folder / "grid" if path.stem == LAYERS else ROOT / folder
+    caveats = on_convergence(read_study(stored).found.runs)
+    assert bool(caveats) == (path.stem == LAYERS), "the study's runs all came to an end"
     drawn = re.compile(r"accuracy_against|confusions\(|right_by_class|selection_differences")
     cells = [cell for cell in notebook.cells if drawn.search(cell.source)]
     assert cells
     for cell in cells:
-        said = "".join(out.get("text", "") for out in cell.outputs)
-        assert "depth is confounded with convergence" in said
+        assert "converged" in cell.source or "on_convergence" in cell.source
+        for said in caveats:
+            assert said in "".join(out.get("text", "") for out in cell.outputs)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_cell_of_a_table_is_cut_off(path: Path) -> None:
+    assert "..." not in outputs(nbformat.read(path, as_version=4))
+
+
+def test_the_first_opens_with_the_answer() -> None:
+    first = nbformat.read(NOTEBOOKS[0], as_version=4)
+    study = read_study(ROOT / "results" / "study")
+    shown = str(first.cells[1].outputs)
+    for answer in [prose.setting(study), *prose.answers(study)]:
+        assert answer in shown.replace("\\\\", "\\")
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -91,12 +91,14 @@ def _as(figure: Figure, kind: str, extra: dict[str, None]) -> bytes:
     return drawn.getvalue()
 
 
-def new_panels(count: int, height: float = PANEL) -> tuple[Figure, list[Axes]]:
-    """A figure with ``count`` panels, two a row at most."""
+def new_panels(count: int, height: float = PANEL, title: str = "") -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` panels, two a row at most, and a title above all of them."""
     columns = min(2, max(1, count))
     rows = -(-count // columns)
     width = WIDTH if columns == 2 else WIDTH * 0.75
     figure = Figure(figsize=(width, height * rows), layout="constrained")
+    if title:
+        figure.suptitle(in_figure(title), x=0.01, ha="left", fontsize=10)
     grid = figure.subplots(rows, columns, squeeze=False)
     panels = list(grid.flat)
     for extra in panels[count:]:

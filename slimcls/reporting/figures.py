@@ -7,6 +7,7 @@ from itertools import cycle
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator
 
@@ -25,74 +26,56 @@ from slimcls.reporting.figure_style import (
 
 
 @styled
-def accuracy_against_layers(cells: pd.DataFrame, baselines: pd.DataFrame) -> Figure:
+def accuracy_against_layers(
+    cells: pd.DataFrame, baselines: pd.DataFrame, setting: str = ""
+) -> Figure:
     """Test accuracy with its interval against kept layers: a panel a task, a line a mode.
 
     Full depth is filled and has a thin level line. ``cells`` has a row for each task, line and
     depth (columns task, line, keep, depth, accuracy, low, high); ``baselines`` one for each task
     and baseline without depth (task, baseline, mode, accuracy), ``mode`` empty if one has its name.
     The axis spans what the cells have: a baseline far below stands in the legend with its figure.
+    ``setting`` stands above all panels.
     """
     tasks = list(dict.fromkeys(cells.task))
-    figure, panels = new_panels(len(tasks))
+    figure, panels = new_panels(len(tasks), title=setting)
     for axes, task in zip(panels, tasks, strict=True):
         here = cells[cells.task == task]
-        lines = _by_line(here)
-        for place, ((line, rows), style) in enumerate(zip(lines, cycle(LINES), strict=False)):
-            rows = rows.sort_values("keep")
-            # Side by side, so that no interval hides another.
-            aside = 1.06 ** (place - (len(lines) - 1) / 2)
-            axes.errorbar(
-                rows.keep * aside,
-                rows.accuracy,
-                yerr=[rows.accuracy - rows.low, rows.high - rows.accuracy],
-                label=line,
-                capsize=2,
-                **line_style(style),
-            )
-            full = rows[rows.keep == rows.depth]
-            # Above the hollow marker that its line has there.
-            filled = line_style(style) | {"mfc": style[0], "ls": "none", "zorder": 3}
-            axes.plot(full.keep * aside, full.accuracy, **filled)
-            for level in full.accuracy:
-                axes.axhline(level, color=style[0], lw=0.6, alpha=0.4, label="full depth")
+        _lines_with_intervals(axes, here, "keep", 1.06)
         level_lines(axes, baselines[baselines.task == task], here.low.min(), here.high.max())
         depth_axis(axes, here.keep)
         name_axes(axes, task, "kept layers", "test accuracy")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.2f}"))
     one_legend(figure, panels)
     return figure
 
 
 @styled
-def accuracy_against_parameters(cells: pd.DataFrame) -> Figure:
-    """Test accuracy against parameters kept (log), the front of best trade-offs drawn as steps.
+def accuracy_against_parameters(
+    cells: pd.DataFrame, baselines: pd.DataFrame, setting: str = ""
+) -> Figure:
+    """Test accuracy with its interval against the parameters that a cut saves: a panel a task.
 
-    A point lies on the front where no other point of its task is as accurate with fewer parameters.
+    Places follow what is kept on a log scale, full depth at the left, filled, with a thin level
+    line; kept layers stand above. Tables are those of :func:`accuracy_against_layers`, with columns
+    params_kept and params_saved (shares).
     """
     tasks = list(dict.fromkeys(cells.task))
-    figure, panels = new_panels(len(tasks))
+    figure, panels = new_panels(len(tasks), title=setting)
     for axes, task in zip(panels, tasks, strict=True):
         here = cells[cells.task == task]
-        best = front(here)
-        axes.step(
-            best.params_kept / 1e6, best.accuracy, where="post", color="0.6", lw=3, alpha=0.5,
-            label="best trade-offs",
-        )  # fmt: skip
-        for (line, rows), style in zip(_by_line(here), cycle(LINES), strict=False):
-            drawn = line_style(style) | {"ls": "none"}
-            axes.plot(rows.params_kept / 1e6, rows.accuracy, label=line, **drawn)
-        for keep, params, accuracy in zip(best.keep, best.params_kept, best.accuracy, strict=True):
-            axes.annotate(
-                f"{keep}", (params / 1e6, accuracy), textcoords="offset points",
-                xytext=(0, 6), ha="center", fontsize=8,
-            )  # fmt: skip
+        _lines_with_intervals(axes, here, "params_kept", 1.015)
+        level_lines(axes, baselines[baselines.task == task], here.low.min(), here.high.max())
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
-        sizes = sorted(set(here.params_kept / 1e6))
-        axes.set_xticks(sizes, [f"{size:.3g}" for size in sizes], rotation=30)
-        axes.margins(0.08)
-        name_axes(axes, task, "parameters kept (millions); numbers: kept layers", "test accuracy")
+        sizes = here.drop_duplicates("params_kept").sort_values("params_kept")
+        axes.set_xticks(sizes.params_kept, [f"{saved:.0%}" for saved in sizes.params_saved])
+        axes.tick_params(axis="x", labelrotation=45)
+        above = axes.secondary_xaxis("top")
+        above.set_xticks(sizes.params_kept, [str(keep) for keep in sizes["keep"]], fontsize=7)
+        above.xaxis.set_minor_locator(NullLocator())
+        above.set_xlabel("kept layers", fontsize=7)
+        axes.invert_xaxis()
+        name_axes(axes, task, "parameters saved", "test accuracy")
     one_legend(figure, panels)
     return figure
 
@@ -245,6 +228,33 @@ def layer_profiles(table: pd.DataFrame) -> Figure:
         name_axes(axes, name, "layer", "score")
     one_legend(figure, panels)
     return figure
+
+
+def _lines_with_intervals(axes: Axes, here: pd.DataFrame, against: str, apart: float) -> None:
+    """Accuracy with its interval against a column: a line a mode, full depth filled with a level.
+
+    Modes stand side by side, each ``apart`` times as far as the one before, so that no interval
+    hides another.
+    """
+    lines = _by_line(here)
+    for place, ((line, rows), style) in enumerate(zip(lines, cycle(LINES), strict=False)):
+        rows = rows.sort_values(against)
+        aside = apart ** (place - (len(lines) - 1) / 2)
+        axes.errorbar(
+            rows[against] * aside,
+            rows.accuracy,
+            yerr=[rows.accuracy - rows.low, rows.high - rows.accuracy],
+            label=line,
+            capsize=2,
+            **line_style(style),
+        )
+        full = rows[rows.keep == rows.depth]
+        # Above the hollow marker that its line has there.
+        filled = line_style(style) | {"mfc": style[0], "ls": "none", "zorder": 3}
+        axes.plot(full[against] * aside, full.accuracy, **filled)
+        for level in full.accuracy:
+            axes.axhline(level, color=style[0], lw=0.6, alpha=0.4, label="full depth")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:.2f}"))
 
 
 def _by_line(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from slimcls.escaping import in_markdown
-from slimcls.reporting import figure_style, figures, tables
+from slimcls.reporting import figure_style, figures, prose, tables
 from slimcls.reporting.convergence import on_convergence, on_warnings
 from slimcls.reporting.study import Study, classes, confusion_counts
 from slimcls.storage.files import write_text
@@ -52,9 +52,10 @@ def _draw(study: Study, folder: Path) -> Iterator[str]:
     cells = study.compared.cells
     levels = study.compared.baselines
     levels = levels[levels.keep == 0]
+    setting = prose.setting(study)
     drawn = {
-        "layers": figures.accuracy_against_layers(cells, levels),
-        "parameters": figures.accuracy_against_parameters(cells),
+        "layers": figures.accuracy_against_layers(cells, levels, setting),
+        "parameters": figures.accuracy_against_parameters(cells, levels, setting),
         "costs": figures.cost_against_layers(cells),
     }
     for task, drawing in confusions(study):
@@ -97,6 +98,7 @@ def _markdown(study: Study, title: str, named: dict[str, str]) -> str:
     text = environment.get_template("page.md.j2").render(
         title=in_markdown(title),
         summary=in_markdown(study_summary(study)),
+        answers=prose.answers(study),
         margin=f"{100 * study.margin:g}",
         lines=len(compared.differences.groupby(["task", "line"]))
         if len(compared.differences)
