@@ -21,6 +21,9 @@ from hypothesis import HealthCheck, settings
 # Before anything imports a Hugging Face library: a test must never wait for a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
+# Nor on another test process: where there are as many as processors, two threads of one spin while
+# they wait for each other, and a step of a tiny model takes ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 #: Seconds after which a test gives up on a process or a thread: none but one that hangs takes as
 #: long, however slow or busy the machine is.
@@ -67,6 +70,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     os.environ["SLIMCLS_CACHE"] = str(shared / "slimcls-cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_threads() -> Iterator[None]:
+    """As many threads for the next test: what a served classifier asks for is set for good."""
+    yield
+    torch: Any = sys.modules.get("torch")
+    threads = int(os.environ["OMP_NUM_THREADS"])
+    if hasattr(torch, "set_num_threads") and torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -55,7 +55,7 @@ SOME = [text for text in ODD if text.strip()]
 PAIRS: list[tuple[str, str]] = [
     *zip(SOME, ["bread and soup", *SOME[:-1]], strict=True),
     *((first, second) for first, second, _ in made_up_pairs(8, 9)),
-    ("bread " * 900, "rain " * 900),
+    ("bread " * 300, "rain " * 300),
 ]
 
 

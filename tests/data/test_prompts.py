@@ -117,6 +117,18 @@ def test_cutting(tokenizer, text, most):
     assert was_cut == (len(whole) > most)
 
 
+def test_long_texts_need_one_look_at_the_vocabulary(monkeypatch):
+    """It is copied whenever it is asked for."""
+    tokenizer, asked = _open("tiny-gpt2"), []
+    known = type(tokenizer).get_vocab
+    monkeypatch.setattr(
+        type(tokenizer), "get_vocab", lambda self: (asked.append(self), known(self))[1]
+    )
+    texts = [f"{count} {'bread ' * 900}" for count in range(5)]
+    assert _builder(tokenizer, max_text_tokens=12).encode(texts).n_cut == 5
+    assert len(asked) <= 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(texts=st.lists(TEXTS, max_size=4), most=st.integers(1, 40), count=st.integers(0, 2))
 def test_prompts_survive_any_text(tokenizer, texts, most, count):

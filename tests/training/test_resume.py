@@ -23,7 +23,7 @@ from slimcls.config import RunConfig
 from slimcls.data.batches import Batch
 from slimcls.errors import Diverged, UserError
 from slimcls.storage.files import write_text
-from slimcls.train import train
+from slimcls.train import main, train
 from slimcls.training.learner import Learner
 from slimcls.training.left import save_trained
 
@@ -42,10 +42,13 @@ TIMES = {
 }
 
 
+def words(toy: Path, out: Path, *more: str) -> list[str]:
+    return [*SETTINGS.split(), "--dataset", str(toy), "--out", str(out), *more]
+
+
 def start(toy: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    words = [*SETTINGS.split(), "--dataset", str(toy), "--out", str(out), *more]
     return subprocess.Popen(
-        [sys.executable, "-m", "slimcls.train", *words],
+        [sys.executable, "-m", "slimcls.train", *words(toy, out, *more)],
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -53,10 +56,10 @@ def start(toy: Path, out: Path, *more: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str]) -> str:
-    _, errors = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, errors
-    return errors
+def finish(toy: Path, out: Path, *more: str) -> None:
+    """The command to its end, in this process, as one that was started computes."""
+    torch.set_num_threads(1)
+    assert main(words(toy, out, *more)) == 0
 
 
 def only_run(out: Path) -> Path:
@@ -78,7 +81,7 @@ def stop_in_training(process: subprocess.Popen[str], out: Path, number: int, wai
 @pytest.fixture(scope="module")
 def undisturbed(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed")
-    finish(start(toy, out))
+    finish(toy, out)
     return only_run(out)
 
 
@@ -113,7 +116,7 @@ def test_kill_9_in_training(toy: Path, tmp_path: Path, undisturbed: Path, kills:
             half_written = [name for name in names if name.endswith(".tmp")]
             assert names - set(half_written) <= {"last.ckpt", "best.safetensors", "trained.json"}
             assert len(half_written) <= 1, "the next start clears what a kill left"
-    finish(start(toy, tmp_path, "--checkpoint-seconds", "0"))
+    finish(toy, tmp_path, "--checkpoint-seconds", "0")
     assert_same(only_run(tmp_path), undisturbed)
     assert not (only_run(tmp_path) / "checkpoints").exists()
 
@@ -121,15 +124,17 @@ def test_kill_9_in_training(toy: Path, tmp_path: Path, undisturbed: Path, kills:
 @pytest.mark.fault("kills")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_asked_to_stop(
-    toy: Path, tmp_path: Path, undisturbed: Path, number: int, code: int
-) -> None:
+    toy: Path, tmp_path: Path, undisturbed: Path, number: int, code: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     process = start(toy, tmp_path, "--checkpoint-seconds", "0")
     stop_in_training(process, tmp_path, number, 0.05)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     assert "the same command goes on" in errors.splitlines()[-1]
-    assert "going on from" in finish(start(toy, tmp_path))
+    finish(toy, tmp_path)
+    assert "going on from" in capsys.readouterr().err
     assert_same(only_run(tmp_path), undisturbed)
 
 
@@ -194,9 +199,9 @@ def test_batches_of_a_token_budget_and_compact_embeddings(
 
 def test_a_finished_run_answers_at_once(toy: Path, undisturbed: Path) -> None:
     before = (undisturbed / "result.parquet").stat().st_mtime_ns
-    finish(start(toy, undisturbed.parent))
+    finish(toy, undisturbed.parent)
     assert (undisturbed / "result.parquet").stat().st_mtime_ns == before
-    finish(start(toy, undisturbed.parent, "--overwrite"))
+    finish(toy, undisturbed.parent, "--overwrite")
     assert (undisturbed / "result.parquet").stat().st_mtime_ns != before
 
 
