@@ -283,7 +283,7 @@ def test_help_has_the_sentences_of_settings_that_are_extended(
     assert "Training examples per class, or all." in text
     assert "majority: the most frequent class." in text
     assert text.count("--save-model") == 1
-    assert "of untrained, random-blocks and tfidf; none does not." in text
+    assert "of what can classify: all methods but probe; none does not." in text
 
 
 def test_settings_of_another_command() -> None:
