@@ -189,6 +189,33 @@ def rivals() -> str:
     return tables.markdown_table(tables.rival_table(study.read_study(COURSE).compared))
 
 
+def fits() -> str:
+    """Fits against a grid of all depths: a row a fit."""
+    lines = [
+        "| data | texts a class, at most | chosen | its test accuracy | best there is "
+        "| points lost | points that depth loses in the grid "
+        "| smallest within the margin | share of the grid's time |",
+        f"|{' --- |' * 9}",
+    ]
+    for path in sorted((ROOT / "results" / "fit").glob("*.json")):
+        row = json.loads(path.read_text(encoding="utf-8"))
+        best = max(row["grid"], key=row["grid"].get)
+        depth = row["regret_of_depth"]
+        cells = (
+            row["dataset"],
+            f"{row['shots']}",
+            f"{row['chosen']}: {row['verdict']}",
+            f"{row['confirmed'][row['chosen']]:.3f}",
+            f"{best}: {row['grid'][best]:.3f}",
+            f"{row['regret']:.1f}",
+            "-" if depth is None else f"{depth:.1f}",
+            row["oracle"],
+            f"{row['share_of_time']:.2f}",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def answers() -> str:
     """What the study says so far: a paragraph a task and mode."""
     from slimcls.reporting import prose, study
@@ -365,6 +392,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/defaults.md": {"rates": rates, "tried": tried, "search": search, "reference": reference},
     "docs/depth-study.md": {"losses": losses},
     "docs/export.md": {"forms": forms, "trimming": trimming},
+    "docs/fit.md": {"fits": fits},
     "docs/models.md": {"families": families},
     "docs/limits.md": {"power": power},
     "docs/teaching.md": {"taught": taught},

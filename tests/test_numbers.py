@@ -130,20 +130,19 @@ def failed() -> str:
     )
 
 
-def taught() -> tuple[str, str, str]:
-    """What two layers that full depth has taught lose on TREC, in points, and the interval."""
+def taught(task: str) -> str:
+    """What two layers that full depth has taught lose on a task, in points."""
     table = load_script("page_tables").taught()
-    (row,) = re.findall(r"^\| trec \| 2 \|.*$", table, re.M)
-    difference = row.split(" | ")[-2]
-    mean, low, high = re.findall(r"[-+]\d+\.\d", difference)
-    assert (mean[0], low[0], high[0]) == ("-", "-", "+")
-    return mean[1:], low[1:], high[1:]
+    (row,) = re.findall(rf"^\| {task} \| 2 \|.*$", table, re.M)
+    mean = re.findall(r"[-+]\d+\.\d", row.split(" | ")[-2])[0]
+    assert mean[0] == "-"
+    return mean[1:]
 
 
-def lost(keep: int) -> tuple[str, str]:
-    """What a cut of the study loses on TREC, in points, and the interval in words."""
+def lost(keep: int, task: str) -> tuple[str, str]:
+    """What a cut of the study loses, in points, and the interval in words."""
     found = new_study().compared.differences
-    (row,) = found.query("line == 'cls' and task == 'trec' and keep == @keep").itertuples()
+    (row,) = found.query("line == 'cls' and task == @task and keep == @keep").itertuples()
     low, high = 100 * row.low, 100 * row.high
     assert row.difference < 0
     assert low < 0
@@ -153,16 +152,28 @@ def lost(keep: int) -> tuple[str, str]:
     return f"{-100 * row.difference:.1f}", f"({ends})"
 
 
+def rival(task: str, name: str) -> pd.Series:
+    """The row of a cheap rival of the study."""
+    found = new_study().compared.baselines
+    (row,) = found.query("task == @task and baseline == @name").to_dict("records")
+    return pd.Series(row)
+
+
+def read_layers() -> str:
+    """How many layers the probes of SST-2 read."""
+    found = stored("study").query("dataset == 'sst2' and method == 'probe'").read_layers
+    return f"{found.min():.0f} to {found.max():.0f}"
+
+
 def readme() -> list[str]:
-    found = new_study().compared.differences.query("line == 'cls' and keep == 2")
-    learnt = taught()
+    saved = new_study().compared.differences.query("line == 'cls' and keep == 2").params_saved
     return [
-        f"Two layers ({found.params_saved.item():.1%} of the parameters gone)".replace("%", " %"),
-        "are {} points below full depth {}".format(*lost(2)),
-        "four are {} {}".format(*lost(4)),
-        "half of them {} {}".format(*lost(15)),
-        f"the same two layers are {learnt[0]} points below it",
-        f"({learnt[1]} below to {learnt[2]} above)",
+        f"On TREC two layers ({saved.iloc[0]:.1%} of the parameters gone)".replace("%", " %"),
+        "are {} points below full depth {}".format(*lost(2, "trec")),
+        "half of the layers {} {}".format(*lost(15, "trec")),
+        "On SST-2 two layers are {} points below {}, no better".format(*lost(2, "sst2")),
+        f"only read, {read_layers()} layers deep, has {rival('sst2', 'probe').accuracy:.3f}",
+        f"two layers are {taught('trec')} and {taught('sst2')} points below it",
     ]
 
 
@@ -276,22 +287,29 @@ def test_readme_has_no_other_figure() -> None:
     assert figures
 
 
-def test_the_page_on_fits_has_what_was_measured() -> None:
+def test_the_page_on_fits_says_how_far_they_are() -> None:
     page = (ROOT / "docs" / "fit.md").read_text(encoding="utf-8")
-    found = json.loads((RESULTS / "fit" / "trec.json").read_text(encoding="utf-8"))
-    for name, accuracy in found["test_accuracy"].items():
-        (row,) = re.findall(rf"^\| {name}\b(.*) \|$", page, re.M)
-        assert row.split(" | ")[1:] == [f"{accuracy:.3f}", f"{found['megabytes'][name]:.1f}"]
-    assert f"{found['chosen']}, chosen" in page
-    assert (found["regret"], found["oracle"]) == (0, found["chosen"])
-    assert f"{found['share_of_time']:.1f} times as long" in page
+    found = {
+        path.stem: json.loads(path.read_text(encoding="utf-8"))
+        for path in (RESULTS / "fit").glob("*.json")
+    }
+    assert set(found) == {"sst2", "trec"}
+    assert {one["chosen"] for one in found.values()} == {"8 of 30 layers"}, "as the page says"
+    assert min(one["regret"] for one in found.values()) > 1
+    shares = sorted(one["share_of_time"] for one in found.values())
+    assert [round(1 / share) for share in shares] == [10, 7], "a tenth and a seventh"
+    assert "a tenth and a seventh of the grid's time" in page
 
 
 def test_the_page_on_teaching_says_how_its_sides_were_trained() -> None:
     page = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
     learnt, longer = stored("teaching/taught"), stored("teaching/steps")
-    taken = dict(zip(longer.seed, longer.steps, strict=True))
-    assert f"({taken[0]:,}, {taken[42]:,} and {taken[421]:,})" in page
+    taken = longer.set_index(["dataset", "seed"]).steps
+    for name, task in (("TREC", "trec"), ("SST-2", "sst2")):
+        steps = [f"{taken[task, seed]:,}" for seed in (0, 42, 421)]
+        assert "{} {}, {} and {}".format(name, *steps) in page
+    halves = {task: (float(taught(task)), float(lost(2, task)[0])) for task in ("trec", "sst2")}
+    assert all(after <= before / 2 for after, before in halves.values()), "as the page says"
     ends = [last_loss(Path(folder)) for folder in learnt.folder]
     assert f"{min(ends):.3f} to {max(ends):.3f} on the teacher's scores" in page
     assert max(last_loss(Path(folder)) for folder in longer.folder) < 0.002
@@ -303,31 +321,60 @@ def test_the_page_on_teaching_says_how_its_sides_were_trained() -> None:
 def test_the_study_says_how_far_it_is() -> None:
     page = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
     found = new_study()
-    table = found.found.runs
-    assert set(table.dataset) == {"trec"}
-    assert f"{len(table)} of 72: TREC" in page
-    assert table.groupby("keep").seed.apply(sorted).tolist() == 6 * [[0, 42, 421]]
-    eight = ", ".join(f"{one:.3f}" for one in sorted(table[table.keep == 8].test_accuracy))
-    assert f"hang on the seed: {eight}." in page
+    table, compared = found.found.runs, found.compared
+    assert set(table.dataset) == {"sst2", "trec"}
+    assert f"{len(table)} of 72: SST-2 and TREC" in page
+    assert table.groupby(["dataset", "keep"]).seed.apply(sorted).tolist() == 12 * [[0, 42, 421]]
     assert set(table[table.keep <= 8].lr) == {3e-4}
     assert set(table[table.keep > 8].lr) == {1e-4}
-    for keep, words in ((2, "two layers on "), (30, "All 30 layers are right on ")):
-        cell = table[table.keep == keep]
-        first, *rest = (
-            cell.test_accuracy.mean(),
-            cell.test_accuracy.min(),
-            cell.test_accuracy.max(),
-        )
-        assert f"{words}{first:.3f} " in page
-        assert f"({rest[0]:.3f} to {rest[1]:.3f} by seed)" in page
     assert table.converged.all()
     last = max(last_loss(Path(folder)) for folder in table.folder)
-    (bound,) = re.findall(r"fit their training texts \(loss below (0\.\d+) at the end\)", page)
+    (bound,) = re.findall(r"fit their training texts\*\* \(loss below (0\.\d+) at the end\)", page)
     assert last < float(bound) < 2 * last
+    two = compared.differences.query("keep == 2").set_index("task")
+    assert set(two.verdict) == {"worse"}
+    points = [f"{-100 * two[end][task]:.1f}" for task in two.index for end in ENDS]
+    assert (
+        "{} points (95 % interval {} to {}) on SST-2, {} ({} to {}) on TREC".format(*points) in page
+    )
+    assert "good enough" not in set(compared.differences.verdict)
+    half = compared.differences.query("keep == 15").set_index("task")
+    assert set(half.verdict) == {"cannot tell"}
+    shown = [f"{-100 * half.difference[task]:.1f}" for task in ("sst2", "trec")]
+    assert "Half of the layers lose {} points on SST-2 and {} on TREC".format(*shown) in page
+
+
+#: Middle and ends of a difference, the smaller loss first.
+ENDS = ("difference", "high", "low")
+
+
+def test_the_study_says_what_rivals_and_seeds_do() -> None:
+    page = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
+    runs, means = new_study().found.runs, new_study().compared.cells
+    few = means.query("task == 'sst2' and keep <= 8").accuracy
+    rivals = {name: f"{rival('sst2', name).accuracy:.3f}" for name in ("tfidf", "embeddings")}
+    assert few.max() < float(min(rivals.values()))
+    assert f"{few.min():.3f} to {few.max():.3f}, where TF-IDF has {rivals['tfidf']}" in page
+    assert f"the mean of the embeddings {rivals['embeddings']}" in page
+    probes = stored("study").query("dataset == 'sst2' and method == 'probe'").test_accuracy
+    spread = f"{probes.mean():.3f} ({probes.min():.3f} to {probes.max():.3f} by seed)"
+    assert f"only read has {spread}, by {read_layers()} of its layers" in page
+    eight = [
+        ", ".join(
+            f"{one:.3f}" for one in sorted(runs.query("task == @task and keep == 8").test_accuracy)
+        )
+        for task in ("sst2", "trec")
+    ]
+    assert "{} on SST-2 and {} on TREC".format(*eight) in page
+    mean = means.set_index(["task", "keep"]).accuracy
+    assert all(mean[task, 8] < mean[task, 4] for task in ("sst2", "trec"))
     longer = stored("teaching/steps")
-    assert (longer.epochs_run.min(), longer.epochs_run.max()) == (32, 50)
-    assert f"for 32 to 50 epochs gives {longer.test_accuracy.mean():.3f}" in page
-    (row,) = found.compared.differences.query("keep == 2").itertuples()
-    assert row.verdict == "worse"
-    points = [-100 * end for end in (row.difference, row.high, row.low)]
-    assert "lose {:.1f} points (95 % interval {:.1f} to {:.1f})".format(*points) in page
+    right = longer.groupby("dataset").test_accuracy.mean()
+    said = f"{longer.epochs_run.min()} to {longer.epochs_run.max()} epochs gives "
+    assert f"{said}{right['sst2']:.3f} on SST-2 and {right['trec']:.3f} on TREC" in page
+    two = runs.query("task == 'sst2' and keep == 2")
+    validation, test = (
+        f"{two[name].min():.3f} to {two[name].max():.3f}"
+        for name in ("validation_accuracy", "test_accuracy")
+    )
+    assert f"two layers have {validation} there, and {test} on the sentences" in page

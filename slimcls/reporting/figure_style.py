@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import wraps
 from io import BytesIO
 from itertools import cycle
@@ -112,19 +112,32 @@ def line_style(style: tuple[str, str, object]) -> dict[str, Any]:
     return {"color": shade, "marker": marker, "ls": dash, "ms": 4.5, "lw": 1.3, "mfc": "white"}
 
 
-def level_lines(axes: Axes, baselines: pd.DataFrame, low: float, high: float) -> None:
+def level_dashes(baselines: pd.DataFrame) -> dict[str, object]:
+    """The dash of each baseline's line, by its name: the same in every panel of a figure."""
+    names = dict.fromkeys(_named(row) for row in baselines.to_dict("records"))
+    return dict(zip(names, cycle(_LEVELS), strict=False))
+
+
+def _named(row: Mapping[Hashable, Any]) -> str:
+    return ", ".join(filter(None, (row["baseline"], row["mode"])))
+
+
+def level_lines(
+    axes: Axes, baselines: pd.DataFrame, dashes: Mapping[str, Any], low: float, high: float
+) -> None:
     """A grey line across the panel for each baseline (columns baseline, mode, accuracy).
 
-    What else is drawn lies between ``low`` and ``high``. A level far below it would press that into
+    ``dashes`` are those of :func:`level_dashes`. What else is drawn lies between ``low`` and
+    ``high``. A level far below it would press that into
     a corner: the legend alone has it, with its figure.
     """
     least = low - FAR * (high - low)
-    for row, dash in zip(baselines.to_dict("records"), cycle(_LEVELS), strict=False):
-        name, level = ", ".join(filter(None, (row["baseline"], row["mode"]))), row["accuracy"]
+    for row in baselines.to_dict("records"):
+        name, level = _named(row), row["accuracy"]
         if level < least:
             axes.plot([], [], " ", label=f"{name}: {level:.2f}, below")
         else:
-            axes.axhline(level, color="0.45", lw=1, ls=dash, label=name)
+            axes.axhline(level, color="0.45", lw=1, ls=dashes[name], label=name)
 
 
 def depth_axis(axes: Axes, keeps: pd.Series) -> None:

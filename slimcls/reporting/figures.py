@@ -16,6 +16,7 @@ from slimcls.reporting.figure_style import (
     LINES,
     WIDTH,
     depth_axis,
+    level_dashes,
     level_lines,
     line_style,
     name_axes,
@@ -39,10 +40,12 @@ def accuracy_against_layers(
     """
     tasks = list(dict.fromkeys(cells.task))
     figure, panels = new_panels(len(tasks), title=setting)
+    dashes = level_dashes(baselines)
     for axes, task in zip(panels, tasks, strict=True):
         here = cells[cells.task == task]
         _lines_with_intervals(axes, here, "keep", 1.06)
-        level_lines(axes, baselines[baselines.task == task], here.low.min(), here.high.max())
+        rivals = baselines[baselines.task == task]
+        level_lines(axes, rivals, dashes, here.low.min(), here.high.max())
         depth_axis(axes, here.keep)
         name_axes(axes, task, "kept layers", "test accuracy")
     one_legend(figure, panels)
@@ -61,10 +64,12 @@ def accuracy_against_parameters(
     """
     tasks = list(dict.fromkeys(cells.task))
     figure, panels = new_panels(len(tasks), title=setting)
+    dashes = level_dashes(baselines)
     for axes, task in zip(panels, tasks, strict=True):
         here = cells[cells.task == task]
         _lines_with_intervals(axes, here, "params_kept", 1.015)
-        level_lines(axes, baselines[baselines.task == task], here.low.min(), here.high.max())
+        rivals = baselines[baselines.task == task]
+        level_lines(axes, rivals, dashes, here.low.min(), here.high.max())
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
         sizes = here.drop_duplicates("params_kept").sort_values("params_kept")

@@ -82,6 +82,7 @@ def _said(study: Study, task: str, line: str, cells: pd.DataFrame) -> Iterator[s
         yield from _verdicts(cuts.sort_values("keep"), margin)
     rivals = compared.baselines.query("task == @task and keep == 0 and baseline in @UNTUNED")
     if len(rivals):
+        rivals = rivals.sort_values("accuracy", ascending=False)
         names = [
             f"{UNTUNED[name]} {accuracy:.3f}"
             for name, accuracy in zip(rivals.baseline, rivals.accuracy, strict=True)

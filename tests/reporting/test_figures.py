@@ -90,3 +90,35 @@ def test_a_confusion_matrix_has_counts_in_shades_of_their_class() -> None:
     assert [text.get_text() for text in axes.texts] == ["9", "1", "4"]
     assert [text.get_color() for text in axes.texts] == ["white", "black", "white"]
     assert np.allclose(axes.images[0].get_array(), [[0.9, 0.1], [0, 1]])
+
+
+def test_a_rival_has_one_dash_in_all_panels() -> None:
+    """The legend shows it once."""
+    cells = pd.DataFrame(
+        [
+            {
+                "task": task, "line": "cls", "keep": keep, "depth": 4, "accuracy": 0.8,
+                "low": 0.6, "high": 0.9, "params_kept": 100 * keep, "params_saved": 1 - keep / 4,
+            }
+            for task in ("one", "two")
+            for keep in (2, 4)
+        ]
+    )  # fmt: skip
+    rivals = {"one": ("embeddings", "probe", "tfidf"), "two": ("embeddings", "tfidf")}
+    levels = pd.DataFrame(
+        [
+            {"task": task, "baseline": name, "mode": "", "accuracy": 0.7}
+            for task, names in rivals.items()
+            for name in names
+        ]
+    )
+    for draw in (figures.accuracy_against_layers, figures.accuracy_against_parameters):
+        dashes = [
+            {line.get_label(): line.get_linestyle() for line in axes.lines}
+            for axes in draw(cells, levels).axes
+        ]
+        first, second = (found for found in dashes if found)
+        assert len({first[name] for name in rivals["one"]}) == 3
+        assert {name: second[name] for name in rivals["two"]} == {
+            name: first[name] for name in rivals["two"]
+        }
