@@ -310,8 +310,11 @@ def test_what_options_says_a_baseline_uses_is_what_it_is_given():
     used: dict[str, list[str]] = {}
     sofar: list[str] = []
     for methods, first, rest in rows:
-        sofar = [*(sofar if first == "the same" else []), *re.findall(r"`(--[a-z-]+)`", rest)]
-        used |= dict.fromkeys(re.findall(r"`([a-z-]+)`", methods), sofar)
+        shared, _, alone = (
+            re.findall(r"`(--[a-z-]+)`", part) for part in rest.partition("; alone,")
+        )
+        sofar = [*(sofar if first == "the same" else []), *shared]
+        used |= {name: [*sofar, *alone] for name in re.findall(r"`([a-z-]+)`", methods)}
     assert used.pop("random-blocks") == []
     # What a mode does to a method is said in words.
     given = {name: {flag(setting) for setting in settings} for name, settings in DECIDES.items()}

@@ -50,7 +50,7 @@ def test_what_is_hashed_may_be_an_axis() -> None:
 def test_a_rival_takes_what_decides_its_figures() -> None:
     words, model, cut = (set(DECIDES[name]) for name in ("tfidf", "embeddings", "untrained"))
     assert words < model < cut
-    assert model - words == {"model", "revision", "max_text_tokens"}
+    assert model - words == {"model", "revision", "max_text_tokens", "save_dtype"}
     assert {"seed", "test_size", "out", "overwrite"} < words
     assert set(DECIDES["probe"]) - model == {"mode", "accelerator"}
     assert not cut & {"mode", "random_blocks", *settings_with(Role.TRAINING)}

@@ -26,7 +26,9 @@ def test_each_task_and_mode_has_its_paragraph(made: Study) -> None:
     assert plain.startswith("**sst2, cls.** All 6 layers are right on 0.855 (")
     assert "The smallest cut that is good enough keeps 1 layer and saves 71.4% of" in plain
     assert "Good enough: 1 layer +0.0 (" in plain
-    assert "the majority class 0.500, TF-IDF 0.600." in plain
+    assert (
+        "Rivals: TF-IDF 0.600, the mean of the embeddings 0.550, the majority class 0.500" in plain
+    )
     assert "keeps 3 layers and saves 42.9%" in prompted
     assert "Shown to lose more than 2 points: 1 layer -10.0 (" in prompted
 
