@@ -171,8 +171,11 @@ def readme() -> list[str]:
         f"On TREC two layers ({saved.iloc[0]:.1%} of the parameters gone)".replace("%", " %"),
         "are {} points below full depth {}".format(*lost(2, "trec")),
         "half of the layers {} {}".format(*lost(15, "trec")),
-        "On SST-2 two layers are {} points below {}, no better".format(*lost(2, "sst2")),
-        f"only read, {read_layers()} layers deep, has {rival('sst2', 'probe').accuracy:.3f}",
+        "On SST-2 two layers, at a default rate, are {} points below {}, no better".format(
+            *lost(2, "sst2")
+        ),
+        f"A frozen model, only read, {read_layers()} layers deep, has "
+        f"{rival('sst2', 'probe').accuracy:.3f}",
         f"two layers are {taught('trec')} and {taught('sst2')} points below it",
     ]
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from slimcls.escaping import in_markdown
 from slimcls.reporting.study import Study
-from slimcls.reporting.tables import interval
+from slimcls.reporting.tables import interval, rows_of
 from slimcls.reporting.verdicts import UNTUNED
 
 #: What is said of cuts with a verdict; the others have their own word.
@@ -61,7 +61,7 @@ def against_first(selections: pd.DataFrame) -> list[str]:
             "No difference is shown": rows[(rows.low <= 0) & (rows.high >= 0)],
         }
         for word, part in parts.items():
-            each = [f"{in_markdown(row.rule)} {interval(row)}" for row in _rows(part)]
+            each = [f"{in_markdown(row.rule)} {interval(row)}" for row in rows_of(part)]
             if each:
                 words.append(f"{word}: {_listed(each)}.")
         said.append(" ".join(words))
@@ -102,13 +102,9 @@ def _verdicts(cuts: pd.DataFrame, margin: str) -> Iterator[str]:
             f"{least.params_saved:.1%} of the parameters."
         )
     for verdict, rows in cuts.groupby("verdict", sort=False):
-        each = [_loss(row) for row in _rows(rows)]
+        each = [_loss(row) for row in rows_of(rows)]
         word = _SAID.get(str(verdict), str(verdict)).format(margin=margin)
         yield f"{word[0].upper()}{word[1:]}: {_listed(each)}."
-
-
-def _rows(table: pd.DataFrame) -> Iterator[Any]:
-    yield from table.itertuples()
 
 
 def _accuracy(row: dict[Any, Any]) -> str:

@@ -38,7 +38,7 @@ def as_paper(cells: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _rows(table: pd.DataFrame) -> Iterator[Any]:
+def rows_of(table: pd.DataFrame) -> Iterator[Any]:
     """The table's rows with columns as attributes; what is in them is known, but not to types."""
     yield from table.itertuples()
 
@@ -117,7 +117,7 @@ def difference_table(compared: Comparisons) -> pd.DataFrame:
             "verdict": row.verdict,
             "why": row.reason,
         }
-        for row in _rows(deep_first)
+        for row in rows_of(deep_first)
     ]
     return pd.DataFrame(rows)
 
@@ -134,7 +134,7 @@ def selection_table(compared: Comparisons) -> pd.DataFrame:
             "difference to the first (points)": interval(row),
             "seeds": _seeds(row),
         }
-        for row in _rows(compared.selections)
+        for row in rows_of(compared.selections)
     ]
     return pd.DataFrame(rows)
 
@@ -151,7 +151,7 @@ def rival_table(compared: Comparisons) -> pd.DataFrame:
             "accuracy": f"{row.accuracy:.3f} ({row.low:.3f} to {row.high:.3f})",
             "seeds": _seeds(row),
         }
-        for row in _rows(compared.baselines)
+        for row in rows_of(compared.baselines)
     ]
     return pd.DataFrame(rows)
 
@@ -175,7 +175,7 @@ def sizes_and_costs(compared: Comparisons) -> pd.DataFrame:
             "one text (ms)": f"{row.latency_ms:.1f}",
             "weights (MB)": f"{row.weights_mb:.0f}",
         }
-        for row in _rows(compared.cells)
+        for row in rows_of(compared.cells)
     ]
     return pd.DataFrame(rows)
 

@@ -48,7 +48,7 @@ def describe_rival(names: tuple[str, ...], spec: DatasetSpec, result: RunResult)
 def rival_card(result: RunResult, description: dict[str, Any]) -> str:
     """README.md of a rival that is kept."""
     o, name = result.outcome, CHEAP[result.outcome.method]
-    data, model = (in_markdown(str(description.get(name, ""))) for name in ("dataset", "model"))
+    data, model = (in_markdown(str(description.get(key, ""))) for key in ("dataset", "model"))
     note = f" ({in_markdown(o.source_note)})" if o.source_note else ""
     does = _DOES[o.method].format(
         chosen=in_markdown(o.chosen),
