@@ -16,7 +16,7 @@ from slimcls.backbones import sources
 from slimcls.config import RunConfig
 from slimcls.devices import accelerator_for
 from slimcls.errors import UserError
-from slimcls.kinds import CHEAP
+from slimcls.kinds import CHEAP, MEAN_PROBE
 from slimcls.roles import Role, settings_with, settings_without
 from slimcls.runs.folder import check_runs_folder
 from slimcls.runs.schema import WITHOUT_MODEL
@@ -43,6 +43,11 @@ DECIDES = {
         *settings_with(_ALWAYS | Role.MODEL | Role.INPUT),
         "accelerator",
     ),
+    MEAN_PROBE: (
+        *settings_with(_ALWAYS | Role.MODEL | Role.INPUT),
+        "keep",
+        "accelerator",
+    ),
     "untrained": settings_without(Role.TRAINING | Role.KIND),
 }
 
@@ -61,13 +66,22 @@ class BaselineConfig(RunConfig):
     """
 
     method: Literal[
-        "all", "majority", "tfidf", "embeddings", "probe", "untrained", "random-blocks"
+        "all",
+        "majority",
+        "tfidf",
+        "embeddings",
+        "probe",
+        "mean-probe",
+        "untrained",
+        "random-blocks",
     ] = "all"
     """majority: the most frequent class. tfidf: TF-IDF and logistic regression. embeddings: mean of
     the model's token embeddings and logistic regression. probe: logistic regression on the frozen
     uncut model's hidden states, at the depth that suits best; of bare texts with --mode cls, of
-    prompts otherwise. untrained: the cut in mode lm, before any
-    training. random-blocks: a run with these settings whose blocks' weights are drawn anew."""
+    prompts otherwise. mean-probe, which all leaves out: the first --keep layers, frozen, and
+    logistic regression on the mean over tokens, as a model that can be handed over. untrained: the
+    cut in mode lm, before any training. random-blocks: a run with these settings whose blocks'
+    weights are drawn anew."""
 
     baseline: bool = False
     """Also fit TF-IDF beside untrained and random-blocks; here it is a method of its own."""
@@ -108,7 +122,8 @@ def baseline(config: BaselineConfig, shared: Shared | None = None) -> list[RunRe
     What was finished before is answered from there. ``shared`` is what other runs of this process
     have read already. Raises as :func:`slimcls.train.train` does.
     """
-    names = list(METHODS) if config.method == "all" else [config.method]
+    rivals = [name for name in METHODS if name != MEAN_PROBE]
+    names = rivals if config.method == "all" else [config.method]
     shared = shared or Shared()
     if not set(WITHOUT_MODEL).issuperset(names):
         # A model that cannot be had shows before any work is done.
@@ -187,8 +202,8 @@ def _untrained(config: RunConfig, name: str, shared: Shared) -> RunResult:
 def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     """A rival of scikit-learn's, in a directory like a run's."""
     settings = WITHOUT | {field: getattr(config, field) for field in DECIDES[name]}
-    settings["save_model"] = config.save_model if name in CHEAP else "none"
-    if settings["mode"] == "lm":
+    settings["save_model"] = config.save_model if name in (*CHEAP, MEAN_PROBE) else "none"
+    if settings["mode"] == "lm" and name == "probe":
         # A probe reads the same prompts in both modes that have them.
         settings["mode"] = "p-cls"
     settled = RunConfig(**settings)
@@ -197,9 +212,12 @@ def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     # From here on scikit-learn and torch are needed.
     settled.accelerator = accelerator_for(settled.accelerator)
     from slimcls import runs
-    from slimcls.baselines import probe_runs, rival_runs
+    from slimcls.baselines import mean_probe_runs, probe_runs, rival_runs
     from slimcls.session import more_metrics
 
+    if name == MEAN_PROBE:
+        assert source
+        settled.layers = mean_probe_runs.check_mean_probe(settled, source, len(data.spec.labels))
     fingerprints = fingerprints_of(settled, shared, data, source)
     folder = Path(config.out) / runs.run_name(settled, fingerprints, name)
     if finished := (None if config.overwrite else runs.read_result(folder)):
@@ -210,7 +228,10 @@ def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
     with runs.locked(folder):
         if config.overwrite:
             runs.clear(folder)
-        measure = probe_runs.measure_probe if name == "probe" else rival_runs.measure_rival
+        measure = {
+            "probe": probe_runs.measure_probe,
+            MEAN_PROBE: mean_probe_runs.measure_mean_probe,
+        }.get(name, rival_runs.measure_rival)
         finished = runs.read_result(folder)
         return finished or measure(settled, name, shared, source, folder)
 
@@ -221,6 +242,7 @@ METHODS: dict[str, Callable[[RunConfig, str, Shared], RunResult]] = {
     "tfidf": _no_layers,
     "embeddings": _no_layers,
     "probe": _no_layers,
+    MEAN_PROBE: _no_layers,
     "untrained": _untrained,
     "random-blocks": _random_blocks,
 }

@@ -20,6 +20,10 @@ BITS = (WHOLE, 8, 4)
 #: the smallest first, as a rule. ``rivals/methods.py`` has a row for each.
 CHEAP = {"majority": "majority class", "tfidf": "TF-IDF", "embeddings": "mean of the embeddings"}
 
+#: The method of a cut that is not trained: its first layers, frozen, and logistic regression on the
+#: mean over a text's tokens.
+MEAN_PROBE = "mean-probe"
+
 
 def in_a_sentence(name: str) -> str:
     """What a classifier is called, inside a sentence: the article is that of a cheap rival."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -455,3 +456,53 @@ def test_random_blocks_are_what_a_run_starts_from(toy: Path, tmp_path: Path) -> 
         assert torch.equal(kept[name], drawn[name]) == (not inside), name
         if inside and name.endswith("weight") and "ln_" not in name:
             assert not torch.equal(drawn[name], other[name]), name
+
+
+def test_a_mean_probe_is_a_plain_model_that_says_what_its_regression_says(
+    toy: Path, tmp_path: Path
+) -> None:
+    settings = FAST | {"keep": 2, "seed": 3, "save_model": "best"}
+    config = BaselineConfig(dataset=str(toy), out=str(tmp_path), method="mean-probe", **settings)
+    (result,) = baseline(config)
+    assert (result.outcome.method, result.outcome.read_layers) == ("mean-probe", 2)
+    assert result.config.layers == [0, 1]
+    log = (result.folder / "log.txt").read_text()
+    (agree,) = re.findall(r"says what the regression says of (\d+) of 60 validation texts", log)
+    # States are kept in float16: where two classes are as good as equal, either may win.
+    assert int(agree) >= 58
+    table = pd.read_parquet(result.folder / "predictions.parquet")
+    assert (table.label == table.prediction).mean() == result.outcome.test_accuracy
+    plain = AutoModelForSequenceClassification.from_pretrained(result.folder / "model").eval()
+    assert plain.config.num_hidden_layers == 3
+    assert sum(p.numel() for p in plain.base_model.parameters()) == result.outcome.params_kept
+    tokenizer = AutoTokenizer.from_pretrained(result.folder / "model")
+    data = tables.read_tables(catalog.find_dataset(str(toy)))
+    by_id = {item.id: item.text for item in draw_items(config, data).test}
+    with torch.no_grad():
+        said = [
+            plain(**tokenizer(by_id[number], return_tensors="pt")).logits.argmax().item()
+            for number in table.id[:20]
+        ]
+    assert [plain.config.id2label[place] for place in said] == table.prediction[:20].tolist()
+    card = (result.folder / "model" / "README.md").read_text()
+    assert "Nothing of it was trained: one more layer" in card
+    assert "chose the strength" in card
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"keep": "all"}, "--keep 6: the layer that averages takes the place"),
+        ({"keep": 2, "mode": "p-cls"}, "--method mean-probe: reads the mean over a bare text"),
+    ],
+)
+def test_a_mean_probe_that_cannot_be_is_refused(
+    words: dict[str, Any], said: str, toy: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=said):
+        baseline(
+            BaselineConfig(
+                dataset=str(toy), out=str(tmp_path), method="mean-probe", **(FAST | words)
+            )
+        )
+    assert not list(tmp_path.iterdir())

@@ -76,6 +76,8 @@ _GPTJ = replace(
     inner_saved=5,
     lm_head_bias=True,
     context_key="n_positions",
+    attention_norm="ln_1",
+    values="attn.v_proj",
 )
 
 FAMILIES: tuple[Family, ...] = (
@@ -95,6 +97,8 @@ FAMILIES: tuple[Family, ...] = (
         mlp_out="mlp.c_proj",
         mlp_in="mlp.c_fc",
         per_token=("attn.c_proj", "mlp.c_fc", "mlp.act", "mlp.c_proj"),
+        attention_norm="ln_1",
+        values="attn.c_attn",
     ),
     Family(
         name="OPT",
@@ -114,6 +118,8 @@ FAMILIES: tuple[Family, ...] = (
         mlp_in="fc1",
         per_token=("self_attn.q_proj", "self_attn.out_proj", "fc1", "fc2"),
         after_norm=("decoder", "project_out"),
+        attention_norm="self_attn_layer_norm",
+        values="self_attn.v_proj",
     ),
     *LLAMA_ROWS,
     Family(
@@ -172,6 +178,7 @@ FAMILIES: tuple[Family, ...] = (
         ),
         lm_head_bias=False,
         context_key="max_position_embeddings",
+        values="attn.attention.v_proj",
         follow=_each_by_itself,
     ),
     replace(

@@ -68,6 +68,17 @@ class Family:
     mlp_in: str
     """The module through which all of the MLP's input goes."""
 
+    attention_norm: str | None = None
+    """The norm in front of a block's attention, which is of the final norm's class; with ``values``
+    None where no block can be made to average (backbones/averaging.py)."""
+
+    values: str | None = None
+    """The projection whose outputs, or the last of them, are the attention's values, head by
+    head."""
+
+    attention_norm_behind: str | None = None
+    """A norm that what the attention adds goes through first."""
+
     lm_head_aliases: tuple[str, ...] = ()
     """Other names under which checkpoints hold the head."""
 

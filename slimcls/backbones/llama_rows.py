@@ -33,6 +33,8 @@ LLAMA = Family(
     mlp_out="mlp.down_proj",
     mlp_in="mlp",
     per_token=("self_attn.q_proj", "self_attn.o_proj", "mlp"),
+    attention_norm="input_layernorm",
+    values="self_attn.v_proj",
 )
 
 
@@ -44,6 +46,7 @@ LLAMA_ROWS: tuple[Family, ...] = (
         name="Gemma 3",
         of_note="text: 270m, 1b",
         model_types=("gemma3_text",),
+        attention_norm_behind="post_attention_layernorm",
         hidden_saved=18,
     ),
     replace(
@@ -51,6 +54,7 @@ LLAMA_ROWS: tuple[Family, ...] = (
         name="Gemma 2",
         of_note="caps its logits",
         model_types=("gemma2",),
+        attention_norm_behind="post_attention_layernorm",
         after_head=(("cap", "final_logit_softcapping"),),
         attention="eager",
         shares_prefix=False,
@@ -67,7 +71,12 @@ LLAMA_ROWS: tuple[Family, ...] = (
         LLAMA, name="Exaone 4", of_note="norms behind attention and MLP", model_types=("exaone4",)
     ),
     replace(LLAMA, name="StableLM", model_types=("stablelm",), hidden_saved=9),
-    replace(LLAMA, name="GLM", model_types=("glm", "glm4")),
+    replace(
+        LLAMA,
+        name="GLM",
+        model_types=("glm", "glm4"),
+        attention_norm_behind="post_self_attn_layernorm",
+    ),
     replace(
         LLAMA,
         name="Phi",
@@ -87,6 +96,7 @@ LLAMA_ROWS: tuple[Family, ...] = (
         model_types=("phi3",),
         lora_targets=("self_attn.qkv_proj", "self_attn.o_proj"),
         per_token=("self_attn.o_proj", "mlp"),
+        values="self_attn.qkv_proj",
     ),
     replace(LLAMA, name="Nemotron", model_types=("nemotron",), inner_saved=2),
     replace(LLAMA, name="Arcee", model_types=("arcee",), inner_saved=2),

@@ -19,6 +19,7 @@ import pandas as pd
 from slimcls.backbones.selectors import named_by_hand
 from slimcls.config import CUT_SETTINGS
 from slimcls.errors import UserError
+from slimcls.kinds import MEAN_PROBE
 from slimcls.reporting.verdicts import CHEAP, UNTUNED
 from slimcls.roles import Role, settings_with, settings_without
 from slimcls.runs.choices import Candidate, Choice, choose_best
@@ -77,10 +78,14 @@ def gather(frame: pd.DataFrame, made: Sequence[Choice] = ()) -> Evidence:
     """
     searched = dict.fromkeys((*SEARCHED, *(name for one in made for name in one.settings)))
     over = [name for name in searched if name in frame and name not in CUT_SETTINGS]
-    tested = frame[frame.test_items > 0].reset_index(drop=True)
+    # Frozen cuts have no place in a comparison that is about what training keeps: their best depth
+    # is in it, as the probe.
+    frozen = frame.method == MEAN_PROBE
+    tested = frame[(frame.test_items > 0) & ~frozen].reset_index(drop=True)
     if tested.empty:
         raise UserError(NOTHING)
     untested = [f"{run}: left out, nothing was tested" for run in frame.run[frame.test_items == 0]]
+    untested += [f"{run}: left out, a report has probes of all depths" for run in frame.run[frozen]]
     named = _named(tested, over)
     frame, left_out = _as_chosen(named, made, over)
     tuned = frame[frame.method == "fine-tuned"]

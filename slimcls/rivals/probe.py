@@ -30,6 +30,8 @@ POOLINGS = {"last": (0,), "mean": (1,), "both": (0, 1)}
 STRENGTHS = tuple(10 ** (power / 2) for power in range(-11, 5))
 #: Steps towards weaker regularisation without a better log-loss, after which weaker is not tried.
 PATIENCE = 2
+#: By how much a class that training never showed is below the others, in nats.
+UNSEEN = 20.0
 #: Steps of a fit: where it takes more, regularisation is too weak to win.
 STEPS = 200
 
@@ -116,6 +118,25 @@ class Probe:
                 break
         loss, strength, probe = found[best]
         return probe, strength, loss
+
+
+def linear_of(classifier: Pipeline, classes: int) -> tuple[Tensor, Tensor]:
+    """The weights (classes, columns) and intercepts (classes,) of a fitted probe, float32.
+
+    Their softmax on unscaled columns gives its probabilities; what training never showed is
+    ``UNSEEN`` less likely than anything.
+    """
+    scaler, regression = classifier
+    weight, bias = regression.coef_, regression.intercept_
+    if len(regression.classes_) == 2:
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    weight = weight / scaler.scale_
+    bias = bias - weight @ scaler.mean_
+    found = torch.zeros(classes, weight.shape[1]), torch.full((classes,), bias.min() - UNSEEN)
+    seen = list(regression.classes_)
+    found[0][seen] = torch.from_numpy(weight).float()
+    found[1][seen] = torch.from_numpy(bias).float()
+    return found[0], found[1].float()
 
 
 def pooled(states: Tensor, layers: int, pooling: str) -> NDArray[np.float32]:

@@ -32,8 +32,8 @@ class Candidate:
     """A classifier that was tried; accuracies are shares from 0 to 1, on the validation part."""
 
     name: str
-    """In words: ``TF-IDF``, ``probe of 15 layers``, ``8 of 30 layers``."""
-    kind: Literal["rival", "probe", "cut"]
+    """In words: ``TF-IDF``, ``15 of 30 layers, frozen``, ``8 of 30 layers``."""
+    kind: Literal["rival", "frozen", "cut"]
     layers: int | None
     """How many layers of the model it needs; None where it needs none."""
     accuracy: float

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from slimcls.baseline import BaselineConfig, baseline
 from slimcls.config import RunConfig
 from slimcls.data.tables import Tables
-from slimcls.kinds import CHEAP
+from slimcls.kinds import CHEAP, MEAN_PROBE
 from slimcls.rivals.probe import Probed
 from slimcls.runs.schema import PREDICTIONS, VALIDATION, RunResult
 from slimcls.search.answer import Candidate
@@ -131,29 +131,37 @@ class Bench:
         save = save or (teaches and keep == deepest)
         return train(self.settings(keep, seed, save=save, teacher=teacher), self.shared)
 
+    def frozen(self, keep: int, seed: int, *, save: bool = False) -> RunResult:
+        """The first layers as they are, and logistic regression on the mean over tokens."""
+        settings = vars(self.settings(keep, seed, save=save))
+        (result,) = baseline(BaselineConfig(**settings, method=MEAN_PROBE), self.shared)  # type: ignore[arg-type]
+        return result
+
     def again(self, one: Tried, seed: int, *, save: bool) -> RunResult:
         """The run of a candidate at another seed."""
         layers, method = one.candidate.layers, one.candidate.method
         if layers is None:
             assert method is not None
             return self.rival(method, seed, save=save)
-        return self.cut(layers, seed, save=save)
+        again = self.frozen if one.candidate.kind == "frozen" else self.cut
+        return again(layers, seed, save=save)
 
     def tried(self, result: RunResult) -> Tried:
         """A finished run as a candidate."""
         outcome, cut = result.outcome, result.outcome.method == "fine-tuned"
+        frozen = outcome.method == MEAN_PROBE
         depth, layers = outcome.depth, len(result.config.layers or []) or None
         answers = self.answers(result, VALIDATION)
         low, high = wilson(int(answers.correct.sum()), len(answers.correct))
         return Tried(
             Candidate(
-                name=called(layers, depth) if cut else CHEAP[outcome.method],
-                kind="cut" if cut else "rival",
-                layers=layers if cut else None,
+                name=called(layers, depth, frozen=frozen) if layers else CHEAP[outcome.method],
+                kind="cut" if cut else "frozen" if frozen else "rival",
+                layers=layers,
                 accuracy=float(answers.correct.mean()),
                 low=low,
                 high=high,
-                megabytes=BYTES * outcome.params_kept / 1e6 if cut else outcome.model_mb,
+                megabytes=BYTES * outcome.params_kept / 1e6 if layers else outcome.model_mb,
                 milliseconds=outcome.latency_ms,
                 seconds=outcome.total_seconds,
                 run=str(result.folder.relative_to(self.folder)),
@@ -162,17 +170,17 @@ class Bench:
             answers,
         )
 
-    def probed(self, probe: Probed, items: int) -> Candidate:
-        """The probe of one depth, which shows what frozen states hold and is not handed over."""
+    def probed(self, probe: Probed, depth: int, items: int) -> Candidate:
+        """What frozen states hold at a depth where nothing that reads them can be handed over."""
         low, high = wilson(round(probe.accuracy * items), items)
         return Candidate(
-            name=f"probe of {probe.layers} layer{'s' * (probe.layers != 1)}",
-            kind="probe",
+            name=called(probe.layers, depth, frozen=True),
+            kind="frozen",
             layers=probe.layers,
             accuracy=probe.accuracy,
             low=low,
             high=high,
-            excluded="a probe is measured, not handed over",
+            excluded="measured, not handed over: no layer that averages can stand behind it",
         )
 
     def answers(self, result: RunResult, part: str) -> SeedItems:
@@ -187,15 +195,7 @@ class Bench:
         return SeedItems(result.config.seed, np.array(rows["id"]), right)
 
 
-def called(layers: int | None, depth: int) -> str:
+def called(layers: int | None, depth: int, *, frozen: bool = False) -> str:
     """A cut in words."""
-    return f"all {depth} layers" if layers == depth else f"{layers} of {depth} layers"
-
-
-def best_of_depths(tried: Sequence[Probed]) -> list[Probed]:
-    """Of each depth the probe of the least log-loss, the shallowest first."""
-    best: dict[int, Probed] = {}
-    for one in tried:
-        if one.layers not in best or one.log_loss < best[one.layers].log_loss:
-            best[one.layers] = one
-    return [best[layers] for layers in sorted(best)]
+    name = f"all {depth} layers" if layers == depth else f"{layers} of {depth} layers"
+    return f"{name}, frozen" if frozen else name

@@ -40,7 +40,7 @@ _MEANS: dict[Verdict, str] = {
     "cannot tell": "these data can neither rule out nor show a loss of {points} points",
     "no reference": "nothing was trained at full depth that it could be compared with",
 }
-_KINDS = {"rival": "cheap rival", "probe": "probe", "cut": "fine-tuned"}
+_KINDS = {"rival": "cheap rival", "frozen": "frozen", "cut": "fine-tuned"}
 _COSTS = (
     ("megabytes", "size on disk (MB, log)", "size", "MB"),
     ("milliseconds", "time of one text on this machine (ms, log)", "time of one text", "ms"),

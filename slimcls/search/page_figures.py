@@ -20,7 +20,7 @@ HALF, THIRD = (4.7, 3.7), (3.2, 2.4)
 #: Style and name of each kind, in the legend's order.
 _KINDS = {
     "cut": (LINES[0], "fine-tuned cut"),
-    "probe": (LINES[1], "probe, not fine-tuned"),
+    "frozen": (LINES[1], "frozen layers"),
     "rival": (LINES[2], "cheap rival"),
 }
 #: Of the panel's width and height: labels that are nearer to one another are left out.

@@ -203,13 +203,27 @@ class _Costs:
         return sum(map(self.training, rungs))
 
     def confirming(self, rungs: Sequence[int], seeds: int) -> float:
+        """The choice and what it is held against, of layers that are trained."""
         return seeds * sum(map(self.training, rungs[:2]))
 
-    def probing(self, depths: Sequence[int]) -> float:
-        tokens = self.texts.tokens(self.shots, self.most)
-        tokens += _cut(self.texts.validation, self.most)
+    def confirming_frozen(self, depths: Sequence[int], seeds: int) -> float:
+        """The same where all layers are frozen."""
+        return seeds * sum(map(self.frozen, sorted(depths)[-2:]))
+
+    def frozen(self, depth: int) -> float:
+        """Layers as they are with logistic regression, read once more as they are handed over."""
         much = self.texts.items(self.shots) / 1000 * math.sqrt(len(self.texts.classes) / 5)
-        return self.speed.reading(max(depths), tokens) + len(depths) * max(PROBE * much, 1.0)
+        return BESIDE + max(PROBE * much, 1.0) + self.speed.reading(depth, self._tokens)
+
+    def probing(self, depths: Sequence[int]) -> float:
+        """Each depth, and one pass over the deepest for what states alone say."""
+        return self.speed.reading(max(depths), self._tokens) + sum(map(self.frozen, depths))
+
+    @property
+    def _tokens(self) -> float:
+        """Of the training texts and, as they are read twice, of the validation texts."""
+        tokens = self.texts.tokens(self.shots, self.most)
+        return tokens + 2 * _cut(self.texts.validation, self.most)
 
 
 def _deepest(
@@ -242,11 +256,13 @@ def _written(
     seconds[CONFIRMING] = seeds * costs.cheap + costs.confirming(depths, seeds)
     left = budget - sum(seconds.values())
     if found:
-        probes = _probed(costs, ladder(depth), min(FROZEN_SHARE * budget, left))
+        probes = _probed(costs, ladder(depth), 0, min(FROZEN_SHARE * budget, left))
     else:
-        costs, probes = _probed_alone(costs, ladder(depth), left)
+        costs, probes = _probed_alone(costs, ladder(depth), seeds, left)
     if probes:
         seconds[READING] = costs.probing(probes)
+        if not found:
+            seconds[CONFIRMING] += costs.confirming_frozen(probes, seeds)
     deeper = [rung for rung in rungs if not depths or rung > depths[0]]
     later = None
     if deeper:
@@ -271,21 +287,25 @@ def _written(
 
 
 def _probed_alone(
-    costs: _Costs, rungs: Sequence[int], left: float
+    costs: _Costs, rungs: Sequence[int], seeds: int, left: float
 ) -> tuple[_Costs, tuple[int, ...]]:
     """Where no layer can be trained: all depths, on as much of the texts as time suffices for."""
     for most, shots in LESS:
         whole = replace(costs, most=most, shots=shots)
-        if whole.probing(rungs) <= left:
+        if whole.probing(rungs) + whole.confirming_frozen(rungs, seeds) <= left:
             return whole, tuple(rungs)
-    return costs, _probed(costs, rungs, left)
+    return costs, _probed(costs, rungs, seeds, left)
 
 
-def _probed(costs: _Costs, rungs: Sequence[int], left: float) -> tuple[int, ...]:
-    """The depths that time suffices to read: all below the deepest one that it does for."""
+def _probed(costs: _Costs, rungs: Sequence[int], seeds: int, left: float) -> tuple[int, ...]:
+    """The depths that time suffices to read: all below the deepest one that it does for.
+
+    ``seeds`` confirm frozen layers, where no others are tried.
+    """
     for place, _ in enumerate(rungs):
-        if costs.probing(rungs[place:]) <= left:
-            return tuple(rungs[place:])
+        some = rungs[place:]
+        if costs.probing(some) + costs.confirming_frozen(some, seeds) <= left:
+            return tuple(some)
     return ()
 
 

@@ -35,9 +35,12 @@ ENOUGH_ITEMS = 500
 
 
 def sentence(
-    choice: Choice, found: Confirmation, fit: FitConfig, probes: Sequence[Candidate]
+    choice: Choice, found: Confirmation, fit: FitConfig, measured: Sequence[Candidate]
 ) -> str:
-    """The answer in two or three sentences."""
+    """The answer in two or three sentences.
+
+    ``measured`` is what frozen layers came to of which nothing can be handed over.
+    """
     chosen = choice.chosen.candidate
     mine = found.confirmed[0]
     items = len(found.test)
@@ -46,7 +49,12 @@ def sentence(
         f"({mine.low:.1%} to {mine.high:.1%})."
     )
     return " ".join(
-        [first, *_guessed(choice, found), *_beside(choice, found, fit, probes), *_obstacle(choice)]
+        [
+            first,
+            *_guessed(choice, found),
+            *_beside(choice, found, fit, measured),
+            *_obstacle(choice),
+        ]
     )
 
 
@@ -71,6 +79,11 @@ def _called(candidate: Candidate, fit: FitConfig) -> str:
         return (
             f"{_EMBEDDINGS} of {fit.model} with logistic regression, which needs none of its layers"
         )
+    if candidate.kind == "frozen":
+        return (
+            f"the first {candidate.layers} layers of {fit.model} as they were pretrained, with "
+            "logistic regression on the mean over a text's tokens"
+        )
     if candidate.layers is None:
         return "TF-IDF with logistic regression, which needs no language model"
     if candidate.name.startswith("all"):
@@ -79,22 +92,25 @@ def _called(candidate: Candidate, fit: FitConfig) -> str:
 
 
 def _beside(
-    choice: Choice, found: Confirmation, fit: FitConfig, probes: Sequence[Candidate]
+    choice: Choice, found: Confirmation, fit: FitConfig, measured: Sequence[Candidate]
 ) -> list[str]:
     """How it stands to what it has to match, and that nothing was trained where it was not."""
-    untrained = [] if choice.deepest else [_untrained(choice, probes)]
+    untrained = [] if choice.deepest else [_untrained(choice, measured)]
     return [*_held(found, fit), *untrained]
 
 
-def _untrained(choice: Choice, probes: Sequence[Candidate]) -> str:
+def _untrained(choice: Choice, measured: Sequence[Candidate]) -> str:
+    chosen = choice.chosen.candidate
+    if chosen.kind == "frozen":
+        return "No layer was trained beside it, so nothing says what training would add."
     said = "No layer of the model was trained beside it, so nothing says what a model adds"
-    if not probes:
+    frozen = [one.candidate for one in choice.tried if one.candidate.kind == "frozen"]
+    if not (all_frozen := [*frozen, *measured]):
         return f"{said}."
-    best = max(probes, key=lambda one: one.accuracy)
-    mine = choice.chosen.candidate.accuracy
+    best = max(all_frozen, key=lambda one: one.accuracy)
     return (
         f"{said}; frozen, as it was pretrained, it is right on {best.accuracy:.1%} of the "
-        f"validation texts ({best.name}), the choice on {mine:.1%}."
+        f"validation texts ({best.name}), the choice on {chosen.accuracy:.1%}."
     )
 
 
@@ -157,7 +173,7 @@ def advice(
     plan: Plan,
     fit: FitConfig,
     scores: Sequence[ClassScore],
-    probes: Sequence[Candidate],
+    measured: Sequence[Candidate],
 ) -> tuple[str, ...]:
     """What would help most, the most helpful first."""
     said = []
@@ -166,11 +182,11 @@ def advice(
         said.append(f"More time: with --budget {_budget(plan.next_seconds)} {what}.")
     if late := [one.candidate.name for one in choice.tried if one.candidate.converged is False]:
         said.append(f"More time: {', '.join(late)} had not stopped improving.")
-    probe = max((one.accuracy for one in probes), default=0.0)
-    if probe > choice.chosen.candidate.accuracy:
+    frozen = max((one.accuracy for one in measured), default=0.0)
+    if frozen > choice.chosen.candidate.accuracy:
         said.append(
-            f"More time: a probe of the frozen model is right on {probe:.1%} of the validation "
-            f"texts, the choice on {choice.chosen.candidate.accuracy:.1%}."
+            f"More time: the frozen model is right on {frozen:.1%} of the validation texts, the "
+            f"choice on {choice.chosen.candidate.accuracy:.1%}."
         )
     weak = sorted((one for one in scores if one.items and one.f1 < WEAK), key=lambda one: one.f1)
     if weak:
@@ -199,7 +215,7 @@ def plan_lines(plan: Plan, parts: dict[str, int], classes: int) -> list[str]:
     seeds = f"{plan.seeds} seeds" if plan.seeds > 1 else "one seed"
     what = {
         CHEAPEST: ", ".join(CHEAP.values()),
-        READING: f"probes at {_layers(plan.probes)}",
+        READING: f"{_layers(plan.probes)}, frozen",
         TRAINING: f"{_layers(plan.depths)}, as many of them as it takes",
         CONFIRMING: f"the choice, what it is held against and the cheap rivals, {seeds}",
     }
@@ -231,7 +247,9 @@ def commands(fit: FitConfig, chosen: Candidate, run: RunResult, *, small: bool) 
         found["classify without torch"] = f"slimcls predict {without} new.csv"
     elif chosen.layers is not None:
         run_folder = shlex.quote(str(run.folder))
-        found["make it small, without torch"] = f"slimcls export {run_folder} small --bits 8"
+        # States of frozen layers have a few numbers far larger than the rest, which 8 bits drown.
+        bits = 32 if chosen.kind == "frozen" else 8
+        found["make it small, without torch"] = f"slimcls export {run_folder} small --bits {bits}"
     found["do it again"] = shlex.join(["slimcls", "fit", fit.dataset, *_given(fit)])
     return found
 

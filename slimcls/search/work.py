@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from slimcls.backbones import sources
+from slimcls.backbones.averaging import check_average
 from slimcls.backbones.families import family_of
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import depth_of, read_config
@@ -23,7 +24,7 @@ from slimcls.log import Log
 from slimcls.rivals.probe import PartStates, Probe
 from slimcls.search import telling
 from slimcls.search.answer import Answer, Candidate, ClassScore, DepthOpinion
-from slimcls.search.candidates import Bench, Tried, best_of_depths
+from slimcls.search.candidates import Bench, Tried
 from slimcls.search.choosing import Choice, best_of, choose, may_lose
 from slimcls.search.confirming import Confirmation, confirm
 from slimcls.search.doctor import look
@@ -177,10 +178,11 @@ class Fit:
             with progress.step(CHEAPEST, seconds[CHEAPEST]):
                 tried = [self._show(one) for one in self.bench.rivals()]
             opinions: list[DepthOpinion] = []
-            probes: list[Candidate] = []
+            measured: list[Candidate] = []
             if self.plan.probes:
                 with progress.step(READING, seconds[READING]):
-                    opinions, probes = self._probe()
+                    frozen, opinions, measured = self._frozen()
+                    tried += frozen
             if self.plan.depths:
                 with progress.step(TRAINING, seconds[TRAINING]):
                     tried += self._search(tried, opinions)
@@ -193,7 +195,7 @@ class Fit:
             self.log.say(f"exporting the choice in {self.config.bits} bits")
             small, told = hand_over_small(self.config, found.handed_over)
             self.log.say(f"  {told}")
-        answer = self._answer(choice, found, scores, probes, opinions)
+        answer = self._answer(choice, found, scores, measured, opinions)
         answer = replace(
             answer,
             commands=telling.commands(
@@ -214,34 +216,51 @@ class Fit:
         )
         return one
 
-    def _probe(self) -> tuple[list[DepthOpinion], list[Candidate]]:
-        """What the frozen model's states hold at each depth that time suffices for."""
-        inputs, depths = self._inputs(), sorted(self.plan.probes)
-        log = Log(aloud=False)
-        source = DepthStates(self._source, self._device, log, deepest=depths[-1])
+    def _frozen(self) -> tuple[list[Tried], list[DepthOpinion], list[Candidate]]:
+        """Frozen layers at each depth that time suffices for.
+
+        What can be handed over of them, what their states alone say, and the accuracy at depths of
+        which nothing can be.
+        """
+        tried, measured, depths = [], [], sorted(self.plan.probes)
+        inputs = self._inputs()
+        source = DepthStates(self._source, self._device, Log(aloud=False), deepest=depths[-1])
         prefix = inputs.encoder.shared_prefix_ids()
-        train, validation = (
-            source.of(part, prefix)[:, depths] for part in (inputs.train, inputs.validation)
-        )
-        labels = labels_of(inputs.splits.train)
-        states = PartStates(train, validation, validation[:0])
-        probe = Probe(states, inputs.splits, len(self.data.spec.labels), ["both"])
-        opinions, candidates = [], []
-        second = second_opinions(train, labels)
-        for depth, best, also in zip(depths, best_of_depths(probe.tried), second, strict=True):
-            at = replace(best, layers=depth)
-            opinions.append(
-                DepthOpinion(
-                    layers=depth,
-                    probe_accuracy=at.accuracy,
-                    variability=also.variability,
-                    logme=also.logme,
+        train = source.of(inputs.train, prefix)[:, depths]
+        right = []
+        for place, depth in enumerate(depths):
+            if self._averages(depth):
+                tried.append(
+                    self._show(self.bench.tried(self.bench.frozen(depth, self.config.seed)))
                 )
+                right.append(tried[-1].candidate.accuracy)
+                continue
+            validation = source.of(inputs.validation, prefix)[:, [depth]]
+            states = PartStates(train[:, [place]], validation, validation[:0])
+            probe = Probe(states, inputs.splits, len(self.data.spec.labels), ["mean"])
+            at = replace(probe.chosen, layers=depth)
+            measured.append(self.bench.probed(at, self._depth, len(inputs.validation)))
+            right.append(at.accuracy)
+            self.log.say(f"  {measured[-1].name}: {at.accuracy:.3f} of validation")
+        second = second_opinions(train, labels_of(inputs.splits.train))
+        opinions = [
+            DepthOpinion(
+                layers=depth,
+                probe_accuracy=accuracy,
+                variability=also.variability,
+                logme=also.logme,
             )
-            candidates.append(self.bench.probed(at, len(inputs.validation)))
-        said = ", ".join(f"{one.layers}: {one.probe_accuracy:.3f}" for one in opinions)
-        self.log.say(f"  probes of the frozen model, by layers: {said}")
-        return opinions, candidates
+            for depth, accuracy, also in zip(depths, right, second, strict=True)
+        ]
+        return tried, opinions, measured
+
+    def _averages(self, depth: int) -> bool:
+        """Whether a classifier of the mean over tokens after so many layers can be handed over."""
+        try:
+            check_average(read_config(self._source), depth, len(self.data.spec.labels))
+        except UserError:
+            return False
+        return True
 
     def _search(self, rivals: Sequence[Tried], opinions: Sequence[DepthOpinion]) -> list[Tried]:
         """The reference, then cuts: shallower as long as little enough is lost, else deeper."""
@@ -268,7 +287,7 @@ class Fit:
         choice: Choice,
         found: Confirmation,
         scores: tuple[ClassScore, ...],
-        probes: Sequence[Candidate],
+        measured: Sequence[Candidate],
         opinions: Sequence[DepthOpinion],
     ) -> Answer:
         config, difference = self.config, found.difference
@@ -277,7 +296,7 @@ class Fit:
             loss, (low, high) = -difference.mean, (-end for end in reversed(difference.interval()))
         return Answer(
             name=config.folder.name,
-            sentence=telling.sentence(choice, found, config, probes),
+            sentence=telling.sentence(choice, found, config, measured),
             verdict=found.verdict,
             max_loss=config.max_loss,
             dataset=config.dataset,
@@ -285,7 +304,7 @@ class Fit:
             rows=self.rows,
             classes=self.look.classes,
             findings=self.look.findings,
-            candidates=(*(one.candidate for one in choice.tried), *probes),
+            candidates=(*(one.candidate for one in choice.tried), *measured),
             confirmed=found.confirmed,
             other=found.other,
             loss=loss,
@@ -298,7 +317,7 @@ class Fit:
                 for one in telling.worst_mistakes(found.handed_over, found.test)
             ),
             opinions=tuple(opinions),
-            advice=telling.advice(choice, found, self.plan, config, scores, probes),
+            advice=telling.advice(choice, found, self.plan, config, scores, measured),
             seconds=time.perf_counter() - self.started,
         )
 

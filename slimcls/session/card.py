@@ -6,6 +6,7 @@ import json
 
 from slimcls.backbones.saved import NEEDS_PROMPT
 from slimcls.escaping import in_markdown
+from slimcls.kinds import MEAN_PROBE
 from slimcls.runs.schema import RunResult
 from slimcls.runs.summary import calibration_words, more_metric_rows, rival_words
 from slimcls.session.card_data import card_data
@@ -175,6 +176,12 @@ def _what(result: RunResult, description: dict[str, object]) -> str:
         if o.taught
         else ""
     )
+    averages = (
+        " Nothing of it was trained: one more layer stands behind those and averages over a text's "
+        f"tokens, and the head is a logistic regression on that mean ({in_markdown(o.chosen)})."
+        if o.method == MEAN_PROBE
+        else ""
+    )
     saved = (
         f" Weights are in {c.save_dtype}: rounded so, and computed with in float32 as below, they "
         "have the figures here; arithmetic in that type itself may give others."
@@ -185,10 +192,11 @@ def _what(result: RunResult, description: dict[str, object]) -> str:
         f"# {model} cut to {c.keep} of {o.depth} layers, classifying {data}\n\n"
         f"Made by slimcls {o.slimcls_version} from {model}{note}, weights "
         f"`{o.source_fingerprint}`. Kept layers: {c.layers}, numbered from 0; embeddings, "
-        f"positions and the final norm were kept too.{drawn} {o.params_kept:,} of "
+        f"positions and the final norm were kept too.{drawn}{averages} {o.params_kept:,} of "
         f"{o.params_full:,} backbone parameters are left ({o.params_saved:.1%} saved).{saved}\n\n"
         f"Mode `{c.mode}`, tuned `{c.tune}`, seed {c.seed}. Trained on {o.train_items} texts; "
-        f"{o.validation_items} more chose the epoch; {o.labels_used} labels were used in all."
+        f"{o.validation_items} more chose {'the strength' if averages else 'the epoch'}; "
+        f"{o.labels_used} labels were used in all."
         f"{taught}"
     )
 

@@ -69,8 +69,8 @@ def candidates() -> tuple[Candidate, ...]:
     ):
         made.append(
             Candidate(
-                name=f"probe of {layers} layers",
-                kind="probe",
+                name=f"{layers} of 30 layers, frozen",
+                kind="frozen",
                 layers=layers,
                 accuracy=accuracy,
                 low=accuracy - 0.036,
@@ -80,7 +80,7 @@ def candidates() -> tuple[Candidate, ...]:
                 megabytes=114 + 14.2 * layers,
                 milliseconds=1.4 + 1.35 * layers,
                 seconds=2.2,
-                run=f"runs/probe-{layers}",
+                run=f"runs/frozen-{layers}",
             )
         )
     for layers, accuracy in ((30, 0.95), (15, 0.947), (8, 0.945), (4, 0.916), (2, 0.885)):

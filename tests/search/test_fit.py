@@ -18,6 +18,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import PATIENCE, ROOT, WORDS, made_up_rows, write_csv
+from transformers import AutoModelForSequenceClassification
 
 import slimcls
 from slimcls import runs
@@ -72,7 +73,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(file: Path) -> Found:
     config = FitConfig(dataset=str(file), **settings(file, file.parent / "fits"))
-    return run(planned(config, probes=(2, 1), seeds=3))
+    return run(planned(config, probes=(6, 2, 1), seeds=3))
 
 
 def alike(answer: Answer) -> Any:
@@ -102,7 +103,9 @@ def test_the_folder_holds_what_was_promised(found: Found) -> None:
 def test_candidates_are_ordinary_runs(found: Found) -> None:
     folders = set(runs.load(found.folder / "runs")["folder"])
     for one in found.answer.candidates:
-        if one.kind != "probe":
+        # Behind all layers no other one can average.
+        assert bool(one.run) is (one.name != "all 6 layers, frozen")
+        if one.run:
             result = read_result(found.folder / one.run)
             assert result is not None
             assert str(result.folder) in folders
@@ -116,7 +119,8 @@ def test_what_is_handed_over_was_confirmed_on_other_seeds(found: Found) -> None:
     assert mine.name == chosen.name
     assert mine.seeds == (2, 3, 4)
     table = runs.load(found.folder / "runs")
-    mine_too = table[table["method"].eq("tfidf" if chosen.layers is None else "fine-tuned")]
+    methods = {"rival": "tfidf", "frozen": "mean-probe", "cut": "fine-tuned"}
+    mine_too = table[table["method"].eq(methods[chosen.kind])]
     if chosen.layers is not None:
         mine_too = mine_too[mine_too["keep"].eq(chosen.layers)]
     again = mine_too[mine_too["seed"].isin(mine.seeds)]
@@ -207,6 +211,35 @@ def test_kill_9_changes_nothing(found: Found, tmp_path: Path) -> None:
     assert answer is not None
     theirs, mine = alike(answer), alike(found.answer)
     assert {**theirs, "commands": 0} == {**mine, "commands": 0}
+
+
+def test_frozen_layers_are_handed_over_as_they_were_confirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With nothing trained beside them, and in a plain folder that any program opens."""
+    write_csv(tmp_path / "rows.csv", made_up_rows(80, 3))
+    monkeypatch.setattr("slimcls.search.choosing._size", lambda one: one.candidate.kind != "frozen")
+    monkeypatch.setattr("slimcls.search.choosing.may_lose", lambda *_: True)
+    made = settings(tmp_path, tmp_path / "f")
+    config = planned(
+        FitConfig(dataset=str(tmp_path / "rows.csv"), **made), depths=(), probes=(2,), seeds=3
+    )
+    found = run(config)
+    answer = found.answer
+    assert answer.sentence.startswith(
+        "Take the first 2 layers of tiny-gpt2 as they were pretrained, with logistic regression"
+    )
+    assert answer.sentence.endswith("so nothing says what training would add.")
+    assert answer.commands["make it small, without torch"].endswith("--bits 32")
+    (chosen,) = (one for one in answer.candidates if one.chosen)
+    assert (chosen.name, chosen.kind) == ("2 of 6 layers, frozen", "frozen")
+    mine = runs.load(found.folder / "runs").query("method == 'mean-probe'")
+    assert sorted(mine["seed"]) == [1, 2, 3, 4]
+    confirmed = mine[mine["seed"] > 1]["test_accuracy"].mean()
+    assert answer.confirmed[0].accuracy == pytest.approx(confirmed)
+    plain = AutoModelForSequenceClassification.from_pretrained(found.folder / "model")
+    assert plain.config.num_hidden_layers == 3
+    assert found.load().labels == list(plain.config.id2label.values())
 
 
 def test_cuts_learn_texts_without_labels_from_the_deepest(tmp_path: Path) -> None:

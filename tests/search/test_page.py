@@ -168,7 +168,7 @@ def test_a_cheap_rival_has_its_article_and_its_name_beside_its_mark():
     page = _Page(page_of(replace(made, candidates=swapped, other=name)))
     assert "below the reference, which is the mean of the embeddings ." in page.text
     assert "points against the mean of the embeddings is ruled out" in page.text
-    drawn = against_cost([c for c in swapped if c.kind != "probe"], "megabytes", "MB", 2.0)
+    drawn = against_cost([c for c in swapped if c.kind != "frozen"], "megabytes", "MB", 2.0)
     beside = [text.get_text() for text in drawn.axes[0].texts]
     assert {*CHEAP.values(), "2", "8", "30"} <= set(beside)
 

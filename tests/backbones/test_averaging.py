@@ -1,0 +1,99 @@
+"""A block that averages: the scores of the mean over tokens, from a plain classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from backbones.made_models import BATTERY, MODELS, VOCABULARY, make, saved
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification
+
+from slimcls.backbones.averaging import Linear, check_average, put_average
+from slimcls.backbones.families import blocks_of, family_of, final_norm_of
+from slimcls.backbones.truncate import open_cut
+from slimcls.classifier.trunk import decoder_of
+from slimcls.errors import UserError
+
+EVERY = {**MODELS, **BATTERY}
+CLASSES, KEEP, TEXTS = 3, 2, 24
+#: Tokens of a text: no window of the made models is shorter.
+TOKENS = (4, 3, 2, 1)
+#: Models in which attention cannot be made even, or whose norms stand elsewhere.
+REFUSED = {
+    name
+    for name, (model_type, _) in EVERY.items()
+    if model_type in ("bloom", "mpt", "falcon", "gpt_neox", "olmo2", "olmo3", "exaone4")
+} | {"opt-post"}
+
+
+def averaged(name: str, folder: Path) -> tuple[Any, list[Tensor], Tensor]:
+    """A cut that averages, its expected scores of some texts, and the texts."""
+    full = make(name)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        # As in trained models, all tokens have something in common.
+        full.get_input_embeddings().weight += 5 * torch.randn(
+            full.get_input_embeddings().embedding_dim, generator=generator
+        )
+    source = saved(full, folder)
+    check_average(full.config, KEEP, CLASSES)
+    labels = [f"class {number}" for number in range(CLASSES)]
+    model = open_cut(source, range(KEEP + 1), head="classification", labels=labels)
+    texts = [
+        torch.randint(2, VOCABULARY, (1, TOKENS[number % len(TOKENS)]), generator=generator)
+        for number in range(TEXTS)
+    ]
+    base = decoder_of(model)
+    norm = final_norm_of(model)
+    entered = []
+    handle = blocks_of(model)[-1].register_forward_pre_hook(
+        lambda block, args, kwargs: entered.append(args[0] if args else kwargs["hidden_states"]),
+        with_kwargs=True,
+    )
+    with torch.no_grad():
+        for text in texts:
+            base(input_ids=text, use_cache=False)
+        handle.remove()
+        means = torch.cat([norm(states).mean(1) for states in entered])
+        last = torch.cat([states[:, -1] for states in entered])
+        spread = means.std(0).clamp_min(1e-3)
+        weight = torch.randn(CLASSES, means.shape[1], generator=generator) / spread
+        weight /= (means @ weight.T).std()
+        linear = Linear(weight, torch.randn(CLASSES, generator=generator))
+        put_average(model, linear, means, last)
+    return model, texts, (means @ weight.T + linear.bias).softmax(1)
+
+
+@pytest.mark.parametrize("name", sorted(set(EVERY) - REFUSED))
+def test_a_plain_classifier_gives_the_probabilities_of_the_mean(name: str, tmp_path: Path) -> None:
+    if not family_of(make(name).config).classifies:
+        pytest.skip("transformers has no classifier of it")
+    model, texts, wanted = averaged(name, tmp_path / "full")
+    model.save_pretrained(tmp_path / "cut")
+    opened = AutoModelForSequenceClassification.from_pretrained(tmp_path / "cut").eval()
+    with torch.no_grad():
+        found = torch.cat([opened(input_ids=text).logits for text in texts]).softmax(1)
+    assert found.argmax(1).tolist() == wanted.argmax(1).tolist()
+    torch.testing.assert_close(found, wanted, atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_a_family_that_cannot_average_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="attention cannot be made even"):
+        check_average(make(name).config, KEEP, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("keep", "classes", "said"),
+    [
+        (6, 3, "1 to 5 of this model's 6 layers"),
+        (0, 3, "1 to 5 of this model's 6 layers"),
+        (2, 16, "16 classes: a layer that averages has room for 15"),
+    ],
+)
+def test_what_has_no_room_is_refused(keep: int, classes: int, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_average(make("llama").config, keep, classes)
