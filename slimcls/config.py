@@ -109,6 +109,10 @@ class RunConfig:
     tune: str = "full"
     """What is trained: full, lora, head, or last-K (last K kept layers, final norm and head)."""
 
+    pool: Literal["mean"] | None = None
+    """What the head reads in mode cls: mean, the mean over a text's tokens, by one more layer that
+    averages (docs/options.md); the last token if not given."""
+
     lora_rank: int = 8
     """Rank of the LoRA update."""
 
@@ -355,6 +359,26 @@ def _check_tune(config: RunConfig) -> None:
         raise UserError(f"--tune {config.tune}: from last-1 to last-{depth} with {depth} layers")
 
 
+def _check_pool(config: RunConfig) -> None:
+    if config.pool is None:
+        return
+    if config.mode != "cls":
+        raise UserError(f"--pool {config.pool}: only --mode cls has it, not {config.mode}")
+    if config.exits:
+        raise UserError(f"--pool {config.pool}: not with --exits, which read the last token")
+    if config.tune == "head" or not config.epochs:
+        what = "--tune head" if config.tune == "head" else "--epochs 0"
+        raise UserError(
+            f"--pool {config.pool}: not with {what}; slimcls baseline --method mean-probe reads "
+            "frozen layers"
+        )
+    if config.save_dtype == "float16":
+        raise UserError(
+            f"--pool {config.pool}: the layer that averages has numbers beyond --save-dtype "
+            "float16; use bfloat16"
+        )
+
+
 def _check_teacher(config: RunConfig) -> None:
     for name in ("unlabelled", "temperature"):
         if getattr(config, name) is not None and config.teacher is None:
@@ -394,6 +418,7 @@ _CHECKS: tuple[Callable[[RunConfig], None], ...] = (
     _add_deepest_exit,
     _check_mode,
     _check_tune,
+    _check_pool,
     _check_teacher,
     _check_metrics,
     _check_devices,

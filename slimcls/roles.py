@@ -77,6 +77,7 @@ ROLES: dict[str, Role] = {
     "lm_loss": Role.SCORING,
     "exits": Role.TRAINING | Role.DISK,
     "tune": Role.TRAINING,
+    "pool": Role.TRAINING | Role.SCORING,
     "lora_rank": Role.TRAINING,
     "lora_alpha": Role.TRAINING | Role.FREE,
     # Hashed by content; the column taught tells their runs apart.

@@ -485,14 +485,15 @@ def test_a_mean_probe_is_a_plain_model_that_says_what_its_regression_says(
         ]
     assert [plain.config.id2label[place] for place in said] == table.prediction[:20].tolist()
     card = (result.folder / "model" / "README.md").read_text()
-    assert "Nothing of it was trained: one more layer" in card
+    assert "One more layer stands behind those and averages" in card
+    assert "Only the head was fitted" in card
     assert "chose the strength" in card
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ({"keep": "all"}, "--keep 6: the layer that averages takes the place"),
+        ({"model": "tiny-neox"}, "GPT-NeoX: its attention cannot be made even"),
         ({"keep": 2, "mode": "p-cls"}, "--method mean-probe: reads the mean over a bare text"),
     ],
 )

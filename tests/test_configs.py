@@ -58,7 +58,7 @@ def planned(name: str, *flags: str) -> RunConfig:
 
 
 def test_none_is_missed():
-    assert (len(DATASETS), RUNS, len(GRIDS)) == (1, ["demo.yaml", "paper.yaml"], 11)
+    assert (len(DATASETS), RUNS, len(GRIDS)) == (1, ["demo.yaml", "paper.yaml"], 12)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -129,6 +129,7 @@ def test_a_grid_is_planned(name, tmp_path, capsys):
 CELLS = {
     "grid/quick.yaml": 9 * (2 + 1),
     "grid/smollm2-trec.yaml": 12 * (3 + 2),
+    "grid/pooling.yaml": 2 * 3 * 3,
     "grid/study.yaml": 4 * 6 * 3,
     "grid/smollm2.yaml": 54 * (3 + 4),
     "grid/smollm2-layers.yaml": 2 * 9 * 5,

@@ -13,6 +13,7 @@ classes' scores are written larger than what stood in their coordinates.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedModel
 
 from slimcls.backbones.families import SCORE, blocks_of, family_of, final_norm_of, parts_of
-from slimcls.backbones.truncate import cut_config, depth_of
+from slimcls.backbones.truncate import cut_config
 from slimcls.errors import UserError
 
 #: The constant beside the largest state that a text brings along, and beside the largest score.
@@ -45,20 +46,16 @@ class Linear:
     """(classes,)."""
 
 
-def check_average(config: Any, keep: int, classes: int) -> None:
-    """Raise UserError where no averaging layer can stand behind the first ``keep`` layers."""
-    family, depth = family_of(config), depth_of(config)
-    if not 1 <= keep < depth:
-        raise UserError(
-            f"--keep {keep}: the layer that averages takes the place of the one behind those that "
-            f"are read, so 1 to {depth - 1} of this model's {depth} layers can be"
-        )
+def check_average(config: Any, classes: int) -> None:
+    """Raise UserError where no layer that averages can stand behind those of a model."""
+    family = family_of(config)
     with torch.device("meta"):
-        base = AutoModel.from_config(cut_config(config, range(keep + 1)))
+        base = AutoModel.from_config(cut_config(config, [0]))
     block, norm = blocks_of(base)[-1], final_norm_of(base)
     before = _part(block, family.attention_norm)
     values = _part(block, family.values)
-    if before is None or values is None or norm is None or type(before) is not type(norm):
+    found = before is not None and values is not None and type(before) is type(norm)
+    if not (family.alike and found):
         raise UserError(
             f"{family.name}: its attention cannot be made even, so a mean over tokens cannot be "
             "handed over as a plain model"
@@ -70,17 +67,18 @@ def check_average(config: Any, keep: int, classes: int) -> None:
         )
 
 
-def put_average(model: PreTrainedModel, linear: Linear, means: Tensor, last: Tensor) -> None:
-    """Make the last block of a classifier average, and its head give the scores of ``linear``.
+def append_average(model: PreTrainedModel, linear: Linear, means: Tensor, last: Tensor) -> None:
+    """Put a block that averages behind the last one of a classifier: its head gives ``linear``.
 
     :func:`check_average` must have let the model pass.
 
     Args:
-        model: With a head for the classes, in float32; its last block is overwritten.
+        model: With a head for the classes, in float32.
         linear: What is to be computed.
-        means: (texts, hidden), what it learnt from: means over tokens, after the final norm.
-        last: (texts, hidden), states of the last tokens of some texts, as they enter that block.
+        means: (texts, hidden), of some texts: means over tokens, after the final norm.
+        last: (texts, hidden), states of their last tokens, before it.
     """
+    _grow(model)
     family, block, norm = family_of(model.config), blocks_of(model)[-1], final_norm_of(model)
     assert norm is not None
     before, out = _part(block, family.attention_norm), _part(block, family.attention_out)
@@ -112,6 +110,20 @@ def put_average(model: PreTrainedModel, linear: Linear, means: Tensor, last: Ten
             _let_pass(behind, places[0], loud, last.shape[1])
         head: Any = model.get_submodule(SCORE.removesuffix(".weight"))
         head.weight.copy_(largest * _head(norm, places, loud, last.shape[1]))
+
+
+def _grow(model: PreTrainedModel) -> None:
+    """Put a copy of the last block behind it."""
+    blocks = blocks_of(model)
+    place = len(blocks)
+    block = copy.deepcopy(blocks[-1])
+    for module in block.modules():
+        # By which a block finds its keys and values in a cache.
+        for name in ("layer_idx", "layer_id"):
+            if hasattr(module, name):
+                setattr(module, name, place)
+    blocks.append(block)
+    vars(model.config).update(vars(cut_config(model.config, [*range(place), place - 1])))
 
 
 def _part(block: nn.Module, path: str | None) -> nn.Module | None:

@@ -7,21 +7,18 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from slimcls.backbones import sizes
-from slimcls.backbones.averaging import Linear, check_average, put_average
-from slimcls.backbones.families import blocks_of
+from slimcls.backbones.averaging import Linear, check_average
+from slimcls.backbones.selectors import named_layers
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
 from slimcls.baselines.rival_runs import begun, validated
 from slimcls.classifier.classifier import Classifier
-from slimcls.classifier.trunk import decoder_of
 from slimcls.config import RunConfig
 from slimcls.devices import torch_device
 from slimcls.errors import UserError
-from slimcls.layers.activations import watched
 from slimcls.log import Log
 from slimcls.rivals.methods import coefficients
 from slimcls.rivals.probe import PartStates, Probe, linear_of
@@ -30,10 +27,8 @@ from slimcls.session import handover
 from slimcls.session.inputs import Inputs
 from slimcls.session.outcome import Footprint, Measured, complete
 from slimcls.session.shared import Shared
+from slimcls.training.averaged import make_plain
 from slimcls.training.depths import DepthStates
-
-#: Training texts whose last tokens say how large states are that enter the layer that averages.
-LOOKED_AT = 64
 
 
 def check_mean_probe(config: RunConfig, source: Source, classes: int) -> list[int]:
@@ -44,10 +39,9 @@ def check_mean_probe(config: RunConfig, source: Source, classes: int) -> list[in
             "use --mode cls"
         )
     full = read_config(source)
+    check_average(full, classes)
     keep = depth_of(full) if config.keep == "all" else config.keep
-    assert keep is not None
-    check_average(full, keep, classes)
-    return list(range(keep))
+    return list(named_layers(depth_of(full), range(keep or 0)))
 
 
 def measure_mean_probe(
@@ -71,7 +65,7 @@ def measure_mean_probe(
     log.say(f"fitting: logistic regression on the mean over tokens after {keep} layers")
     probe = Probe(states, inputs.splits, len(names), ["mean"])
     seconds = time.perf_counter() - fitting
-    model = _as_model(probe, states, inputs, source, keep, names)
+    model = _as_model(probe, inputs, source, keep, names)
     classifier = Classifier(model, inputs.mode, inputs.encoder, inputs.task.labels)
     classifier.model.to(device)
     validation = classifier.logits(inputs.validation, config.eval_batch_size)
@@ -112,48 +106,20 @@ def _states(inputs: Inputs, depths: DepthStates, log: Log) -> PartStates:
 
 
 def _as_model(
-    probe: Probe,
-    states: PartStates,
-    inputs: Inputs,
-    source: Source,
-    keep: int,
-    labels: tuple[str, ...],
+    probe: Probe, inputs: Inputs, source: Source, keep: int, labels: tuple[str, ...]
 ) -> PreTrainedModel:
     """The layers that are read, one that averages, and a head that says what the probe says."""
     model = open_cut(
         source,
-        range(keep + 1),
+        range(keep),
         head="classification",
         labels=labels,
         dtype=torch.float32,
         pad_token_id=inputs.pad_id,
     )
-    means = states.train[:, 0, 1].float()
     linear = Linear(*linear_of(probe.classifier, len(labels)))
-    put_average(model, linear, means, _entering(model, inputs))
+    make_plain(model, linear, inputs.train, inputs.pad_id)
     return model
-
-
-@torch.inference_mode()
-def _entering(model: PreTrainedModel, inputs: Inputs) -> Tensor:
-    """States (texts, hidden) of last tokens of some training texts, as they enter the last block.
-
-    They are spread evenly over the texts, the shortest and the longest among them.
-    """
-    ordered = sorted(inputs.train, key=len)
-    count = min(LOOKED_AT, len(ordered))
-    some = [ordered[place * (len(ordered) - 1) // max(1, count - 1)] for place in range(count)]
-    base, found = decoder_of(model), []
-    last = len(blocks_of(base)) - 1
-
-    def look(layer: int, before: Tensor, after: Tensor) -> None:
-        if layer == last:
-            found.append(before[:, -1])
-
-    with watched(base, look):
-        for ids in some:
-            base(input_ids=torch.tensor([ids]), use_cache=False)
-    return torch.cat(found)
 
 
 def _keep(classifier: Classifier, inputs: Inputs, dataset: str, result: RunResult) -> float:
@@ -169,7 +135,7 @@ def _footprint(
 ) -> Footprint:
     """The layers that are read, and the one that averages."""
     config = read_config(source)
-    kept = sizes.count(config, range(keep + 1))
+    kept = sizes.count(config, [*range(keep), keep - 1])
     return Footprint(
         depth=depth_of(config),
         params_full=kept.params_full,

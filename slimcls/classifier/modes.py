@@ -23,7 +23,7 @@ from slimcls.backbones.lm_head import token_head, token_logits, vocabulary_logit
 from slimcls.classifier.exits import HEAD, ends_of, read_states
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import decoder_of, hidden_states, last_tokens
-from slimcls.data.batches import Batch
+from slimcls.data.batches import Batch, mean_over_tokens
 from slimcls.errors import UserError
 from slimcls.kinds import LM_LOSSES
 
@@ -119,6 +119,14 @@ class Classification(Mode):
         return head_of(model)
 
 
+class OfTheMean(Classification):
+    """The same head on the mean over a text's tokens, which is what training reads."""
+
+    def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
+        states = hidden_states(decoder_of(model), batch, prefix)
+        return self.logits_at(model, model, mean_over_tokens(states, batch))[None]
+
+
 class LabelWords(Mode):
     """``lm``: cross-entropy over the label words' first tokens only, as the authors did."""
 
@@ -197,11 +205,16 @@ BY_LOSS: dict[str, type[LabelWords]] = {
 }
 
 
-def make_mode(name: str, lm_loss: str | None, word_ids: Sequence[Sequence[int]]) -> Mode:
+def make_mode(
+    name: str,
+    lm_loss: str | None,
+    word_ids: Sequence[Sequence[int]],
+    pool: Literal["mean"] | None = None,
+) -> Mode:
     """The strategy of a mode; ``word_ids`` are the token ids of each class's label word."""
     if name == "lm":
         return BY_LOSS[lm_loss or LM_LOSSES[0]](word_ids)
-    return Classification()
+    return OfTheMean() if pool else Classification()
 
 
 def class_weights(labels: Sequence[int], classes: int) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from slimcls.data.encoding import DEFAULT_TOKENS, FramedEncoder, PairEncoder, TextEncoder
 from slimcls.data.framing import joined
@@ -40,6 +40,9 @@ class Task:
     """Tokens of a text that are kept where nobody says."""
     lm_loss: LossName | None = None
     """The loss, in mode lm."""
+    pool: Literal["mean"] | None = None
+    """What the head reads in training, in mode cls; an artefact's reads the last token, to which a
+    layer has brought the mean."""
     template: str = ""
     """What stands around a text in a prompt; the modes lm and p-cls alone have prompts."""
     label_words: tuple[str, ...] = ()
@@ -113,7 +116,7 @@ class Task:
         from slimcls.classifier.modes import make_mode
 
         if not isinstance(encoder, PromptBuilder):
-            return make_mode("cls", None, [])
+            return make_mode("cls", None, [], self.pool)
         if self.mode == "lm" and not self._by_whole_words:
             encoder.first_token_ids()
         return make_mode(self.mode, self.lm_loss, encoder.label_ids)

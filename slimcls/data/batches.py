@@ -147,3 +147,16 @@ class TrainingBatches(Sampler[list[int]]):
     def _items(self, length: float) -> int:
         """Items of a batch whose longest has this length."""
         return max(1, int(self.tokens // length)) if self.tokens else self.batch_size
+
+
+def mean_over_tokens(states: Tensor, batch: Batch) -> Tensor:
+    """The mean (items, hidden) over each text's real tokens."""
+    # Not a product: what stands at padding may be anything, NaN included.
+    kept = states.where(real_tokens(batch)[..., None], 0.0)
+    return kept.sum(1) / batch.lengths[:, None]
+
+
+def real_tokens(batch: Batch) -> Tensor:
+    """(items, tokens): whether a position is no padding."""
+    places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
+    return places < batch.lengths[:, None]

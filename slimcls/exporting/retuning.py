@@ -43,6 +43,8 @@ def retuned(
     """
     tokens = about_tokens(texts, drawn.config.max_text_tokens)
     config, mode = _shorter(drawn.config, epochs, tokens), classifier.mode
+    if config.pool:
+        raise UserError(f"--retune {epochs}: not for a run of --pool {config.pool}")
     if type(mode) not in _TAUGHT:
         raise UserError(f"--retune {epochs}: not for a run of --lm-loss {config.lm_loss}")
     # Its weights may be the run's too.

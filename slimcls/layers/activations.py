@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from slimcls.backbones.families import base_of, blocks_of
-from slimcls.data.batches import Batch
+from slimcls.data.batches import Batch, real_tokens
 from slimcls.errors import UserError
 from slimcls.layers.profiles import Tally
 from slimcls.layers.samples import Sample
@@ -175,12 +175,6 @@ def at_last_token(states: Tensor, batch: Batch) -> Tensor:
     """The state (items, hidden) of each text's last real token."""
     items = torch.arange(len(batch.lengths), device=states.device)
     return states[items, batch.lengths - 1]
-
-
-def real_tokens(batch: Batch) -> Tensor:
-    """(items, tokens): whether a position is no padding."""
-    places = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
-    return places < batch.lengths[:, None]
 
 
 def _at_least_float32(states: Tensor) -> Tensor:

@@ -171,7 +171,7 @@ class Bench:
         )
 
     def probed(self, probe: Probed, depth: int, items: int) -> Candidate:
-        """What frozen states hold at a depth where nothing that reads them can be handed over."""
+        """What frozen states hold in a family where nothing that reads them can be handed over."""
         low, high = wilson(round(probe.accuracy * items), items)
         return Candidate(
             name=called(probe.layers, depth, frozen=True),
@@ -180,7 +180,7 @@ class Bench:
             accuracy=probe.accuracy,
             low=low,
             high=high,
-            excluded="measured, not handed over: no layer that averages can stand behind it",
+            excluded="measured, not handed over: no layer of this family can average",
         )
 
     def answers(self, result: RunResult, part: str) -> SeedItems:

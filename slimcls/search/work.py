@@ -219,8 +219,8 @@ class Fit:
     def _frozen(self) -> tuple[list[Tried], list[DepthOpinion], list[Candidate]]:
         """Frozen layers at each depth that time suffices for.
 
-        What can be handed over of them, what their states alone say, and the accuracy at depths of
-        which nothing can be.
+        What can be handed over of them, what their states alone say, and in families of which
+        nothing can be, how accurate they are.
         """
         tried, measured, depths = [], [], sorted(self.plan.probes)
         inputs = self._inputs()
@@ -229,7 +229,7 @@ class Fit:
         train = source.of(inputs.train, prefix)[:, depths]
         right = []
         for place, depth in enumerate(depths):
-            if self._averages(depth):
+            if self._averages:
                 tried.append(
                     self._show(self.bench.tried(self.bench.frozen(depth, self.config.seed)))
                 )
@@ -254,10 +254,11 @@ class Fit:
         ]
         return tried, opinions, measured
 
-    def _averages(self, depth: int) -> bool:
-        """Whether a classifier of the mean over tokens after so many layers can be handed over."""
+    @cached_property
+    def _averages(self) -> bool:
+        """Whether a classifier of the mean over tokens can be handed over."""
         try:
-            check_average(read_config(self._source), depth, len(self.data.spec.labels))
+            check_average(read_config(self._source), len(self.data.spec.labels))
         except UserError:
             return False
         return True

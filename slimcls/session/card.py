@@ -176,12 +176,15 @@ def _what(result: RunResult, description: dict[str, object]) -> str:
         if o.taught
         else ""
     )
-    averages = (
-        " Nothing of it was trained: one more layer stands behind those and averages over a text's "
-        f"tokens, and the head is a logistic regression on that mean ({in_markdown(o.chosen)})."
-        if o.method == MEAN_PROBE
-        else ""
-    )
+    frozen = o.method == MEAN_PROBE
+    averages = ""
+    if frozen or c.pool:
+        averages = (
+            " One more layer stands behind those and averages over a text's tokens: the head reads "
+            "the mean."
+        )
+    if frozen:
+        averages += f" Only the head was fitted, by logistic regression ({in_markdown(o.chosen)})."
     saved = (
         f" Weights are in {c.save_dtype}: rounded so, and computed with in float32 as below, they "
         "have the figures here; arithmetic in that type itself may give others."
@@ -195,7 +198,7 @@ def _what(result: RunResult, description: dict[str, object]) -> str:
         f"positions and the final norm were kept too.{drawn}{averages} {o.params_kept:,} of "
         f"{o.params_full:,} backbone parameters are left ({o.params_saved:.1%} saved).{saved}\n\n"
         f"Mode `{c.mode}`, tuned `{c.tune}`, seed {c.seed}. Trained on {o.train_items} texts; "
-        f"{o.validation_items} more chose {'the strength' if averages else 'the epoch'}; "
+        f"{o.validation_items} more chose {'the strength' if frozen else 'the epoch'}; "
         f"{o.labels_used} labels were used in all."
         f"{taught}"
     )

@@ -123,6 +123,7 @@ def _task(config: RunConfig, data: Tables, splits: Splits, context: int, usual_t
         max_text_tokens=config.max_text_tokens,
         usual_tokens=usual_tokens,
         lm_loss=config.lm_loss,
+        pool=config.pool,
         template=data.spec.template,
         label_words=tuple(data.spec.label_words),
         pair=data.spec.pair,

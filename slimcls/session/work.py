@@ -16,13 +16,14 @@ from transformers import PreTrainedModel
 
 from slimcls import runs
 from slimcls.backbones import saved
+from slimcls.backbones.averaging import Linear, check_average
 from slimcls.backbones.parts import amount
 from slimcls.backbones.sizes import Sizes
 from slimcls.backbones.truncate import open_cut, read_config
 from slimcls.classifier.accuracy import metrics
 from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.exits import add_exits, cut_at, take_exits
-from slimcls.classifier.modes import class_weights
+from slimcls.classifier.modes import Classification, class_weights, head_of
 from slimcls.classifier.trunk import check_compiler
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items
@@ -38,6 +39,7 @@ from slimcls.session.probed import kept_answers
 from slimcls.session.shared import Shared
 from slimcls.session.teaching import lesson_of
 from slimcls.training import tuning
+from slimcls.training.averaged import make_plain
 from slimcls.training.depths import DepthStates
 from slimcls.training.features import Features
 from slimcls.training.loop import Fitted, Work, fit
@@ -63,6 +65,8 @@ class Session:
         self.started = time.perf_counter()
         if config.compile:
             check_compiler()
+        if config.pool:
+            check_average(self._full, len(data.spec.labels))
         if config.exits and config.keep != config.exits[-1]:
             raise UserError(
                 f"--keep {config.keep}: --exits trains all depths at once: give --keep "
@@ -167,15 +171,19 @@ class Session:
         self.log.say(f"{place.config.keep} layers: test accuracy {accuracy:.3f}, {place.folder}")
 
     def _finish(self, model: PreTrainedModel, fitted: Fitted, place: Place) -> RunResult:
-        inputs, splits = self.inputs, self.inputs.splits
+        inputs, splits, mode = self.inputs, self.inputs.splits, self.inputs.mode
+        if self.config.pool:
+            head = head_of(model).weight.detach().cpu()
+            make_plain(model, Linear(head, torch.zeros(len(head))), inputs.train, inputs.pad_id)
+            mode = Classification()
         dtype = handover.saved_dtype(self.config)
         if dtype:
             saved.round_weights(model, dtype)
-        classifier = Classifier(model, inputs.mode, inputs.encoder, inputs.task.labels)
+        classifier = Classifier(model, mode, inputs.encoder, inputs.task.labels)
         classifier.model.to(self.plan.device)
         logits = self._logits(classifier, self.inputs.test, "testing")
         scored = self._logits(classifier, self.inputs.validation, "validating")
-        if fitted.epochs_run == 0 or dtype:
+        if fitted.epochs_run == 0 or dtype or self.config.pool:
             validation = metrics(scored, labels_of(splits.validation), classifier.labels)
             fitted.validation_accuracy = validation.accuracy
             fitted.validation_macro_f1 = validation.macro_f1
@@ -185,7 +193,7 @@ class Session:
             data=self.data,
             source=self.source,
             splits=splits,
-            footprint=self._footprint(self.plan.shape.sizes(place.config.layers or [])),
+            footprint=self._footprint(self.plan.shape.sizes(_left_of(place.config))),
             fitted=fitted,
             logits=logits,
             validation=scored,
@@ -268,6 +276,12 @@ class Session:
                 "--clip 1 or --precision 32"
             )
         return logits
+
+
+def _left_of(config: RunConfig) -> list[int]:
+    """The layers that are handed over, by the number of those of their size."""
+    layers = config.layers or []
+    return [*layers, layers[-1]] if config.pool else layers
 
 
 def _guessing(config: RunConfig, classes: int) -> float:

@@ -20,9 +20,9 @@ from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
 from slimcls.classifier.prefix import Prefix
 from slimcls.classifier.trunk import hidden_states
-from slimcls.data.batches import Batch
+from slimcls.data.batches import Batch, mean_over_tokens
 from slimcls.errors import UserError
-from slimcls.layers.activations import at_last_token, real_tokens, watched
+from slimcls.layers.activations import at_last_token, watched
 from slimcls.log import Log
 from slimcls.storage.vectors import LIMIT
 from slimcls.training.frozen import Frozen, Reading, origin_of
@@ -70,15 +70,14 @@ def states_at_depths(base: PreTrainedModel, batch: Batch, prefix: Prefix | None)
     Raises UserError where a state is not finite.
     """
     norm = final_norm_of(base) or nn.Identity()
-    real = real_tokens(batch)[..., None]
     found: list[Tensor] = []
 
     def pool(states: Tensor) -> None:
         # Where a family cannot share what items begin with, it stands in front of each of them.
         normed = norm(states[:, -batch.input_ids.shape[1] :]).float()
-        # Not a product: what stands at padding may be anything, NaN included.
-        mean = normed.where(real, 0.0).sum(1) / batch.lengths[:, None]
-        found.append(torch.stack([at_last_token(normed, batch), mean], 1))
+        found.append(
+            torch.stack([at_last_token(normed, batch), mean_over_tokens(normed, batch)], 1)
+        )
 
     def look(layer: int, before: Tensor, after: Tensor) -> None:
         if layer == 0:

@@ -11,14 +11,17 @@ from backbones.made_models import BATTERY, MODELS, VOCABULARY, make, saved
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
-from slimcls.backbones.averaging import Linear, check_average, put_average
-from slimcls.backbones.families import blocks_of, family_of, final_norm_of
+from slimcls.backbones.averaging import Linear, append_average, check_average
+from slimcls.backbones.families import family_of, final_norm_of
 from slimcls.backbones.truncate import open_cut
 from slimcls.classifier.trunk import decoder_of
 from slimcls.errors import UserError
+from slimcls.layers.activations import watched
 
 EVERY = {**MODELS, **BATTERY}
-CLASSES, KEEP, TEXTS = 3, 2, 24
+CLASSES, TEXTS = 3, 24
+#: Layers that are read, all of them in no model.
+CUT = (0, 2)
 #: Tokens of a text: no window of the made models is shorter.
 TOKENS = (4, 3, 2, 1)
 #: Models in which attention cannot be made even, or whose norms stand elsewhere.
@@ -26,7 +29,7 @@ REFUSED = {
     name
     for name, (model_type, _) in EVERY.items()
     if model_type in ("bloom", "mpt", "falcon", "gpt_neox", "olmo2", "olmo3", "exaone4")
-} | {"opt-post"}
+} | {"opt-post", "qwen2_moe", "qwen3_moe"}
 
 
 def averaged(name: str, folder: Path) -> tuple[Any, list[Tensor], Tensor]:
@@ -39,31 +42,26 @@ def averaged(name: str, folder: Path) -> tuple[Any, list[Tensor], Tensor]:
             full.get_input_embeddings().embedding_dim, generator=generator
         )
     source = saved(full, folder)
-    check_average(full.config, KEEP, CLASSES)
+    check_average(full.config, CLASSES)
     labels = [f"class {number}" for number in range(CLASSES)]
-    model = open_cut(source, range(KEEP + 1), head="classification", labels=labels)
+    model = open_cut(source, CUT, head="classification", labels=labels)
     texts = [
         torch.randint(2, VOCABULARY, (1, TOKENS[number % len(TOKENS)]), generator=generator)
         for number in range(TEXTS)
     ]
-    base = decoder_of(model)
-    norm = final_norm_of(model)
-    entered = []
-    handle = blocks_of(model)[-1].register_forward_pre_hook(
-        lambda block, args, kwargs: entered.append(args[0] if args else kwargs["hidden_states"]),
-        with_kwargs=True,
-    )
+    base, norm, left = decoder_of(model), final_norm_of(model), []
+    end = len(CUT) - 1
     with torch.no_grad():
-        for text in texts:
-            base(input_ids=text, use_cache=False)
-        handle.remove()
-        means = torch.cat([norm(states).mean(1) for states in entered])
-        last = torch.cat([states[:, -1] for states in entered])
-        spread = means.std(0).clamp_min(1e-3)
-        weight = torch.randn(CLASSES, means.shape[1], generator=generator) / spread
+        with watched(base, lambda layer, _, after: left.append(after) if layer == end else None):
+            for text in texts:
+                base(input_ids=text, use_cache=False)
+        means = torch.cat([norm(states).mean(1) for states in left])
+        last = torch.cat([states[:, -1] for states in left])
+        weight = torch.randn(CLASSES, means.shape[1], generator=generator)
+        weight /= means.std(0).clamp_min(1e-3)
         weight /= (means @ weight.T).std()
         linear = Linear(weight, torch.randn(CLASSES, generator=generator))
-        put_average(model, linear, means, last)
+        append_average(model, linear, means, last)
     return model, texts, (means @ weight.T + linear.bias).softmax(1)
 
 
@@ -83,17 +81,9 @@ def test_a_plain_classifier_gives_the_probabilities_of_the_mean(name: str, tmp_p
 @pytest.mark.parametrize("name", sorted(REFUSED))
 def test_a_family_that_cannot_average_is_refused(name: str) -> None:
     with pytest.raises(UserError, match="attention cannot be made even"):
-        check_average(make(name).config, KEEP, CLASSES)
+        check_average(make(name).config, CLASSES)
 
 
-@pytest.mark.parametrize(
-    ("keep", "classes", "said"),
-    [
-        (6, 3, "1 to 5 of this model's 6 layers"),
-        (0, 3, "1 to 5 of this model's 6 layers"),
-        (2, 16, "16 classes: a layer that averages has room for 15"),
-    ],
-)
-def test_what_has_no_room_is_refused(keep: int, classes: int, said: str) -> None:
-    with pytest.raises(UserError, match=said):
-        check_average(make("llama").config, keep, classes)
+def test_more_classes_than_values_are_refused() -> None:
+    with pytest.raises(UserError, match="16 classes: a layer that averages has room for 15"):
+        check_average(make("llama").config, 16)
