@@ -65,6 +65,8 @@ class Bench:
     data: Tables
     shared: Shared
     folder: Path
+    averages: bool = False
+    """Whether the model can read the mean over a text's tokens, at which cuts are better."""
 
     def settings(
         self,
@@ -129,7 +131,8 @@ class Bench:
         if teaches and keep < deepest:
             teacher = str(self.cut(deepest, seed, save=True).folder)
         save = save or (teaches and keep == deepest)
-        return train(self.settings(keep, seed, save=save, teacher=teacher), self.shared)
+        settings = self.settings(keep, seed, save=save, teacher=teacher)
+        return train(replace(settings, pool="mean" if self.averages else None), self.shared)
 
     def frozen(self, keep: int, seed: int, *, save: bool = False) -> RunResult:
         """The first layers as they are, and logistic regression on the mean over tokens."""

@@ -85,7 +85,8 @@ class Fit:
             log.say(line)
 
     def _bench(self, plan: Plan) -> Bench:
-        return Bench(self.config, plan, self.look, self.data, self.shared, self.config.folder)
+        config, averages = self.config, self._averages
+        return Bench(config, plan, self.look, self.data, self.shared, config.folder, averages)
 
     @property
     def _settings(self) -> RunConfig:
@@ -94,7 +95,9 @@ class Fit:
 
     @cached_property
     def _source(self) -> Source:
-        return self.shared.source(self._settings)
+        config = self.config
+        named = RunConfig(dataset=config.dataset, model=config.model, revision=config.revision)
+        return self.shared.source(named)
 
     @cached_property
     def _depth(self) -> int:
