@@ -26,7 +26,7 @@ import pandas as pd
 from slimcls import cli, runs
 from slimcls.errors import UserError
 from slimcls.fit import run
-from slimcls.search.candidates import called
+from slimcls.search.candidates import BYTES, called
 from slimcls.search.settings import FitConfig
 
 RESULTS = Path(__file__).parents[1] / "results" / "fit"
@@ -55,6 +55,12 @@ def depths_of(grid: str, config: FitConfig) -> pd.DataFrame:
     return found
 
 
+def _megabytes(cells: pd.DataFrame) -> dict[int, float]:
+    """What each depth of the grid takes, as a fit counts it."""
+    kept = cells.groupby("keep").params_kept.first()
+    return {int(keep): BYTES * int(count) / 1e6 for keep, count in kept.items()}
+
+
 def regret(grid: str, config: FitConfig) -> dict[str, Any]:
     """The row of one fit. Raises UserError as ``slimcls fit`` does."""
     cells = depths_of(grid, config)
@@ -62,19 +68,23 @@ def regret(grid: str, config: FitConfig) -> dict[str, Any]:
     if set(cells.seed) & set(answer.confirmed[0].seeds):
         raise UserError(f"{grid}: has a seed that the fit used; give the fit another --seed")
     confirmed = {one.name: one.accuracy for one in answer.confirmed}
-    chosen, kept = next((one.name, one.layers) for one in answer.candidates if one.chosen)
+    (mine,) = (one for one in answer.candidates if one.chosen)
+    chosen, kept = mine.name, mine.layers if mine.kind == "cut" else None
     by_depth = cells.groupby("keep").test_accuracy.mean().to_dict()
     all_layers = int(cells.depth.iloc[0])
     cheap = sorted(
-        (one for one in answer.candidates if one.name in confirmed and one.method),
+        (one for one in answer.candidates if one.name in confirmed and one.kind != "cut"),
         key=lambda one: one.megabytes,
     )
     known = {one.name: confirmed[one.name] for one in cheap} | {
         called(keep, all_layers): accuracy for keep, accuracy in by_depth.items()
     }
     best = max(known.values())
-    # From small to large: cheap rivals by their size, then by depth.
-    oracle = next(name for name in known if 100 * (best - known[name]) <= config.max_loss)
+    # From small to large; a trained depth is one layer smaller than frozen ones, which average.
+    sizes = {one.name: one.megabytes for one in answer.candidates}
+    sizes |= {called(keep, all_layers): size for keep, size in _megabytes(cells).items()}
+    enough = [name for name in known if 100 * (best - known[name]) <= config.max_loss]
+    oracle = min(enough, key=sizes.__getitem__)
     seconds = float(cells.total_seconds.sum())
     return {
         "dataset": config.dataset,

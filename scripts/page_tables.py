@@ -276,6 +276,31 @@ def taught() -> str:
     return "\n".join(lines)
 
 
+def pooling() -> str:
+    """What the mean in place of the last token brings: a row a cut, on the same seeds."""
+    from slimcls import runs
+
+    own, mean = runs.load(COURSE), runs.load(ROOT / "results" / "pooling")
+    lines = [
+        "| task | kept | seeds | reads the last token | reads the mean | points gained | "
+        "parameters saved, the added layer counted |",
+        f"|{' --- |' * 7}",
+    ]
+    for (task, keep), cell in mean.groupby(["dataset", "keep"]):
+        beside = own[
+            (own.method == "fine-tuned")
+            & (own.dataset == task)
+            & (own["keep"] == keep)
+            & own.seed.isin(cell.seed)
+        ]
+        mine, theirs = _right(cell), _right(beside)
+        seeds = ", ".join(map(str, sorted(cell.seed)))
+        saved = f"{cell.params_saved.iloc[0]:.1%}"
+        cells = (task, f"{keep}", seeds, _mean(theirs), _mean(mine), _points(mine, theirs), saved)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _right(cell: pd.DataFrame) -> list[SeedItems]:
     """What the runs of a cell got right, a run a seed."""
     from slimcls import runs
@@ -395,6 +420,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/fit.md": {"fits": fits},
     "docs/models.md": {"families": families},
     "docs/limits.md": {"power": power},
+    "docs/options.md": {"pooling": pooling},
     "docs/teaching.md": {"taught": taught},
     "results/README.md": {"answers": answers, "depths": depths, "rivals": rivals},
 }

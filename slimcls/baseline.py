@@ -217,7 +217,8 @@ def _no_layers(config: RunConfig, name: str, shared: Shared) -> RunResult:
 
     if name == MEAN_PROBE:
         assert source
-        settled.layers = mean_probe_runs.check_mean_probe(settled, source, len(data.spec.labels))
+        layers = mean_probe_runs.check_mean_probe(config, source, len(data.spec.labels))
+        settled.keep, settled.layers = len(layers), layers
     fingerprints = fingerprints_of(settled, shared, data, source)
     folder = Path(config.out) / runs.run_name(settled, fingerprints, name)
     if finished := (None if config.overwrite else runs.read_result(folder)):

@@ -495,6 +495,7 @@ def test_a_mean_probe_is_a_plain_model_that_says_what_its_regression_says(
     [
         ({"model": "tiny-neox"}, "GPT-NeoX: its attention cannot be made even"),
         ({"keep": 2, "mode": "p-cls"}, "--method mean-probe: reads the mean over a bare text"),
+        ({"keep": None, "layers": [3, 5]}, "--method mean-probe: reads the first --keep layers"),
     ],
 )
 def test_a_mean_probe_that_cannot_be_is_refused(
@@ -507,3 +508,12 @@ def test_a_mean_probe_that_cannot_be_is_refused(
             )
         )
     assert not list(tmp_path.iterdir())
+
+
+def test_a_mean_probe_of_all_layers_is_read_back(toy: Path, tmp_path: Path) -> None:
+    settings = FAST | {"keep": "all", "save_model": "best"}
+    config = BaselineConfig(dataset=str(toy), out=str(tmp_path), method="mean-probe", **settings)
+    (first,), (again,) = baseline(config), baseline(config)
+    assert again.outcome == first.outcome
+    assert (first.config.keep, first.config.layers) == (6, [0, 1, 2, 3, 4, 5])
+    assert load(first.folder).labels == sorted(WORDS)

@@ -50,7 +50,8 @@ def check_average(config: Any, classes: int) -> None:
     """Raise UserError where no layer that averages can stand behind those of a model."""
     family = family_of(config)
     with torch.device("meta"):
-        base = AutoModel.from_config(cut_config(config, [0]))
+        # As it will stand: the last layer, and one more of its kind.
+        base = AutoModel.from_config(cut_config(config, [0, 0]))
     block, norm = blocks_of(base)[-1], final_norm_of(base)
     before = _part(block, family.attention_norm)
     values = _part(block, family.values)

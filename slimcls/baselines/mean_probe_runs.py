@@ -38,10 +38,13 @@ def check_mean_probe(config: RunConfig, source: Source, classes: int) -> list[in
             f"--method mean-probe: reads the mean over a bare text, not --mode {config.mode}; "
             "use --mode cls"
         )
+    if config.layers or config.select != "first":
+        raise UserError("--method mean-probe: reads the first --keep layers; name no others")
     full = read_config(source)
     check_average(full, classes)
     keep = depth_of(full) if config.keep == "all" else config.keep
-    return list(named_layers(depth_of(full), range(keep or 0)))
+    assert keep
+    return list(named_layers(depth_of(full), range(keep)))
 
 
 def measure_mean_probe(
@@ -60,7 +63,9 @@ def measure_mean_probe(
     inputs = shared.inputs(config, source, data, log)
     device = torch_device(config.accelerator)
     keep, names = len(config.layers), data.spec.labels
-    states = _states(inputs, DepthStates(source, device, log, deepest=keep), log)
+    depths = DepthStates(source, device, log, deepest=keep)
+    depths.check(len(inputs.train) + len(inputs.validation))
+    states = _states(inputs, depths, log)
     fitting = time.perf_counter()
     log.say(f"fitting: logistic regression on the mean over tokens after {keep} layers")
     probe = Probe(states, inputs.splits, len(names), ["mean"])

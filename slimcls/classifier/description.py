@@ -11,7 +11,7 @@ from slimcls.classifier.task import Task
 from slimcls.data.lines import no_utf8
 from slimcls.data.pairs import PAIR_SLOTS, Pair, parts_of, slots_of, template_fault
 from slimcls.errors import UserError
-from slimcls.kinds import CHEAP, LM_LOSSES, ModeName
+from slimcls.kinds import CHEAP, LM_LOSSES, MEAN_PROBE, ModeName
 from slimcls.storage.json_files import parse_json
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _why_no_artefact(run: Path) -> str:
         return "the run is not finished; the same train command goes on"
     # Of all runs only a baseline's settings name a method.
     found = re.search(r"^method: (\S+)$", settings.read_text(encoding="utf-8"), re.MULTILINE)
-    if found and found[1] not in CHEAP:
+    if found and found[1] not in (*CHEAP, MEAN_PROBE):
         what = f"the figures of a baseline ({found[1]}), which leaves no model"
         return f"{what}; classify with a run of slimcls train"
     return "the run was made with --save-model none; run it again with --save-model best"

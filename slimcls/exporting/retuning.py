@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from slimcls.backbones.families import blocks_of
 from slimcls.classifier.classifier import Classifier
 from slimcls.classifier.modes import Classification, LabelWords, SoftTargets
 from slimcls.config import RunConfig
@@ -43,8 +44,8 @@ def retuned(
     """
     tokens = about_tokens(texts, drawn.config.max_text_tokens)
     config, mode = _shorter(drawn.config, epochs, tokens), classifier.mode
-    if config.pool:
-        raise UserError(f"--retune {epochs}: not for a run of --pool {config.pool}")
+    if blocks_of(classifier.model)[len(config.layers or []) :]:
+        raise UserError(f"--retune {epochs}: not for a run whose last layer averages")
     if type(mode) not in _TAUGHT:
         raise UserError(f"--retune {epochs}: not for a run of --lm-loss {config.lm_loss}")
     # Its weights may be the run's too.

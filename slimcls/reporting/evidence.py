@@ -78,14 +78,17 @@ def gather(frame: pd.DataFrame, made: Sequence[Choice] = ()) -> Evidence:
     """
     searched = dict.fromkeys((*SEARCHED, *(name for one in made for name in one.settings)))
     over = [name for name in searched if name in frame and name not in CUT_SETTINGS]
-    # Frozen cuts have no place in a comparison that is about what training keeps: their best depth
-    # is in it, as the probe.
+    # A comparison is about what training keeps; what frozen layers hold is in it as the probe.
     frozen = frame.method == MEAN_PROBE
     tested = frame[(frame.test_items > 0) & ~frozen].reset_index(drop=True)
     if tested.empty:
         raise UserError(NOTHING)
-    untested = [f"{run}: left out, nothing was tested" for run in frame.run[frame.test_items == 0]]
-    untested += [f"{run}: left out, a report has probes of all depths" for run in frame.run[frozen]]
+    untested = [
+        f"{run}: left out, nothing was tested"
+        for run in frame.run[(frame.test_items == 0) & ~frozen]
+    ]
+    if frozen.any():
+        untested.append(f"frozen layers are not compared here: {frozen.sum()} runs left out")
     named = _named(tested, over)
     frame, left_out = _as_chosen(named, made, over)
     tuned = frame[frame.method == "fine-tuned"]

@@ -136,7 +136,7 @@ def linear_of(classifier: Pipeline, classes: int) -> tuple[Tensor, Tensor]:
     seen = list(regression.classes_)
     found[0][seen] = torch.from_numpy(weight).float()
     found[1][seen] = torch.from_numpy(bias).float()
-    return found[0], found[1].float()
+    return found
 
 
 def pooled(states: Tensor, layers: int, pooling: str) -> NDArray[np.float32]:

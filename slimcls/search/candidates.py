@@ -134,9 +134,15 @@ class Bench:
         settings = self.settings(keep, seed, save=save, teacher=teacher)
         return train(replace(settings, pool="mean" if self.averages else None), self.shared)
 
+    def frozen_settings(self, keep: int, seed: int, *, save: bool = False) -> RunConfig:
+        """The settings of frozen layers: they cost little, and often learn from more texts."""
+        settings, plan = self.settings(keep, seed, save=save), self.plan
+        shots = plan.frozen_shots or self.fit.shots
+        return replace(settings, shots=shots, max_text_tokens=plan.frozen_tokens)
+
     def frozen(self, keep: int, seed: int, *, save: bool = False) -> RunResult:
         """The first layers as they are, and logistic regression on the mean over tokens."""
-        settings = vars(self.settings(keep, seed, save=save))
+        settings = vars(self.frozen_settings(keep, seed, save=save))
         (result,) = baseline(BaselineConfig(**settings, method=MEAN_PROBE), self.shared)  # type: ignore[arg-type]
         return result
 
@@ -183,7 +189,7 @@ class Bench:
             accuracy=probe.accuracy,
             low=low,
             high=high,
-            excluded="measured, not handed over: no layer of this family can average",
+            excluded="measured, not handed over: no layer of this model can average",
         )
 
     def answers(self, result: RunResult, part: str) -> SeedItems:

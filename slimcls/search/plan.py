@@ -18,7 +18,7 @@ BATCH = 16
 BESIDE = 8.0
 #: Steps of a plan. One without the first was made by a version that knew fewer rivals.
 CHEAPEST, READING, TRAINING, CONFIRMING = (
-    "cheap rivals", "reading the frozen model", "training to compare", "confirming the choice",
+    "cheap rivals", "frozen layers", "training to compare", "confirming the choice",
 )  # fmt: skip
 #: Seconds of TF-IDF, and those of a million letters of five classes beside them.
 WORDS, LETTERS = 2.0, 9.0
@@ -27,9 +27,9 @@ WORDS, LETTERS = 2.0, 9.0
 EMBEDDED, TEXTS = 2.0, 4.0
 #: Share of the time that the mean of the embeddings may take, over all its seeds.
 EMBEDDED_SHARE = 0.1
-#: Seconds of fitting the probe of one depth, to a thousand texts of five classes.
-PROBE = 12.0
-#: Share of the time that reading the frozen model may take.
+#: Seconds of fitting a regression to frozen states, to a thousand texts of five classes.
+REGRESSION = 12.0
+#: Share of the time that trying frozen layers may take.
 FROZEN_SHARE = 0.3
 #: Seeds that confirm the choice: as many as a verdict wants, or one.
 SEEDS = (3, 1)
@@ -88,14 +88,18 @@ class Plan:
     """Tokens of a text; None: the usual ones."""
     depths: tuple[int, ...]
     """Depths that may be trained, the reference first; none where there is no time."""
-    probes: tuple[int, ...]
-    """Depths whose frozen states are probed; none where there is no time."""
+    frozen: tuple[int, ...]
+    """Depths at which frozen layers are tried; none where there is no time."""
     epochs: int
     """Most epochs of a training."""
     seeds: int
     """Seeds that confirm the choice."""
     seconds: dict[str, float] = field(default_factory=dict)
     """At most, by step."""
+    frozen_shots: int | None = None
+    """Most training texts a class that frozen layers learn from; None: all."""
+    frozen_tokens: int | None = None
+    """Tokens of a text that they read; None: the usual ones."""
     embedded: int | None = None
     """Most training texts a class that the mean of the embeddings learns from; None: all."""
     next_seconds: float | None = None
@@ -122,7 +126,9 @@ def make_plan(
 ) -> Plan:
     """The most that can be tried in ``budget`` seconds.
 
-    The texts are taken whole where a quarter of the layers can then be trained to convergence and
+    Frozen layers come first, on as much of the texts as a share of the time suffices for: they
+    cost little and are often good. Of the rest cuts are trained. The texts are taken whole where a
+    quarter of the layers can then be trained to convergence and
     be confirmed; else less of them is taken, and at the end fewer layers.
 
     Args:
@@ -135,16 +141,19 @@ def make_plan(
     rungs = [rung for rung in ladder(depth) if fits(rung)]
     embedded = _embedded(texts, budget)
     notes = _too_large(rungs, depth) + _few_embedded(embedded)
+    whole = _Costs(texts, speed, *LESS[0], embedded)
+    frozen = _frozen(whole, ladder(depth)[1:], FROZEN_SHARE * budget)
+    left = budget - frozen.seconds
     rungs = [rung for rung in rungs if rung >= LEAST * depth] or rungs
     wanted = [rung for rung in rungs if rung >= DEEP_ENOUGH * depth]
     for most, shots in LESS:
-        costs = _Costs(texts, speed, most, shots, embedded)
+        costs = replace(whole, most=most, shots=shots)
         for seeds in SEEDS:
-            if found := _deepest(costs, wanted, [seeds], budget):
-                return _written(costs, depth, budget, rungs, found, notes)
-    costs = _Costs(texts, speed, *LESS[-1], embedded)
-    found = _deepest(costs, rungs, SEEDS, budget)
-    return _written(costs, depth, budget, rungs, found, notes)
+            if found := _deepest(costs, wanted, [seeds], left, frozen):
+                return _written(costs, depth, budget, rungs, found, notes, frozen)
+    costs = replace(whole, most=LESS[-1][0], shots=LESS[-1][1])
+    found = _deepest(costs, rungs, SEEDS, left, frozen)
+    return _written(costs, depth, budget, rungs, found, notes, frozen)
 
 
 def _embedded(texts: Texts, budget: float) -> int | None:
@@ -206,37 +215,72 @@ class _Costs:
         """The choice and what it is held against, of layers that are trained."""
         return seeds * sum(map(self.training, rungs[:2]))
 
-    def confirming_frozen(self, depths: Sequence[int], seeds: int) -> float:
-        """The same where all layers are frozen."""
-        return seeds * sum(map(self.frozen, sorted(depths)[-2:]))
-
     def frozen(self, depth: int) -> float:
         """Layers as they are with logistic regression, read once more as they are handed over."""
         much = self.texts.items(self.shots) / 1000 * math.sqrt(len(self.texts.classes) / 5)
-        return BESIDE + max(PROBE * much, 1.0) + self.speed.reading(depth, self._tokens)
+        return BESIDE + max(REGRESSION * much, 1.0) + self.speed.reading(depth, self._frozen_tokens)
 
-    def probing(self, depths: Sequence[int]) -> float:
+    def all_frozen(self, depths: Sequence[int]) -> float:
         """Each depth, and one pass over the deepest for what states alone say."""
-        return self.speed.reading(max(depths), self._tokens) + sum(map(self.frozen, depths))
+        if not depths:
+            return 0.0
+        read = self.speed.reading(max(depths), self._frozen_tokens)
+        return read + sum(map(self.frozen, depths))
 
     @property
-    def _tokens(self) -> float:
+    def _frozen_tokens(self) -> float:
         """Of the training texts and, as they are read twice, of the validation texts."""
-        tokens = self.texts.tokens(self.shots, self.most)
+        labelled = _cut(self.texts.train, self.most) / len(self.texts.train)
+        tokens = labelled * self.texts.items(self.shots)
         return tokens + 2 * _cut(self.texts.validation, self.most)
 
 
+@dataclass(frozen=True)
+class _Frozen:
+    """Which frozen layers are tried, and on how much of the texts."""
+
+    costs: _Costs
+    depths: tuple[int, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Of all of them once."""
+        return self.costs.all_frozen(self.depths)
+
+    def confirming(self, seeds: int) -> float:
+        """Two of them, the choice and what it is held against."""
+        return seeds * sum(map(self.costs.frozen, sorted(self.depths)[-2:]))
+
+
+def _frozen(costs: _Costs, rungs: Sequence[int], budget: float) -> _Frozen:
+    """All depths, on as much of the texts as time suffices for; else as many as it does for."""
+    for most, shots in LESS:
+        found = _Frozen(replace(costs, most=most, shots=shots), tuple(rungs))
+        if found.seconds + found.confirming(SEEDS[-1]) <= budget:
+            return found
+    for place, _ in enumerate(rungs):
+        found = replace(found, depths=tuple(rungs[place:]))
+        if found.seconds + found.confirming(SEEDS[-1]) <= budget:
+            return found
+    return replace(found, depths=())
+
+
 def _deepest(
-    costs: _Costs, rungs: Sequence[int], seeds: Sequence[int], budget: float
+    costs: _Costs, rungs: Sequence[int], seeds: Sequence[int], budget: float, frozen: _Frozen
 ) -> tuple[int, int] | None:
     """The deepest reference that the time suffices for, confirmed by the most of ``seeds``."""
     for rung in rungs:
         below = ladder(rung)
         for each in seeds:
-            cheap = (1 + each) * costs.cheap
-            if cheap + costs.search(below) + costs.confirming(below, each) <= budget:
+            if _beside_frozen(costs, below, each, frozen) <= budget:
                 return rung, each
     return None
+
+
+def _beside_frozen(costs: _Costs, depths: Sequence[int], seeds: int, frozen: _Frozen) -> float:
+    """Seconds of cheap rivals and trained cuts, and of confirming whatever is chosen."""
+    confirming = max(costs.confirming(depths, seeds), frozen.confirming(seeds))
+    return (1 + seeds) * costs.cheap + costs.search(depths) + confirming
 
 
 def _written(
@@ -246,67 +290,45 @@ def _written(
     rungs: Sequence[int],
     found: tuple[int, int] | None,
     notes: list[str],
+    frozen: _Frozen,
 ) -> Plan:
     seconds = {CHEAPEST: costs.cheap}
+    if frozen.depths:
+        seconds[READING] = frozen.seconds
+    left = budget - frozen.seconds
     depths: tuple[int, ...] = ()
-    seeds = SEEDS[0] if (1 + SEEDS[0]) * costs.cheap <= budget else SEEDS[-1]
+    fits = [each for each in SEEDS if _beside_frozen(costs, (), each, frozen) <= left]
+    seeds = fits[0] if fits else SEEDS[-1]
     if found:
         depths, seeds = ladder(found[0]), found[1]
         seconds[TRAINING] = costs.search(depths)
-    seconds[CONFIRMING] = seeds * costs.cheap + costs.confirming(depths, seeds)
-    left = budget - sum(seconds.values())
-    if found:
-        probes = _probed(costs, ladder(depth), 0, min(FROZEN_SHARE * budget, left))
-    else:
-        costs, probes = _probed_alone(costs, ladder(depth), seeds, left)
-    if probes:
-        seconds[READING] = costs.probing(probes)
-        if not found:
-            seconds[CONFIRMING] += costs.confirming_frozen(probes, seeds)
+    beside = _beside_frozen(costs, depths, seeds, frozen)
+    seconds[CONFIRMING] = beside - costs.cheap - costs.search(depths)
     deeper = [rung for rung in rungs if not depths or rung > depths[0]]
     later = None
     if deeper:
-        more = ladder(deeper[-1])
         times = seeds if found else SEEDS[-1]
-        later = (1 + times) * costs.cheap + costs.search(more) + costs.confirming(more, times)
+        later = frozen.seconds + _beside_frozen(costs, ladder(deeper[-1]), times, frozen)
     notes += _taken(costs, depths, depth)
-    # As many as the largest class has are all: a run refuses to be asked for more than there are.
-    fewer = costs.shots if costs.shots and costs.shots < max(costs.texts.classes) else None
     return Plan(
-        shots=fewer,
+        shots=_fewer(costs),
         max_text_tokens=costs.most,
         depths=depths,
-        probes=probes,
+        frozen=frozen.depths,
         epochs=costs.epochs,
         seeds=seeds,
         seconds=seconds,
+        frozen_shots=_fewer(frozen.costs),
+        frozen_tokens=frozen.costs.most,
         embedded=costs.embedded,
         next_seconds=later,
         notes=tuple(notes),
     )
 
 
-def _probed_alone(
-    costs: _Costs, rungs: Sequence[int], seeds: int, left: float
-) -> tuple[_Costs, tuple[int, ...]]:
-    """Where no layer can be trained: all depths, on as much of the texts as time suffices for."""
-    for most, shots in LESS:
-        whole = replace(costs, most=most, shots=shots)
-        if whole.probing(rungs) + whole.confirming_frozen(rungs, seeds) <= left:
-            return whole, tuple(rungs)
-    return costs, _probed(costs, rungs, seeds, left)
-
-
-def _probed(costs: _Costs, rungs: Sequence[int], seeds: int, left: float) -> tuple[int, ...]:
-    """The depths that time suffices to read: all below the deepest one that it does for.
-
-    ``seeds`` confirm frozen layers, where no others are tried.
-    """
-    for place, _ in enumerate(rungs):
-        some = rungs[place:]
-        if costs.probing(some) + costs.confirming_frozen(some, seeds) <= left:
-            return tuple(some)
-    return ()
+def _fewer(costs: _Costs) -> int | None:
+    """Texts a class, where those are not all: a run refuses to be asked for more than there are."""
+    return costs.shots if costs.shots and costs.shots < max(costs.texts.classes) else None
 
 
 def _taken(costs: _Costs, depths: Sequence[int], depth: int) -> list[str]:

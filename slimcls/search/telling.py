@@ -81,8 +81,8 @@ def _called(candidate: Candidate, fit: FitConfig) -> str:
         )
     if candidate.kind == "frozen":
         return (
-            f"the first {candidate.layers} layers of {fit.model} as they were pretrained, with "
-            "logistic regression on the mean over a text's tokens"
+            f"{fit.model}, {candidate.name} as they were pretrained, with logistic regression on "
+            "the mean over a text's tokens"
         )
     if candidate.layers is None:
         return "TF-IDF with logistic regression, which needs no language model"
@@ -215,7 +215,7 @@ def plan_lines(plan: Plan, parts: dict[str, int], classes: int) -> list[str]:
     seeds = f"{plan.seeds} seeds" if plan.seeds > 1 else "one seed"
     what = {
         CHEAPEST: ", ".join(CHEAP.values()),
-        READING: f"{_layers(plan.probes)}, frozen",
+        READING: f"{_layers(plan.frozen)}, frozen",
         TRAINING: f"{_layers(plan.depths)}, as many of them as it takes",
         CONFIRMING: f"the choice, what it is held against and the cheap rivals, {seeds}",
     }

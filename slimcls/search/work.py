@@ -43,7 +43,7 @@ from slimcls.session.settle import precision_of
 from slimcls.session.shared import Shared
 from slimcls.training.depths import DepthStates
 
-#: Share by which a depth's probe may be behind the best one where probes have flattened.
+#: Share by which frozen layers may be behind the best ones where more of them have ceased to help.
 FLAT = 0.01
 
 
@@ -182,7 +182,7 @@ class Fit:
                 tried = [self._show(one) for one in self.bench.rivals()]
             opinions: list[DepthOpinion] = []
             measured: list[Candidate] = []
-            if self.plan.probes:
+            if self.plan.frozen:
                 with progress.step(READING, seconds[READING]):
                     frozen, opinions, measured = self._frozen()
                     tried += frozen
@@ -225,8 +225,9 @@ class Fit:
         What can be handed over of them, what their states alone say, and in families of which
         nothing can be, how accurate they are.
         """
-        tried, measured, depths = [], [], sorted(self.plan.probes)
-        inputs = self._inputs()
+        tried, measured, depths = [], [], sorted(self.plan.frozen)
+        settings = self.bench.frozen_settings(1, self.config.seed)
+        inputs = self.shared.inputs(settings, self._source, self.data, Log(quiet=True))
         source = DepthStates(self._source, self._device, Log(aloud=False), deepest=depths[-1])
         prefix = inputs.encoder.shared_prefix_ids()
         train = source.of(inputs.train, prefix)[:, depths]
@@ -260,8 +261,9 @@ class Fit:
     @cached_property
     def _averages(self) -> bool:
         """Whether a classifier of the mean over tokens can be handed over."""
+        config = read_config(self._source)
         try:
-            check_average(read_config(self._source), len(self.data.spec.labels))
+            check_average(config, len(self.data.spec.labels))
         except UserError:
             return False
         return True
@@ -333,7 +335,7 @@ def _flat(opinions: Sequence[DepthOpinion]) -> int:
 
 
 def _start(rungs: Sequence[int], opinions: Sequence[DepthOpinion]) -> int:
-    """Which of the depths, the deepest first, is tried first: where probes have flattened."""
+    """Which of the depths, the deepest first, is tried first: where more of them frozen do not help."""
     if not opinions:
         return 0
     flat = _flat(opinions)

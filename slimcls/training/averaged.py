@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from slimcls.backbones.averaging import Linear, append_average
@@ -29,7 +29,10 @@ def make_plain(
     ordered = sorted(items, key=len)
     count = min(LOOKED_AT, len(ordered))
     some = [ordered[place * (len(ordered) - 1) // max(1, count - 1)] for place in range(count)]
-    append_average(model.to("cpu"), linear, *_states(model, some, pad_id))  # type: ignore[arg-type]
+    means, last = _states(model, some, pad_id)
+    # transformers wraps this method in a way that hides its types.
+    nn.Module.to(model, "cpu")
+    append_average(model, linear, means, last)
 
 
 @torch.no_grad()
@@ -50,8 +53,9 @@ def _states(
         for start in range(0, len(items), BATCH):
             part = items[start : start + BATCH]
             batch = collate([(place, ids, 0) for place, ids in enumerate(part)], pad_id)
+            batch = batch.to(model.device)
             hidden_states(base, batch)
             states = left.pop()
             means.append(mean_over_tokens(norm(states), batch))
             last.append(at_last_token(states, batch))
-    return torch.cat(means), torch.cat(last)
+    return torch.cat(means).cpu(), torch.cat(last).cpu()

@@ -73,7 +73,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def found(file: Path) -> Found:
     config = FitConfig(dataset=str(file), **settings(file, file.parent / "fits"))
-    return run(planned(config, probes=(6, 2, 1), seeds=3))
+    return run(planned(config, frozen=(2, 1), seeds=3))
 
 
 def alike(answer: Answer) -> Any:
@@ -103,12 +103,11 @@ def test_the_folder_holds_what_was_promised(found: Found) -> None:
 def test_candidates_are_ordinary_runs(found: Found) -> None:
     folders = set(runs.load(found.folder / "runs")["folder"])
     for one in found.answer.candidates:
-        if one.run:
-            result = read_result(found.folder / one.run)
-            assert result is not None
-            assert str(result.folder) in folders
-            assert result.validation_accuracy == pytest.approx(one.accuracy)
-            assert result.config.seed == 1
+        result = read_result(found.folder / one.run)
+        assert result is not None
+        assert str(result.folder) in folders
+        assert result.validation_accuracy == pytest.approx(one.accuracy)
+        assert result.config.seed == 1
 
 
 def test_what_is_handed_over_was_confirmed_on_other_seeds(found: Found) -> None:
@@ -220,12 +219,12 @@ def test_frozen_layers_are_handed_over_as_they_were_confirmed(
     monkeypatch.setattr("slimcls.search.choosing.may_lose", lambda *_: True)
     made = settings(tmp_path, tmp_path / "f")
     config = planned(
-        FitConfig(dataset=str(tmp_path / "rows.csv"), **made), depths=(), probes=(2,), seeds=3
+        FitConfig(dataset=str(tmp_path / "rows.csv"), **made), depths=(), frozen=(2,), seeds=3
     )
     found = run(config)
     answer = found.answer
     assert answer.sentence.startswith(
-        "Take the first 2 layers of tiny-gpt2 as they were pretrained, with logistic regression"
+        "Take tiny-gpt2, 2 of 6 layers, frozen as they were pretrained, with logistic regression"
     )
     assert answer.sentence.endswith("so nothing says what training would add.")
     assert answer.commands["make it small, without torch"].endswith("--bits 32")
@@ -238,6 +237,21 @@ def test_frozen_layers_are_handed_over_as_they_were_confirmed(
     plain = AutoModelForSequenceClassification.from_pretrained(found.folder / "model")
     assert plain.config.num_hidden_layers == 3
     assert found.load().labels == list(plain.config.id2label.values())
+
+
+def test_a_family_that_cannot_average_has_its_frozen_layers_measured(tmp_path: Path) -> None:
+    write_csv(tmp_path / "rows.csv", made_up_rows(80, 3))
+    made = settings(tmp_path, tmp_path / "f") | {"model": "tiny-neox"}
+    config = planned(
+        FitConfig(dataset=str(tmp_path / "rows.csv"), **made), depths=(1,), frozen=(2,), seeds=1
+    )
+    found = run(config)
+    (frozen,) = (one for one in found.answer.candidates if one.kind == "frozen")
+    assert (frozen.name, frozen.run) == ("2 of 6 layers, frozen", "")
+    assert frozen.excluded.startswith("measured, not handed over")
+    assert not frozen.chosen
+    cuts = runs.load(found.folder / "runs").query("method == 'fine-tuned'")
+    assert cuts.pool.isna().all()
 
 
 def test_cuts_learn_texts_without_labels_from_the_deepest(tmp_path: Path) -> None:
@@ -256,7 +270,7 @@ def test_cuts_learn_texts_without_labels_from_the_deepest(tmp_path: Path) -> Non
 
 
 def test_a_plan_with_nothing_to_train_is_told(tmp_path: Path) -> None:
-    """Its depths are none, and so are those of its probes."""
+    """Its depths are none, and so are those of its frozen layers."""
     write_csv(tmp_path / "rows.csv", made_up_rows(80, 3))
     made = settings(tmp_path, tmp_path / "f")
     config = planned(FitConfig(dataset=str(tmp_path / "rows.csv"), **made), depths=())

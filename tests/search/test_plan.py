@@ -16,6 +16,7 @@ from slimcls.search.plan import (
     CHEAPEST,
     CONFIRMING,
     EPOCHS,
+    READING,
     STEPS,
     TRAINING,
     Plan,
@@ -52,7 +53,9 @@ def test_a_ladder_halves_down_to_one_layer() -> None:
 def test_with_all_the_time_there_is_nothing_is_left_out() -> None:
     found = plan(1e9)
     assert (found.shots, found.max_text_tokens) == (None, None)
-    assert found.depths == found.probes == ladder(30)
+    assert found.depths == ladder(30)
+    assert found.frozen == ladder(30)[1:]
+    assert (found.frozen_shots, found.frozen_tokens) == (None, None)
     assert found.seeds == 3
     assert found.next_seconds is None
     assert found.notes == ()
@@ -69,6 +72,15 @@ def test_seconds_are_those_of_what_is_tried() -> None:
     assert found.seconds[CONFIRMING] == pytest.approx(3 * (cheap + sum(each[:2])))
 
 
+def test_frozen_layers_read_more_than_cuts_do_where_time_is_short() -> None:
+    found = plan(20000, texts(items=4000, tokens=100, classes=2))
+    assert found.frozen == ladder(30)[1:]
+    assert (found.shots, found.max_text_tokens) == (200, 64)
+    assert (found.frozen_shots, found.frozen_tokens) == (500, 128)
+    assert found.seconds[READING] <= 0.3 * 20000
+    assert found.total <= 20000
+
+
 def test_few_texts_are_trained_on_for_enough_steps() -> None:
     found = plan(1e9, texts(items=64))
     assert found.epochs == -(-STEPS // 4)
@@ -77,7 +89,7 @@ def test_few_texts_are_trained_on_for_enough_steps() -> None:
 @given(st.floats(1, 1e6), st.integers(20, 3000), st.integers(1, 500))
 def test_a_plan_keeps_to_its_budget(budget: float, items: int, tokens: int) -> None:
     found = plan(budget, texts(items, tokens, classes=2))
-    if found.depths or found.probes:
+    if found.depths or found.frozen:
         assert found.total <= budget * (1 + 1e-9)
     if not found.depths:
         assert found.next_seconds is not None
