@@ -335,7 +335,7 @@ def _flat(opinions: Sequence[DepthOpinion]) -> int:
 
 
 def _start(rungs: Sequence[int], opinions: Sequence[DepthOpinion]) -> int:
-    """Which of the depths, the deepest first, is tried first: where more of them frozen do not help."""
+    """Which of the depths, deepest first, is tried first: where frozen layers are about as good."""
     if not opinions:
         return 0
     flat = _flat(opinions)
