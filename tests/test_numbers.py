@@ -165,15 +165,25 @@ def read_layers() -> str:
     return f"{found.min():.0f} to {found.max():.0f}"
 
 
+def gained() -> float:
+    """Points that two layers gain on SST-2 by the mean."""
+    sides = (stored("pooling"), stored("study").query("method == 'fine-tuned'"))
+    mean, last = (
+        side.query("dataset == 'sst2' and keep == 2").test_accuracy.mean() for side in sides
+    )
+    return 100 * float(mean - last)
+
+
 def readme() -> list[str]:
     saved = new_study().compared.differences.query("line == 'cls' and keep == 2").params_saved
     return [
         f"On TREC two layers ({saved.iloc[0]:.1%} of the parameters gone)".replace("%", " %"),
         "are {} points below full depth {}".format(*lost(2, "trec")),
         "half of the layers {} {}".format(*lost(15, "trec")),
-        "On SST-2 two layers, at a default rate, are {} points below {}, no better".format(
+        "On SST-2 two layers are {} points below {}, no better than TF-IDF".format(
             *lost(2, "sst2")
         ),
+        f"with `--pool mean` they gain {gained():.1f}",
         f"A frozen model, only read, {read_layers()} layers deep, has "
         f"{rival('sst2', 'probe').accuracy:.3f}",
         f"two layers are {taught('trec')} and {taught('sst2')} points below it",
@@ -325,26 +335,47 @@ def test_the_study_says_how_far_it_is() -> None:
     page = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
     found = new_study()
     table, compared = found.found.runs, found.compared
-    assert set(table.dataset) == {"sst2", "trec"}
-    assert f"{len(table)} of 72: SST-2 and TREC" in page
-    assert table.groupby(["dataset", "keep"]).seed.apply(sorted).tolist() == 12 * [[0, 42, 421]]
+    assert set(table.task) == {"sst2", "trec", "goemo4"}
+    assert f"{len(table)} of 72: SST-2, TREC and GoEmotions" in page
+    assert table.groupby(["dataset", "keep"]).seed.apply(sorted).tolist() == 18 * [[0, 42, 421]]
     assert set(table[table.keep <= 8].lr) == {3e-4}
     assert set(table[table.keep > 8].lr) == {1e-4}
     assert table.converged.all()
-    last = max(last_loss(Path(folder)) for folder in table.folder)
+    worst = table.folder.map(lambda folder: last_loss(Path(folder))).groupby(table.task).max()
     (bound,) = re.findall(r"fit their training texts\*\* \(loss below (0\.\d+) at the end\)", page)
+    last = max(worst["sst2"], worst["trec"])
     assert last < float(bound) < 2 * last
+    assert f"those on GoEmotions end at {worst['goemo4']:.3f} at most" in page
+    computed = table.groupby("task").precision.unique().map(list).to_dict()
+    assert computed == {"sst2": ["32"], "trec": ["32"], "goemo4": ["bf16"]}
     two = compared.differences.query("keep == 2").set_index("task")
     assert set(two.verdict) == {"worse"}
-    points = [f"{-100 * two[end][task]:.1f}" for task in two.index for end in ENDS]
-    assert (
-        "{} points (95 % interval {} to {}) on SST-2, {} ({} to {}) on TREC".format(*points) in page
+    tasks = ("sst2", "goemo4", "trec")
+    points = [f"{-100 * two[end][task]:.1f}" for task in tasks for end in ENDS]
+    said = (
+        "{} points (95 % interval {} to {}) on SST-2, {} ({} to {}) on GoEmotions, {} ({} to {}) "
+        "on TREC"
     )
+    assert said.format(*points) in page
     assert "good enough" not in set(compared.differences.verdict)
     half = compared.differences.query("keep == 15").set_index("task")
-    assert set(half.verdict) == {"cannot tell"}
-    shown = [f"{-100 * half.difference[task]:.1f}" for task in ("sst2", "trec")]
-    assert "Half of the layers lose {} points on SST-2 and {} on TREC".format(*shown) in page
+    assert set(half.verdict) == {"cannot tell", "no reference"}
+    shown = [f"{-100 * half.difference[task]:.1f}" for task in tasks]
+    assert (
+        "Half of the layers lose {} points on SST-2, {} on GoEmotions and {} on TREC".format(*shown)
+        in page
+    )
+    assert all(half.low < 0)
+    assert all(half.high > 0)
+    emotions = stored("study").query("dataset.str.contains('goemo4')")
+    means = emotions.groupby(["method", "keep"])[["test_accuracy", "test_macro_f1"]].mean()
+    full, few = means.loc[("fine-tuned", 30)], means.loc[("fine-tuned", 2)]
+    one = means.loc[("majority", 0)]
+    assert f"{full.test_accuracy:.3f} against {one.test_accuracy:.3f}" in page
+    assert (
+        f"macro-F1 is {full.test_macro_f1:.3f} at full depth, {few.test_macro_f1:.3f} with two "
+        f"layers, {one.test_macro_f1:.3f} for the one answer" in page
+    )
 
 
 #: Middle and ends of a difference, the smaller loss first.

@@ -28,6 +28,7 @@ tables = load_script("page_tables")
         ("docs/export.md", "| trimmed, then trained | 0."),
         ("docs/fit.md", "| trec | 200 | 8 of 30 layers"),
         ("docs/limits.md", "| 3 | "),
+        ("docs/options.md", "| sst2 | 2 | 0, 42, 421 | 0.616 |"),
         ("docs/models.md", "| GPT-2 | gpt2 | all | shared |"),
         ("docs/teaching.md", "| trec | 2 |"),
         ("results/README.md", "| trec | 2 | 73.7% |"),
@@ -40,7 +41,7 @@ def test_tables_are_those_of_the_results(name: str, figures: str) -> None:
 
 
 def test_every_page_with_tables_is_tried() -> None:
-    docs = ("defaults", "depth-study", "export", "fit", "limits", "models", "teaching")
+    docs = ("defaults", "depth-study", "export", "fit", "limits", "models", "options", "teaching")
     assert set(tables.TABLES) == {f"docs/{name}.md" for name in docs} | {"results/README.md"}
 
 

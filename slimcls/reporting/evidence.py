@@ -37,6 +37,9 @@ ITEMS = ("task", *_ITEMS, _DRAW)
 _OTHERWISE = Role.NAME | Role.REPEAT | Role.KIND | Role.CUT | Role.SEARCHED
 SHARED = (*settings_without(_OTHERWISE | Role.NEUTRAL | Role.OUTSIDE), _DRAW)
 
+#: How runs are computed, as the settings say or as auto finds.
+ARITHMETIC = settings_with(Role.ARITHMETIC)
+
 #: Which layers were kept.
 CUT = ("select", "keep", "cut")
 
@@ -241,6 +244,10 @@ def _families(frame: pd.DataFrame, searched: Sequence[str]) -> list[str]:
         words.append(frame.backbone.mask(wordy, ""))
     tuned = frame[frame.method == "fine-tuned"]
     for name in (name for name in SHARED if name not in searched):
+        # What auto takes for one task's texts and not for another's tells no two runs of one apart.
+        by_task = tuned.groupby("task")[name].nunique(dropna=False)
+        if name in ARITHMETIC and not (by_task > 1).any():
+            continue
         if _differs(frame if name in ITEMS else tuned, name):
             values = frame[name].astype("string").fillna("")
             silent = (values == "") | (cheap & (name not in ITEMS))

@@ -47,6 +47,13 @@ def test_what_changes_what_comes_out_makes_a_line_of_its_own(
     assert list(families.values()) == [[0]]
 
 
+def test_what_auto_takes_for_another_task_makes_no_line_of_its_own(tmp_path: Path) -> None:
+    for task, precision in (("sst2", "32"), ("trec", "bf16")):
+        for keep in (6, 1):
+            add_run(tmp_path, right=0.8, keep=keep, seed=0, dataset=task, precision=precision)
+    assert gathered(tmp_path).runs.family.unique().tolist() == ["p-cls"]
+
+
 @pytest.mark.parametrize(
     "settings", [{"eval_batch_size": 8}, {"compact_vocabulary": False}, {"save_model": "none"}]
 )
