@@ -9,23 +9,22 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedModel
 
-from slimcls.backbones import sizes
 from slimcls.backbones.averaging import Linear, check_average
 from slimcls.backbones.selectors import named_layers
 from slimcls.backbones.sources import Source
 from slimcls.backbones.truncate import depth_of, open_cut, read_config
+from slimcls.baselines.probe_runs import footprint
 from slimcls.baselines.rival_runs import begun, validated
 from slimcls.classifier.classifier import Classifier
 from slimcls.config import RunConfig
 from slimcls.devices import torch_device
 from slimcls.errors import UserError
 from slimcls.log import Log
-from slimcls.rivals.methods import coefficients
 from slimcls.rivals.probe import PartStates, Probe, linear_of
 from slimcls.runs.schema import RunResult
 from slimcls.session import handover
 from slimcls.session.inputs import Inputs
-from slimcls.session.outcome import Footprint, Measured, complete
+from slimcls.session.outcome import Measured, complete
 from slimcls.session.shared import Shared
 from slimcls.training.averaged import make_plain
 from slimcls.training.depths import DepthStates
@@ -80,6 +79,8 @@ def measure_mean_probe(
         "validation texts"
     )
     splits = inputs.splits
+    # The layer that averages is of the size of the last that is read.
+    left = [*config.layers, config.layers[-1]]
     chosen = replace(probe.chosen, layers=keep)
     found = Measured(
         config=config,
@@ -87,7 +88,7 @@ def measure_mean_probe(
         data=data,
         source=source,
         splits=splits,
-        footprint=_footprint(probe, inputs, source, shared.usual_tokens(source, data), keep),
+        footprint=footprint(probe, left, inputs, source, shared.usual_tokens(source, data)),
         fitted=validated(validation, splits, names, seconds),
         logits=classifier.logits(inputs.test, config.eval_batch_size),
         validation=validation,
@@ -133,22 +134,3 @@ def _keep(classifier: Classifier, inputs: Inputs, dataset: str, result: RunResul
         return 0.0
     handover.save_artefact(classifier, inputs.task, result, dataset)
     return handover.megabytes(result.folder / "model")
-
-
-def _footprint(
-    probe: Probe, inputs: Inputs, source: Source, usual_tokens: int, keep: int
-) -> Footprint:
-    """The layers that are read, and the one that averages."""
-    config = read_config(source)
-    kept = sizes.count(config, [*range(keep), keep - 1])
-    return Footprint(
-        depth=depth_of(config),
-        params_full=kept.params_full,
-        params_kept=kept.params_kept,
-        params_saved=kept.params_saved,
-        params_trained=coefficients(probe.classifier),
-        embedding_share=kept.embedding_share,
-        text_tokens=inputs.encoder.max_text_tokens,
-        usual_tokens=usual_tokens,
-        texts_cut=inputs.texts_cut,
-    )

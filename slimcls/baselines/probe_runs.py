@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -54,14 +54,15 @@ def measure_probe(
     log.say(f"chosen on validation: {probe.chosen.words}\n{_table(probe)}")
     answers = probe.logits(states.test)
     keep_answers(depths, inputs, answers, probe.chosen.layers)
-    footprint = _footprint(probe, inputs, source, shared.usual_tokens(source, data))
+    below = range(probe.chosen.layers)
+    needs = footprint(probe, below, inputs, source, shared.usual_tokens(source, data))
     found = Measured(
         config=config,
         method=method,
         data=data,
         source=source,
         splits=splits,
-        footprint=footprint,
+        footprint=needs,
         fitted=fitted,
         logits=answers,
         validation=validation,
@@ -76,7 +77,7 @@ def measure_probe(
         tried=[asdict(one) for one in probe.tried],
         read_layers=probe.chosen.layers,
     )
-    takes = (4 * footprint.params_kept + len(pickle.dumps(probe.classifier))) / 1e6
+    takes = (4 * needs.params_kept + len(pickle.dumps(probe.classifier))) / 1e6
     return complete(found, folder, lambda result: takes)
 
 
@@ -97,10 +98,12 @@ def _table(probe: Probe) -> str:
     return "\n".join(lines)
 
 
-def _footprint(probe: Probe, inputs: Inputs, source: Source, usual_tokens: int) -> Footprint:
-    """Of the model what the chosen probe needs: the layers below what it reads."""
+def footprint(
+    probe: Probe, layers: Sequence[int], inputs: Inputs, source: Source, usual_tokens: int
+) -> Footprint:
+    """Of the model what a probe needs: layers of the size of these."""
     config = read_config(source)
-    kept = sizes.count(config, range(probe.chosen.layers))
+    kept = sizes.count(config, layers)
     return Footprint(
         depth=depth_of(config),
         params_full=kept.params_full,

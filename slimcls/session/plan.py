@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,11 +38,17 @@ class Plan:
     random_blocks: bool = False
     rows: int | None = None
     """Embedding rows that are trained in place of all."""
+    averages: bool = False
+    """Whether a layer that averages is put behind the kept ones."""
 
     @property
     def sizes(self) -> Sizes:
-        """Parameters, with as many layers as are kept."""
-        return self.shape.sizes(self.layers)
+        """Parameters of what is handed over."""
+        return self.sizes_of(self.layers)
+
+    def sizes_of(self, layers: Sequence[int]) -> Sizes:
+        """The same with other layers; one that averages is of the size of the last."""
+        return self.shape.sizes([*layers, layers[-1]] if self.averages else layers)
 
     def describe(self) -> str:
         """Three lines for the person at the terminal."""
@@ -49,6 +56,7 @@ class Plan:
         kept = ",".join(map(str, self.layers)) if len(self.layers) < 12 else len(self.layers)
         rows = f"; {self.rows:,} embedding rows occur and are trained" if self.rows else ""
         drawn = ", their weights drawn anew" if self.random_blocks else ""
+        drawn += ", and one more that averages" if self.averages else ""
         return (
             f"plan: {self.model}, {len(self.layers)} of {self.depth} layers kept ({kept}){drawn}\n"
             f"  parameters: {s.params_full:,} full, {s.params_kept:,} kept, "
@@ -104,6 +112,7 @@ def make_plan(
         device,
         config.random_blocks,
         step.rows,
+        bool(config.pool),
     )
 
 

@@ -193,7 +193,7 @@ class Session:
             data=self.data,
             source=self.source,
             splits=splits,
-            footprint=self._footprint(self.plan.shape.sizes(_left_of(place.config))),
+            footprint=self._footprint(self.plan.sizes_of(place.config.layers or [])),
             fitted=fitted,
             logits=logits,
             validation=scored,
@@ -276,12 +276,6 @@ class Session:
                 "--clip 1 or --precision 32"
             )
         return logits
-
-
-def _left_of(config: RunConfig) -> list[int]:
-    """The layers that are handed over, by the number of those of their size."""
-    layers = config.layers or []
-    return [*layers, layers[-1]] if config.pool else layers
 
 
 def _guessing(config: RunConfig, classes: int) -> float:

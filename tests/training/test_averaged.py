@@ -64,6 +64,9 @@ def test_what_is_handed_over_is_plain_and_is_what_was_tested(
     more: dict[str, Any], toy: Path, tmp_path: Path
 ) -> None:
     result = train(RunConfig(dataset=str(toy), out=str(tmp_path), **FAST | more))
+    log = (result.folder / "log.txt").read_text()
+    assert "layers kept (0,1), and one more that averages" in log
+    assert f"{result.outcome.params_kept:,} kept" in log
     folder = result.folder / "model"
     plain = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     assert plain.config.num_hidden_layers == 3
