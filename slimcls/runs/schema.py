@@ -43,11 +43,12 @@ class Outcome:
     schema_version: int
     method: str = "fine-tuned"
     """What was measured: fine-tuned, or a baseline. random-blocks and untrained (no epoch) are runs
-    like others, of a model cut to ``keep`` layers. majority, tfidf, embeddings and probe train no
-    layer: their ``keep`` and ``layers`` are null, ``mode`` says what goes in (cls: bare texts),
-    ``model`` is empty but for embeddings and probe, and settings of a training they do not have
-    stand for nothing. What they share with runs on the same items is dataset, data_fingerprint,
-    seed, shots, demos, split, validation_size and test_size."""
+    like others, of a model cut to ``keep`` layers; so is mean-probe, whose layers are frozen.
+    majority, tfidf, embeddings and probe train no layer: their ``keep`` and ``layers`` are null,
+    ``mode`` says what goes in (cls: bare texts), ``model`` is empty but for embeddings and probe,
+    and settings of a training they do not have stand for nothing. What they share with runs on the
+    same items is dataset, data_fingerprint, seed, shots, demos, split, validation_size and
+    test_size."""
     slimcls_version: str
     torch_version: str
     transformers_version: str
@@ -151,7 +152,7 @@ class Outcome:
     chosen: str = ""
     """What a baseline that trains no layer chose on validation, in words; empty of all else."""
     tried: str = ""
-    """JSON: what it chose among, with the validation accuracy of each. Of a probe the best of each
+    """JSON: what it chose among, with the validation accuracy of each. Of probes the best of each
     depth and pooling, with its strength of regularisation and its log-loss, which decides."""
     read_layers: int | None = None
     """How many layers a probe reads the output of, 0 for the embeddings: this one, or the one

@@ -109,7 +109,7 @@ class DepthOpinion:
 
     layers: int
     probe_accuracy: float
-    """On validation, of the best probe at this depth."""
+    """On validation, of frozen layers of this depth."""
     variability: float | None = None
     """Hidden-state variability (Xie et al. 2022): within classes over between them; lower is better
     separated."""

@@ -46,7 +46,7 @@ _COSTS = (
     ("milliseconds", "time of one text on this machine (ms, log)", "time of one text", "ms"),
 )
 _OPINIONS = (
-    ("probe_accuracy", "probe accuracy", "higher is better"),
+    ("probe_accuracy", "accuracy of frozen layers", "higher is better"),
     ("variability", "hidden-state variability", "lower is better"),
     ("logme", "LogME", "higher is better"),
 )
