@@ -32,7 +32,7 @@ REFUSED = {
 } | {"opt-post", "qwen2_moe", "qwen3_moe"}
 
 
-def averaged(name: str, folder: Path) -> tuple[Any, list[Tensor], Tensor]:
+def averaged(name: str, folder: Path, classes: int = CLASSES) -> tuple[Any, list[Tensor], Tensor]:
     """A cut that averages, its expected scores of some texts, and the texts."""
     full = make(name)
     generator = torch.Generator().manual_seed(5)
@@ -42,8 +42,8 @@ def averaged(name: str, folder: Path) -> tuple[Any, list[Tensor], Tensor]:
             full.get_input_embeddings().embedding_dim, generator=generator
         )
     source = saved(full, folder)
-    check_average(full.config, CLASSES)
-    labels = [f"class {number}" for number in range(CLASSES)]
+    check_average(full.config, classes)
+    labels = [f"class {number}" for number in range(classes)]
     model = open_cut(source, CUT, head="classification", labels=labels)
     texts = [
         torch.randint(2, VOCABULARY, (1, TOKENS[number % len(TOKENS)]), generator=generator)
@@ -57,10 +57,10 @@ def averaged(name: str, folder: Path) -> tuple[Any, list[Tensor], Tensor]:
                 base(input_ids=text, use_cache=False)
         means = torch.cat([norm(states).mean(1) for states in left])
         last = torch.cat([states[:, -1] for states in left])
-        weight = torch.randn(CLASSES, means.shape[1], generator=generator)
+        weight = torch.randn(classes, means.shape[1], generator=generator)
         weight /= means.std(0).clamp_min(1e-3)
         weight /= (means @ weight.T).std()
-        linear = Linear(weight, torch.randn(CLASSES, generator=generator))
+        linear = Linear(weight, torch.randn(classes, generator=generator))
         append_average(model, linear, means, last)
     return model, texts, (means @ weight.T + linear.bias).softmax(1)
 
@@ -87,3 +87,18 @@ def test_a_family_that_cannot_average_is_refused(name: str) -> None:
 def test_more_classes_than_values_are_refused() -> None:
     with pytest.raises(UserError, match="16 classes: a layer that averages has room for 15"):
         check_average(make("llama").config, 16)
+
+
+def test_many_classes_keep_their_order(tmp_path: Path) -> None:
+    model, texts, wanted = averaged("llama", tmp_path / "full", classes=12)
+    with torch.no_grad():
+        found = torch.cat([model(input_ids=text).logits for text in texts]).softmax(1)
+    assert found.argmax(1).tolist() == wanted.argmax(1).tolist()
+    torch.testing.assert_close(found, wanted, atol=0.05, rtol=0)
+
+
+def test_attention_that_is_scaled_by_layer_is_refused_before_any_training() -> None:
+    config = make("gpt2").config
+    config.scale_attn_by_inverse_layer_idx = True
+    with pytest.raises(UserError, match="only its first layers can stay"):
+        check_average(config, CLASSES)
