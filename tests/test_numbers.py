@@ -314,6 +314,19 @@ def test_the_page_on_fits_says_how_far_they_are() -> None:
     assert "a tenth and a seventh of the grid's time" in page
 
 
+def test_the_page_on_the_mean_says_what_it_brings() -> None:
+    page = (ROOT / "docs" / "options.md").read_text(encoding="utf-8")
+    tfidf = rival("sst2", "tfidf").accuracy
+    assert f"both are then above TF-IDF ({tfidf:.3f})" in page
+    mean = stored("pooling").query("dataset == 'sst2'").groupby("keep").test_accuracy.mean()
+    last = new_study().compared.cells.query("task == 'sst2' and keep <= 8").accuracy
+    assert last.max() < tfidf < mean.min()
+    assert set(mean.index) == {2, 8}
+    gains = re.findall(r"^\| (sst2|trec) \|.*\| \+[\d.]+ \(([+-])", page, re.M)
+    assert gains == [("sst2", "+"), ("sst2", "+"), ("trec", "-")]
+    assert stored("pooling").converged.all()
+
+
 def test_the_page_on_teaching_says_how_its_sides_were_trained() -> None:
     page = (ROOT / "docs" / "teaching.md").read_text(encoding="utf-8")
     learnt, longer = stored("teaching/taught"), stored("teaching/steps")
