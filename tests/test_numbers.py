@@ -307,11 +307,13 @@ def test_the_page_on_fits_says_how_far_they_are() -> None:
         for path in (RESULTS / "fit").glob("*.json")
     }
     assert set(found) == {"sst2", "trec"}
-    assert {one["chosen"] for one in found.values()} == {"8 of 30 layers"}, "as the page says"
-    assert min(one["regret"] for one in found.values()) > 1
-    shares = sorted(one["share_of_time"] for one in found.values())
-    assert [round(1 / share) for share in shares] == [10, 7], "a tenth and a seventh"
-    assert "a tenth and a seventh of the grid's time" in page
+    new, old = found["sst2"], found["trec"]
+    assert (new["chosen"], old["chosen"]) == ("15 of 30 layers, frozen", "8 of 30 layers")
+    assert (new["budget"], old["budget"]) == ("20m", "50m")
+    shares = [round(1 / one["share_of_time"]) for one in (new, old)]
+    assert shares == [24, 10], "a twenty-fourth and a tenth"
+    assert f"15 frozen layers and lost {new['regret']:.1f} points, in a twenty-fourth" in page
+    assert "8 of the 30 layers in a tenth of the grid's time" in page
 
 
 def test_the_page_on_the_mean_says_what_it_brings() -> None:
