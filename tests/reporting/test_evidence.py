@@ -47,6 +47,16 @@ def test_what_changes_what_comes_out_makes_a_line_of_its_own(
     assert list(families.values()) == [[0]]
 
 
+def test_frozen_layers_stand_for_nothing_and_that_is_said_once(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for method in ("fine-tuned", "mean-probe"):
+            add_run(tmp_path, right=0.8, keep=1, seed=seed, method=method)
+    found = gathered(tmp_path)
+    assert set(found.runs.method) == {"fine-tuned"}
+    assert found.baselines.empty
+    assert found.left_out == ("frozen layers are not compared here: 2 runs left out",)
+
+
 def test_what_auto_takes_for_another_task_makes_no_line_of_its_own(tmp_path: Path) -> None:
     for task, precision in (("sst2", "32"), ("trec", "bf16")):
         for keep in (6, 1):

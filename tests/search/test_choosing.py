@@ -54,6 +54,13 @@ ALL = tried("all 30 layers", 955, 540.0, 60.0, 30)
 EVERY = [MAJORITY, WORDS, VECTORS, ALL, EIGHT, TWO]
 
 
+def test_of_one_size_the_more_accurate_is_taken_whatever_was_timed() -> None:
+    slower = tried("8 of 30 layers", 954, 230.0, 21.0, 8)
+    quicker = tried("8 of 30 layers, frozen", 950, 230.0, 19.0, 8)
+    for some in ([quicker, slower, ALL], [slower, quicker, ALL]):
+        assert choose(some, fit(max_loss=3.0)).chosen.candidate.name == "8 of 30 layers"
+
+
 def test_the_smallest_that_loses_little_enough_is_taken() -> None:
     found = choose(EVERY, fit(max_loss=3.0))
     assert found.chosen.candidate.name == "2 of 30 layers"
