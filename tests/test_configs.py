@@ -202,15 +202,17 @@ def test_no_run_is_stored_that_its_grids_have_not(grids, folder):
     }
     named = [cell.run for grid in grids for cell in cells_of(f"grid/{grid}.yaml")]
     cells = [run for run in named if run.dataset in prints]
-    assert stored <= {name_of(run, prints[run.dataset]) for run in cells}
+    assert stored <= {name for run in cells for name in names_of(run, prints[run.dataset])}
     assert stored
 
 
-def name_of(run: RunConfig, prints: dict[str, str]) -> str:
-    """The name of a run of the packaged model, which has 30 layers, on the CPU."""
+def names_of(run: RunConfig, prints: dict[str, str]) -> set[str]:
+    """What a run of the packaged model, which has 30 layers, may be called on a CPU."""
     kept = 30 if run.keep == "all" else run.keep
-    # In 32 bits where nothing is said: whether bf16 is taken depends on the processor.
-    return run_name(settle(replace(run, accelerator="cpu"), range(kept), 30, 0), prints)
+    # Where nothing is said the processor and the length of the texts decide on the arithmetic.
+    either = ("32", "bf16") if run.precision == "auto" else (run.precision,)
+    runs = [replace(run, accelerator="cpu", precision=precision) for precision in either]
+    return {run_name(settle(run, range(kept), 30, 0), prints) for run in runs}
 
 
 def test_tiny_grids_are_run():
