@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from processes import PATIENCE as PATIENCE
+from processes import environment, finished
 
 # Before anything imports a Hugging Face library: a test must never wait for a network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -24,10 +26,6 @@ os.environ["HF_DATASETS_OFFLINE"] = "1"
 # Nor on another test process: where there are as many as processors, two threads of one spin while
 # they wait for each other, and a step of a tiny model takes ten times as long.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-#: Seconds after which a test gives up on a process or a thread: none but one that hangs takes as
-#: long, however slow or busy the machine is.
-PATIENCE = 600
 
 settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
@@ -67,6 +65,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """One cache for all processes of a test run, so that models are made once."""
+    environment()
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     os.environ["SLIMCLS_CACHE"] = str(shared / "slimcls-cache")
@@ -171,15 +170,7 @@ def command(tmp_path: Path) -> Command:
     """Runs ``python -m ARGS`` in an empty folder and returns the finished process."""
 
     def run(*args: object, **extra: str) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | extra
-        return subprocess.run(
-            [sys.executable, "-m", *map(str, args)],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=environment,
-            timeout=PATIENCE,
-        )
+        return finished("-m", *args, cwd=tmp_path, **extra)
 
     return run
 

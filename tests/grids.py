@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
 import pandas as pd
 import yaml
-from conftest import PATIENCE, ROOT
+from conftest import PATIENCE
+from processes import started
 
 from slimcls.runs.folder import locked
 
@@ -61,14 +60,8 @@ def sessions(out: Path) -> dict[str, int]:
 
 def start(grid: Path, out: Path, *more: str, **environment: str) -> subprocess.Popen[str]:
     """A grid in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "slimcls.grid", "--config", str(grid), "--out", str(out), *more],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment,
-        cwd=grid.parent,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    words = ["--config", grid, "--out", out, *more]
+    return started("-m", "slimcls.grid", *words, cwd=grid.parent, **environment)
 
 
 class HeldElsewhere:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from conftest import PATIENCE
+from processes import started
 
 from slimcls.backbones import sources, tiny
 from slimcls.backbones.families import blocks_of, final_norm_of
@@ -103,12 +101,8 @@ def test_corpus_is_of_the_size_that_was_agreed():
 @pytest.mark.fault("races")
 def test_two_processes_build_one(tmp_path: Path):
     code = "import sys; from slimcls.backbones import tiny; print(tiny.build('tiny-neox'))"
-    environment = os.environ | {"SLIMCLS_CACHE": str(tmp_path)}
-    racers = [
-        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
-        for _ in range(2)
-    ]
+    racers = [started("-c", code, SLIMCLS_CACHE=str(tmp_path)) for _ in range(2)]
     told = {racer.communicate(timeout=PATIENCE)[0] for racer in racers}
     assert len(told) == 1
     left = sorted(path.name for path in (tmp_path / "models").iterdir() if path.is_dir())
-    assert left == [Path(told.pop().decode().strip()).name]
+    assert left == [Path(told.pop().strip()).name]

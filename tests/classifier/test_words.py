@@ -24,6 +24,7 @@ from conftest import ROOT, WORDS, made_up_rows, write_csv
 from data.shared_data import data_dir
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import finished
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
@@ -166,7 +167,8 @@ def test_its_bytes_are_the_same_every_time(measured: RunResult, tmp_path: Path) 
     flags = [measured.config.dataset, "--method", measured.method, "--model", "tiny-gpt2"]
     flags += ["--shots", "all", "--save-model", "best", "--out", str(tmp_path)]
     flags += ["--save-dtype", "float16"] if measured.method == "embeddings" else []
-    subprocess.run([sys.executable, "-c", again, *flags], check=True, cwd=ROOT)
+    done = finished("-c", again, *flags, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
     (other,) = tmp_path.glob("*/model")
     assert other.parent.name == measured.folder.name
     for file in (measured.folder / "model").iterdir():

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from conftest import PATIENCE, made_up_rows
+from conftest import made_up_rows
 from exporting.conftest import make_run
+from processes import finished
 
 import slimcls
 from slimcls import UserError
@@ -118,11 +116,9 @@ assert "slimcls" not in sys.modules
 
 def test_transformers_opens_it_without_slimcls(trimmed: tuple[Path, Report]) -> None:
     texts = [*TEXTS[:5], "", "Köln, unheard of: 日本"]
-    done = subprocess.run(
-        [sys.executable, "-c", OPENS, str(trimmed[0]), json.dumps(texts)], check=True,
-        capture_output=True, text=True, timeout=PATIENCE, cwd=trimmed[0].parent,
-        env={**os.environ, "PYTHONPATH": "", "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    words = ["-c", OPENS, trimmed[0], json.dumps(texts)]
+    done = finished(*words, cwd=trimmed[0].parent)
+    assert done.returncode == 0, done.stderr
     np.testing.assert_allclose(
         json.loads(done.stdout), logits(slimcls.load(trimmed[0]), texts), atol=1e-5
     )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from processes import finished, started
 from pruning.texts import TINY, write_texts
 from safetensors.torch import load_file
 
@@ -112,20 +111,20 @@ def test_a_damaged_checkpoint_is_said_and_left_aside(
 @pytest.mark.slow
 def test_kill_minus_nine_costs_nothing_but_time(texts: Path, tmp_path: Path) -> None:
     command = [
-        sys.executable, "-c",
+        "-c",
         "import sys; from slimcls.pruning import healing; healing.EVERY = 0.0\n"
         "from slimcls import cli, prune; sys.exit(cli.run(prune.main))",
         "--model", "tiny-llama", "--text", str(texts), "--layers", "0,1,5", "--heal", "60",
         "--held-out", "6", "--out", str(tmp_path / "killed"),
     ]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = started(*command)
     checkpoint = tmp_path / "killed.healing" / "last.ckpt"
     while process.poll() is None and not checkpoint.exists():
         time.sleep(0.02)
     process.kill()
     process.communicate()
     assert not (tmp_path / "killed").exists()
-    again = subprocess.run(command, capture_output=True, text=True)
+    again = finished(*command)
     assert again.returncode == 0, again.stderr
     assert "perplexity" in again.stdout
     verb.prune(settings(texts, tmp_path / "whole", heal=60))

@@ -7,8 +7,6 @@ import json
 import math
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import PATIENCE
+from processes import finished
 from pruning.texts import TINY, damaged, write_texts
 
 from slimcls import prune as verb
@@ -68,9 +67,9 @@ def test_plain_transformers_generate_with_a_pruned_folder(
     out = tmp_path / "pruned"
     about = verb.prune(settings(texts, out, model=name, keep=4))
     assert len(about.kept_layers) == 4
-    command = [sys.executable, "-c", PLAIN, str(out)]
-    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    logits, cached, whole, size = json.loads(found.splitlines()[-1])
+    done = finished("-c", PLAIN, out)
+    assert done.returncode == 0, done.stderr
+    logits, cached, whole, size = json.loads(done.stdout.splitlines()[-1])
     assert cached == whole
     assert size > 100
     ours = open_cut(sources.find(name, None), about.kept_layers, head="lm")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from conftest import PATIENCE, ROOT
+from conftest import PATIENCE
+from processes import started
 from safetensors.torch import load_file
 
 from slimcls.config import RunConfig
@@ -47,13 +46,7 @@ def words(toy: Path, out: Path, *more: str) -> list[str]:
 
 
 def start(toy: Path, out: Path, *more: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "slimcls.train", *words(toy, out, *more)],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return started("-m", "slimcls.train", *words(toy, out, *more))
 
 
 def finish(toy: Path, out: Path, *more: str) -> None:
