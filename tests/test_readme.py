@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 import yaml
 from conftest import ROOT, load_script
+from exporting.traced import traced_once
 from packaging.requirements import Requirement
 
 from slimcls.__main__ import VERBS, main
@@ -157,7 +158,8 @@ def desk(tmp_path: Path, earlier: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setattr(modes, "BY_LOSS", dict(modes.BY_LOSS))
     monkeypatch.chdir(tmp_path)
     attempts.shared.cache_clear()
-    return tmp_path
+    with traced_once():
+        yield tmp_path
 
 
 def last_run(desk: Path) -> str:

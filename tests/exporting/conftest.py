@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import made_up_rows, write_csv
+from exporting.traced import traced_once
 
 from slimcls.config import RunConfig
 from slimcls.export import export
@@ -25,6 +27,13 @@ def make_run(folder: Path, **settings: Any) -> Path:
     data = write_csv(folder / "toy.csv", made_up_rows(80, 2))
     config = RunConfig(dataset=str(data), out=str(folder / "runs"), **(defaults | settings))
     return train(config).folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _traced_once() -> Iterator[None]:
+    """Not again of the same run; test_families.py and test_onnx.py trace for themselves."""
+    with traced_once():
+        yield
 
 
 @pytest.fixture(scope="session")
