@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from reporting.made_study import add_run
 
 from slimcls.report import ReportConfig, report
@@ -27,6 +28,7 @@ def make(out: Path, late: int) -> Path:
     return out
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_cuts_that_ended_too_early_are_said(tmp_path: Path) -> None:
     runs = make(tmp_path / "runs", late=3)
     assert on_convergence(study.read_study(runs).found.runs) == [SAID]
@@ -43,6 +45,7 @@ def test_one_epoch_says_nothing_of_convergence(tmp_path: Path) -> None:
     assert on_convergence(runs.assign(epochs_run=1, best_epoch=1)) == []
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_a_run_says_against_itself_is_in_the_notes(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
     for seed in range(5):

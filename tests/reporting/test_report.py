@@ -171,6 +171,7 @@ def test_confusion_counts_every_item_of_every_seed(read: study.Study) -> None:
     assert counts.trace() == round(0.805 * 3 * ITEMS)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_tasks_with_names_alike_have_a_picture_each(tmp_path: Path) -> None:
     for name in ("a b", "a-b"):
         for keep in (6, 2):
@@ -284,6 +285,7 @@ def base64_free(content: str) -> str:
     return content + "".join(base64.b64decode(one).decode() for one in found)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("name", ["=1+cmd", "+a", "-2-a", "@SUM(A1)"])
 def test_no_cell_of_the_tables_is_a_formula(name: str, tmp_path: Path) -> None:
     for keep in (6, 2):
@@ -295,6 +297,7 @@ def test_no_cell_of_the_tables_is_a_formula(name: str, tmp_path: Path) -> None:
     assert pd.read_csv(page.parent / "tables" / "differences.csv").difference.tolist() == [0]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_folder_s_name_is_no_pattern(tmp_path: Path) -> None:
     for folder, right in (("study1", 0.6), ("study[1]", 0.8)):
         for keep in (6, 2):
@@ -316,6 +319,7 @@ def test_no_reference_no_verdict(tmp_path: Path) -> None:
     assert "agnews, p-cls: no run at full depth (6 layers)" in found.compared.missing
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_cell_has_one_run_a_seed_and_says_which_it_left_out(tmp_path: Path) -> None:
     for seed in (0, 1):
         for keep in (6, 1):
@@ -358,6 +362,7 @@ def test_what_shares_a_name_alone_is_told_apart(tmp_path: Path) -> None:
     assert len(compared.cells) == 8
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_interval_of_few_seeds_says_what_it_does_not_hold(made: Path, tmp_path: Path) -> None:
     for keep in (6, 2):
         add_run(tmp_path / "runs", right=0.8, keep=keep, seed=0)
@@ -405,6 +410,7 @@ def test_broken_and_foreign_files_are_named(tmp_path: Path) -> None:
     assert "odd" in found.unread[0]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_run_without_predictions_is_in_no_figure(tmp_path: Path) -> None:
     """Accuracy and interval are of the same seeds."""
     out = tmp_path / "runs"
@@ -533,6 +539,7 @@ def test_rules_that_keep_other_layers_for_each_seed_are_one_cell(tmp_path: Path)
     assert set(found.runs.line) == {"p-cls, first", "p-cls, random"}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_report_says_nothing_of_what_it_does_not_have(tmp_path: Path) -> None:
     """Tasks at different depths have no mean over tasks, and nothing to correct over."""
     add_run(tmp_path / "runs", right=0.8, keep=6, seed=0)

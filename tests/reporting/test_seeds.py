@@ -46,6 +46,7 @@ def test_seeds_as_planned_are_no_word(tmp_path: Path) -> None:
     assert study.read_study(tmp_path).on_seeds == ()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_seeds_that_were_added_later_are_said(tmp_path: Path) -> None:
     """Whatever the grid's file says now: adding seeds until a verdict appears errs more often."""
     make(tmp_path / "runs", (0, 1, 2, 3, 4))
@@ -123,6 +124,7 @@ def test_plans_of_folders_read_along_count_too(tmp_path: Path) -> None:
         study.read_study(tmp_path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_seed_that_chose_and_is_reported_is_said(tmp_path: Path) -> None:
     runs = make(tmp_path / "runs")
     plan(runs, *SEEDS)
