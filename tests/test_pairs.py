@@ -16,7 +16,8 @@ import pytest
 import torch
 from classifier.odd_texts import ODD
 from classifier.test_artefact import CANNOT, plain_results, unable
-from conftest import Command, made_up_pairs, write_pairs
+from conftest import made_up_pairs, write_pairs
+from exporting.traced import traced_once
 from serving.test_serving import served
 from torch.testing import assert_close
 from training.test_golden import TOLERANCE, losses_of
@@ -297,6 +298,14 @@ def test_what_is_no_pair_over_http(client: Any, sent: Any, fault: str) -> None:
 # ---------------------------------------------------------------- exported, as words, in a fit
 
 
+@pytest.fixture(scope="module")
+def once() -> Iterator[None]:
+    """The graph of a run is traced once."""
+    with traced_once():
+        yield
+
+
+@pytest.mark.usefixtures("once")
 @pytest.mark.parametrize("name", ["tiny-gpt2 cls None", "tiny-opt p-cls None"])
 def test_an_exported_folder(results: dict[str, RunResult], tmp_path: Path, name: str) -> None:
     run = results[name].folder
@@ -309,8 +318,9 @@ def test_an_exported_folder(results: dict[str, RunResult], tmp_path: Path, name:
         assert other.probabilities == pytest.approx(one.probabilities, abs=1e-5)
 
 
-def test_the_code_of_an_exported_card(run: Path, tmp_path: Path, command: Command) -> None:
-    out = tmp_path / "out"
+@pytest.mark.usefixtures("once")
+def test_the_code_of_an_exported_card(results: dict[str, RunResult], tmp_path: Path) -> None:
+    run, out = results["tiny-opt p-cls None"].folder, tmp_path / "out"
     export(ExportConfig(run=str(run), out=str(out), tolerate=100))
     card = (out / "README.md").read_text()
     assert "slimcls predict FOLDER TEXT --hypothesis TEXT" in card

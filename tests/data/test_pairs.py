@@ -200,7 +200,7 @@ def saved(name: str, mode: str, tmp_path_factory: pytest.TempPathFactory) -> tup
 @example(pair=Pair(" \n", "x"))
 @example(pair=Pair("  a <end> b", "\tc "))
 @example(pair=Pair("w" * 3000, "rain"))
-@example(pair=Pair("w" * 3000, "rain " * 900))
+@example(pair=Pair("w" * 800, "rain " * 250))
 def test_the_file_gives_the_ids_of_the_encoder(
     name: str, mode: str, saved: tuple[Any, Any], pair: Pair
 ) -> None:
