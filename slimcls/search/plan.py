@@ -35,6 +35,9 @@ FROZEN_SHARE = 0.3
 SEEDS = (3, 1)
 #: Share of the layers that the deepest model should have, before less is taken of the texts.
 DEEP_ENOUGH = 1 / 4
+#: Texts a class that it should learn from, before fewer are taken: with fewer, frozen layers that
+#: learn from all of them are as good as any cut (docs/fit.md).
+TEXTS_ENOUGH = 200
 #: Share below which a deepest model says nothing of what the model is worth.
 LEAST = 1 / 15
 #: What is taken of the texts, the most first: tokens a text, texts a class. None: all there is.
@@ -128,8 +131,8 @@ def make_plan(
 
     Frozen layers come first, on as much of the texts as a share of the time suffices for: they
     cost little and are often good. Of the rest cuts are trained. The texts are taken whole where a
-    quarter of the layers can then be trained to convergence and
-    be confirmed; else less of them is taken, and at the end fewer layers.
+    quarter of the layers can then be trained to convergence and be confirmed. Else less of them is
+    taken, down to ``TEXTS_ENOUGH`` a class; then fewer layers; and at the end fewer texts still.
 
     Args:
         texts: What there is to read.
@@ -146,14 +149,17 @@ def make_plan(
     left = budget - frozen.seconds
     rungs = [rung for rung in rungs if rung >= LEAST * depth] or rungs
     wanted = [rung for rung in rungs if rung >= DEEP_ENOUGH * depth]
-    for most, shots in LESS:
+    enough = [less for less in LESS if less[1] is None or less[1] >= TEXTS_ENOUGH]
+    few = LESS[len(enough) :]
+    tried: list[tuple[tuple[int | None, int | None], Sequence[int], Sequence[int]]] = [
+        *((less, wanted, [seeds]) for less in enough for seeds in SEEDS),
+        *((less, rungs, SEEDS) for less in (enough[-1], *few)),
+    ]
+    for (most, shots), deep, seeds in tried:
         costs = replace(whole, most=most, shots=shots)
-        for seeds in SEEDS:
-            if found := _deepest(costs, wanted, [seeds], left, frozen):
-                return _written(costs, depth, budget, rungs, found, notes, frozen)
-    costs = replace(whole, most=LESS[-1][0], shots=LESS[-1][1])
-    found = _deepest(costs, rungs, SEEDS, left, frozen)
-    return _written(costs, depth, budget, rungs, found, notes, frozen)
+        if found := _deepest(costs, deep, seeds, left, frozen):
+            return _written(costs, depth, budget, rungs, found, notes, frozen)
+    return _written(costs, depth, budget, rungs, None, notes, frozen)
 
 
 def _embedded(texts: Texts, budget: float) -> int | None:

@@ -115,6 +115,17 @@ def test_texts_give_way_before_a_quarter_of_the_layers_does() -> None:
     assert any("reads the first" in note for note in found.notes)
 
 
+def test_layers_give_way_before_fewer_than_200_texts_a_class_are_learnt_from() -> None:
+    given = texts(items=4000, tokens=40, classes=4)
+    found = [plan(budget, given) for budget in range(500, 20000, 500)]
+    enough = [one for one in found if one.depths and (one.shots or 1000) >= 200]
+    few = [one for one in found if one.depths and (one.shots or 1000) < 200]
+    assert {one.depths[0] for one in enough} >= {2, 4, 8}
+    assert {one.depths[0] for one in few} == {2}, "with which even two layers take too long"
+    assert max(one.total for one in few) < min(one.total for one in enough)
+    assert all(one.max_text_tokens in (32, 64) for one in few)
+
+
 @given(st.floats(1, 1e6), st.integers(2, 30000), st.integers(2, 100))
 def test_the_mean_of_the_embeddings_takes_little_of_the_time(
     budget: float, items: int, classes: int
