@@ -179,6 +179,8 @@ def test_stopped_and_gone_on_with_it_is_the_same(
         train(RunConfig(out=str(tmp_path / "b"), **settings))
     monkeypatch.undo()
     again = train(RunConfig(out=str(tmp_path / "b"), **settings))
+    card = (again.folder / "model" / "README.md").read_text()
+    assert "The head began as a logistic regression on the layers as they were." in card
     assert "going on from" in (again.folder / "log.txt").read_text()
     for name in ("predictions.parquet", "validation.parquet"):
         pd.testing.assert_frame_equal(
