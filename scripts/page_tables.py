@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 RESULTS, STUDY = ROOT / "results" / "smollm2", ROOT / "results" / "smollm2-trec"
 COURSE, TEACHING = ROOT / "results" / "study", ROOT / "results" / "teaching"
+POOLED = ROOT / "results" / "pooling"
 RATES = ROOT / "results" / "search-defaults"
 MODES = ("cls", "p-cls", "lm")
 
@@ -280,7 +281,8 @@ def pooling() -> str:
     """What the mean in place of the last token brings: a row a cut, on the same seeds."""
     from slimcls import runs
 
-    own, mean = runs.load(COURSE), runs.load(ROOT / "results" / "pooling")
+    own, mean = runs.load(COURSE), runs.load(POOLED)
+    mean = mean[~mean.probe_first]
     lines = [
         "| task | kept | seeds | reads the last token | reads the mean | points gained | "
         "parameters saved, the added layer counted |",
@@ -298,6 +300,32 @@ def pooling() -> str:
         saved = f"{cell.params_saved.iloc[0]:.1%}"
         cells = (task, f"{keep}", seeds, _mean(theirs), _mean(mine), _points(mine, theirs), saved)
         lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def probe_first() -> str:
+    """What it brings that the head begins as a regression: a row a cut that reads the mean."""
+    from slimcls import runs
+
+    table = runs.load(POOLED)
+    begun = table.probe_first
+    lines = [
+        "| task | kept | seeds | drawn head | begins as a regression | points gained | "
+        "epochs with a drawn head | epochs |",
+        f"|{' --- |' * 8}",
+    ]
+    for (task, keep), cell in table[begun].groupby(["dataset", "keep"]):
+        beside = table[
+            ~begun & (table.dataset == task) & (table["keep"] == keep) & table.seed.isin(cell.seed)
+        ]
+        mine, theirs = _right(cell), _right(beside) if len(beside) else []
+        seeds = ", ".join(map(str, sorted(cell.seed)))
+        epochs = (
+            f"{side.epochs_run.min()} to {side.epochs_run.max()}" if len(side) else "-"
+            for side in (beside, cell)
+        )
+        points = (_mean(theirs), _mean(mine), _points(mine, theirs))
+        lines.append(f"| {' | '.join((task, f'{keep}', seeds, *points, *epochs))} |")
     return "\n".join(lines)
 
 
@@ -420,7 +448,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "docs/fit.md": {"fits": fits},
     "docs/models.md": {"families": families},
     "docs/limits.md": {"power": power},
-    "docs/options.md": {"pooling": pooling},
+    "docs/options.md": {"pooling": pooling, "probe-first": probe_first},
     "docs/teaching.md": {"taught": taught},
     "results/README.md": {"answers": answers, "depths": depths, "rivals": rivals},
 }

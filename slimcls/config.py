@@ -113,6 +113,10 @@ class RunConfig:
     """What the head reads in mode cls: mean, the mean over a text's tokens, by one more layer that
     averages (docs/options.md); the last token if not given."""
 
+    probe_first: bool = False
+    """Begin with the head that logistic regression fits to the layers as they are, in place of a
+    drawn one (linear probing, then fine-tuning)."""
+
     lora_rank: int = 8
     """Rank of the LoRA update."""
 
@@ -379,6 +383,19 @@ def _check_pool(config: RunConfig) -> None:
         )
 
 
+def _check_probe_first(config: RunConfig) -> None:
+    if not config.probe_first:
+        return
+    for name, is_meant, why in (
+        ("mode", config.mode == "lm", "whose label words are the head"),
+        ("tune", config.tune == "head", "which finds the same head"),
+        ("epochs", not config.epochs, "which trains nothing"),
+        ("teacher", config.teacher is not None, "in whose place labels would be learnt"),
+    ):
+        if is_meant:
+            raise UserError(f"--probe-first: not with {flag(name)} {getattr(config, name)}, {why}")
+
+
 def _check_teacher(config: RunConfig) -> None:
     for name in ("unlabelled", "temperature"):
         if getattr(config, name) is not None and config.teacher is None:
@@ -419,6 +436,7 @@ _CHECKS: tuple[Callable[[RunConfig], None], ...] = (
     _check_mode,
     _check_tune,
     _check_pool,
+    _check_probe_first,
     _check_teacher,
     _check_metrics,
     _check_devices,

@@ -78,6 +78,7 @@ ROLES: dict[str, Role] = {
     "exits": Role.TRAINING | Role.DISK,
     "tune": Role.TRAINING,
     "pool": Role.TRAINING | Role.SCORING,
+    "probe_first": Role.TRAINING | Role.FREE,
     "lora_rank": Role.TRAINING,
     "lora_alpha": Role.TRAINING | Role.FREE,
     # Hashed by content; the column taught tells their runs apart.

@@ -58,7 +58,7 @@ def planned(name: str, *flags: str) -> RunConfig:
 
 
 def test_none_is_missed():
-    assert (len(DATASETS), RUNS, len(GRIDS)) == (1, ["demo.yaml", "paper.yaml"], 12)
+    assert (len(DATASETS), RUNS, len(GRIDS)) == (1, ["demo.yaml", "paper.yaml"], 14)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -130,6 +130,8 @@ CELLS = {
     "grid/quick.yaml": 9 * (2 + 1),
     "grid/smollm2-trec.yaml": 12 * (3 + 2),
     "grid/pooling.yaml": 2 * 3 * 3,
+    "grid/probe-first.yaml": 2 * 3 * 3,
+    "grid/search-probe-first.yaml": 2 * 2 * 2 * 2,
     "grid/study.yaml": 4 * 6 * 3,
     "grid/smollm2.yaml": 54 * (3 + 4),
     "grid/smollm2-layers.yaml": 2 * 9 * 5,
@@ -184,8 +186,9 @@ def test_the_random_draws_of_the_grid_of_cuts_are_those_of_the_rule():
     ("grids", "folder"),
     [
         (["reference-figures"], "smollm2"),
-        (["search-defaults", "tried-defaults"], "search-defaults"),
+        (["search-defaults", "tried-defaults", "search-probe-first"], "search-defaults"),
         (["study"], "study"),
+        (["pooling", "probe-first"], "pooling"),
     ],
 )
 def test_no_run_is_stored_that_its_grids_have_not(grids, folder):

@@ -83,9 +83,12 @@ class Mode:
         The model answers once at each depth where it has a head: an ordinary one at its last alone.
         The softmax of what it says last are the class probabilities.
         """
-        states = read_states(model, batch, prefix)
-        pairs = zip(ends_of(model), states, strict=True)
+        pairs = zip(ends_of(model), self.states(model, batch, prefix), strict=True)
         return torch.stack([self.logits_at(end, model, state) for end, state in pairs])
+
+    def states(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> list[Tensor]:
+        """What the heads read (items, hidden), from the shallowest depth on."""
+        return read_states(model, batch, prefix)
 
     def logits_at(self, end: nn.Module, model: PreTrainedModel, states: Tensor) -> Tensor:
         """Logits (items, classes) of states (items, hidden) as the head of one end sees them.
@@ -122,9 +125,8 @@ class Classification(Mode):
 class OfTheMean(Classification):
     """The same head on the mean over a text's tokens, which is what training reads."""
 
-    def logits(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> Tensor:
-        states = hidden_states(decoder_of(model), batch, prefix)
-        return self.logits_at(model, model, mean_over_tokens(states, batch))[None]
+    def states(self, model: PreTrainedModel, batch: Batch, prefix: Prefix | None) -> list[Tensor]:
+        return [mean_over_tokens(hidden_states(decoder_of(model), batch, prefix), batch)]
 
 
 class LabelWords(Mode):

@@ -87,7 +87,7 @@ class Probe:
                 inputs, unseen = (
                     pooled(part, layers, pooling) for part in (states.train, states.validation)
                 )
-                found, strength, loss = self._path(inputs, labels, unseen, truth)
+                found, strength, loss = best_regression(inputs, labels, unseen, truth, classes)
                 right = float(np.mean(found.predict(unseen) == truth))
                 self.tried.append(Probed(layers, pooling, strength, loss, right))
                 if loss < best:
@@ -98,26 +98,38 @@ class Probe:
         inputs = pooled(states, self.chosen.layers, self.chosen.pooling)
         return class_logits(self.classifier, inputs, self.classes)
 
-    def _path(
-        self,
-        inputs: NDArray[np.float32],
-        labels: Sequence[int],
-        unseen: NDArray[np.float32],
-        truth: Sequence[int],
-    ) -> tuple[Pipeline, float, float]:
-        """From strong to weak, as long as it helps: the best one, its strength and its log-loss."""
-        found = []
-        for strength, probe in _ever_weaker(inputs, labels):
-            # What training never showed costs every probe alike, and not everything.
-            likely = class_logits(probe, unseen, self.classes).exp().clamp(min=1e-15).numpy()
-            likely /= likely.sum(1, keepdims=True)
-            loss = float(log_loss(truth, likely, labels=range(self.classes)))
-            found.append((loss, strength, probe))
-            best = min(range(len(found)), key=lambda place: found[place][0])
-            if len(found) - 1 - best >= PATIENCE:
-                break
-        loss, strength, probe = found[best]
-        return probe, strength, loss
+
+def best_regression(
+    inputs: NDArray[np.float32],
+    labels: Sequence[int],
+    unseen: NDArray[np.float32],
+    truth: Sequence[int],
+    classes: int,
+    *,
+    intercept: bool = True,
+) -> tuple[Pipeline, float, float]:
+    """From strong regularisation to weak, as long as it helps: the best, its strength, log-loss.
+
+    Args:
+        inputs: (texts, columns), what is learnt from.
+        labels: Class of each.
+        unseen: (texts, columns), by whose log-loss the strength is chosen.
+        truth: Class of each.
+        classes: How many there are.
+        intercept: Whether the classes have intercepts; without, columns are not centred either.
+    """
+    found = []
+    for strength, probe in _ever_weaker(inputs, labels, intercept=intercept):
+        # What training never showed costs every probe alike, and not everything.
+        likely = class_logits(probe, unseen, classes).exp().clamp(min=1e-15).numpy()
+        likely /= likely.sum(1, keepdims=True)
+        loss = float(log_loss(truth, likely, labels=range(classes)))
+        found.append((loss, strength, probe))
+        best = min(range(len(found)), key=lambda place: found[place][0])
+        if len(found) - 1 - best >= PATIENCE:
+            break
+    loss, strength, probe = found[best]
+    return probe, strength, loss
 
 
 def linear_of(classifier: Pipeline, classes: int) -> tuple[Tensor, Tensor]:
@@ -131,7 +143,8 @@ def linear_of(classifier: Pipeline, classes: int) -> tuple[Tensor, Tensor]:
     if len(regression.classes_) == 2:
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     weight = weight / scaler.scale_
-    bias = bias - weight @ scaler.mean_
+    if scaler.with_mean:
+        bias = bias - weight @ scaler.mean_
     found = torch.zeros(classes, weight.shape[1]), torch.full((classes,), bias.min() - UNSEEN)
     seen = list(regression.classes_)
     found[0][seen] = torch.from_numpy(weight).float()
@@ -145,12 +158,12 @@ def pooled(states: Tensor, layers: int, pooling: str) -> NDArray[np.float32]:
 
 
 def _ever_weaker(
-    inputs: NDArray[np.float32], labels: Sequence[int]
+    inputs: NDArray[np.float32], labels: Sequence[int], *, intercept: bool
 ) -> Iterator[tuple[float, Pipeline]]:
     """Fitted probes, each begun where the one before it ended."""
-    scaler = StandardScaler().fit(inputs)
+    scaler = StandardScaler(with_mean=intercept).fit(inputs)
     scaled = scaler.transform(inputs)
-    regression = LogisticRegression(warm_start=True, max_iter=STEPS)
+    regression = LogisticRegression(warm_start=True, max_iter=STEPS, fit_intercept=intercept)
     for strength in STRENGTHS:
         regression.C = strength
         fitted_quietly(regression, scaled, labels)

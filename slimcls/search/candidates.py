@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -93,6 +94,7 @@ class Bench:
             seed=seed,
             max_text_tokens=plan.max_text_tokens,
             epochs=plan.epochs,
+            patience=plan.patience,
             teacher=teacher,
             unlabelled=fit.unlabelled if teacher else None,
             baseline=False,
@@ -132,7 +134,8 @@ class Bench:
             teacher = str(self.cut(deepest, seed, save=True).folder)
         save = save or (teaches and keep == deepest)
         settings = self.settings(keep, seed, save=save, teacher=teacher)
-        return train(replace(settings, pool="mean" if self.averages else None), self.shared)
+        pool: Literal["mean"] | None = "mean" if self.averages else None
+        return train(replace(settings, pool=pool, probe_first=teacher is None), self.shared)
 
     def frozen_settings(self, keep: int, seed: int, *, save: bool = False) -> RunConfig:
         """The settings of frozen layers: they cost little, and often learn from more texts."""

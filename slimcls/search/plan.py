@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from slimcls.kinds import CHEAP
+from slimcls.search.costs import Costs, Texts
 from slimcls.search.speed import Speed
 
-#: Epochs that a training has at most, and the steps that those are at least: most cuts have stopped
-#: improving by then (docs/fit.md), and one that has not says so.
-EPOCHS, STEPS = 12, 250
-#: Items of a step.
-BATCH = 16
-#: Seconds of a training beside its epochs: opening the model, testing, writing.
-BESIDE = 8.0
 #: Steps of a plan. One without the first was made by a version that knew fewer rivals.
 CHEAPEST, READING, TRAINING, CONFIRMING = (
     "cheap rivals", "frozen layers", "training to compare", "confirming the choice",
 )  # fmt: skip
-#: Seconds of TF-IDF, and those of a million letters of five classes beside them.
-WORDS, LETTERS = 2.0, 9.0
-#: Seconds of the mean of the embeddings, and those of a thousand texts of up to five classes beside
-#: them: they grow with the square of the texts, since weak regularisation takes more steps too.
-EMBEDDED, TEXTS = 2.0, 4.0
 #: Share of the time that the mean of the embeddings may take, over all its seeds.
 EMBEDDED_SHARE = 0.1
-#: Seconds of fitting a regression to frozen states, to a thousand texts of five classes.
-REGRESSION = 12.0
 #: Share of the time that trying frozen layers may take.
 FROZEN_SHARE = 0.3
 #: Seeds that confirm the choice: as many as a verdict wants, or one.
 SEEDS = (3, 1)
 #: Share of the layers that the deepest model should have, before less is taken of the texts.
 DEEP_ENOUGH = 1 / 4
+#: Texts a class that it should learn from, before fewer are taken: with fewer, frozen layers that
+#: learn from all of them are as good as any cut (docs/fit.md).
+TEXTS_ENOUGH = 200
 #: Share below which a deepest model says nothing of what the model is worth.
 LEAST = 1 / 15
 #: What is taken of the texts, the most first: tokens a text, texts a class. None: all there is.
@@ -42,40 +31,6 @@ LESS: tuple[tuple[int | None, int | None], ...] = (
     (None, None), (None, 1000), (256, 1000), (128, 1000), (128, 500), (128, 200), (64, 200),
     (64, 100), (32, 100), (32, 50),
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Texts:
-    """How much there is to read."""
-
-    train: tuple[int, ...]
-    """Tokens of each training text, as many as would go in if time did not matter."""
-    classes: tuple[int, ...]
-    """Training texts of each class."""
-    validation: tuple[int, ...]
-    """Tokens of each validation text."""
-    letters: int
-    """Of all training texts."""
-    unlabelled: tuple[int, ...] = ()
-
-    @property
-    def words(self) -> float:
-        """Seconds of TF-IDF on all of it."""
-        return WORDS + LETTERS * self.letters / 1e6 * len(self.classes) / 5
-
-    def embedded(self, shots: int | None) -> float:
-        """Seconds of the mean of the embeddings, learnt from so many texts a class."""
-        classes = max(1.0, len(self.classes) / 5)
-        return EMBEDDED + TEXTS * (self.items(shots) / 1000) ** 2 * classes
-
-    def items(self, shots: int | None) -> int:
-        """Training texts, with so many a class at most."""
-        return sum(min(count, shots or count) for count in self.classes)
-
-    def tokens(self, shots: int | None, most: int | None) -> float:
-        """Tokens of an epoch, texts without labels included."""
-        each = _cut(self.train, most) / len(self.train)
-        return each * self.items(shots) + _cut(self.unlabelled, most)
 
 
 @dataclass(frozen=True)
@@ -106,6 +61,8 @@ class Plan:
     """What the next deeper model would take in all; None where the whole one is in the plan."""
     notes: tuple[str, ...] = ()
     """What was left out for want of time or memory."""
+    patience: int | None = None
+    """Epochs without a better validation score before a training ends; None: the usual ones."""
 
     @property
     def total(self) -> float:
@@ -128,8 +85,8 @@ def make_plan(
 
     Frozen layers come first, on as much of the texts as a share of the time suffices for: they
     cost little and are often good. Of the rest cuts are trained. The texts are taken whole where a
-    quarter of the layers can then be trained to convergence and
-    be confirmed; else less of them is taken, and at the end fewer layers.
+    quarter of the layers can then be trained to convergence and be confirmed. Else less of them is
+    taken, down to ``TEXTS_ENOUGH`` a class; then fewer layers; and at the end fewer texts still.
 
     Args:
         texts: What there is to read.
@@ -141,19 +98,22 @@ def make_plan(
     rungs = [rung for rung in ladder(depth) if fits(rung)]
     embedded = _embedded(texts, budget)
     notes = _too_large(rungs, depth) + _few_embedded(embedded)
-    whole = _Costs(texts, speed, *LESS[0], embedded)
+    whole = Costs(texts, speed, *LESS[0], embedded)
     frozen = _frozen(whole, ladder(depth)[1:], FROZEN_SHARE * budget)
     left = budget - frozen.seconds
     rungs = [rung for rung in rungs if rung >= LEAST * depth] or rungs
     wanted = [rung for rung in rungs if rung >= DEEP_ENOUGH * depth]
-    for most, shots in LESS:
+    enough = [less for less in LESS if less[1] is None or less[1] >= TEXTS_ENOUGH]
+    few = LESS[len(enough) :]
+    tried: list[tuple[tuple[int | None, int | None], Sequence[int], Sequence[int]]] = [
+        *((less, wanted, [seeds]) for less in enough for seeds in SEEDS),
+        *((less, rungs, SEEDS) for less in (enough[-1], *few)),
+    ]
+    for (most, shots), deep, seeds in tried:
         costs = replace(whole, most=most, shots=shots)
-        for seeds in SEEDS:
-            if found := _deepest(costs, wanted, [seeds], left, frozen):
-                return _written(costs, depth, budget, rungs, found, notes, frozen)
-    costs = replace(whole, most=LESS[-1][0], shots=LESS[-1][1])
-    found = _deepest(costs, rungs, SEEDS, left, frozen)
-    return _written(costs, depth, budget, rungs, found, notes, frozen)
+        if found := _deepest(costs, deep, seeds, left, frozen):
+            return _written(costs, depth, budget, rungs, found, notes, frozen)
+    return _written(costs, depth, budget, rungs, None, notes, frozen)
 
 
 def _embedded(texts: Texts, budget: float) -> int | None:
@@ -183,63 +143,10 @@ def _too_large(rungs: Sequence[int], depth: int) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Costs:
-    """Seconds at most, with so much of the texts."""
-
-    texts: Texts
-    speed: Speed
-    most: int | None
-    shots: int | None
-    embedded: int | None
-    """Texts a class of the mean of the embeddings."""
-
-    @property
-    def cheap(self) -> float:
-        """All cheap rivals once; the majority class takes nothing that counts."""
-        return self.texts.words + self.texts.embedded(self.embedded)
-
-    @property
-    def epochs(self) -> int:
-        steps = -(-self.texts.items(self.shots) // BATCH)
-        return max(EPOCHS, -(-STEPS // steps))
-
-    def training(self, depth: int) -> float:
-        tokens = self.texts.tokens(self.shots, self.most)
-        read = self.speed.reading(depth, _cut(self.texts.validation, self.most))
-        return BESIDE + self.epochs * (self.speed.training(depth, tokens) + read)
-
-    def search(self, rungs: Sequence[int]) -> float:
-        return sum(map(self.training, rungs))
-
-    def confirming(self, rungs: Sequence[int], seeds: int) -> float:
-        """The choice and what it is held against, of layers that are trained."""
-        return seeds * sum(map(self.training, rungs[:2]))
-
-    def frozen(self, depth: int) -> float:
-        """Layers as they are with logistic regression, read once more as they are handed over."""
-        much = self.texts.items(self.shots) / 1000 * math.sqrt(len(self.texts.classes) / 5)
-        return BESIDE + max(REGRESSION * much, 1.0) + self.speed.reading(depth, self._frozen_tokens)
-
-    def all_frozen(self, depths: Sequence[int]) -> float:
-        """Each depth, and one pass over the deepest for what states alone say."""
-        if not depths:
-            return 0.0
-        read = self.speed.reading(max(depths), self._frozen_tokens)
-        return read + sum(map(self.frozen, depths))
-
-    @property
-    def _frozen_tokens(self) -> float:
-        """Of the training texts and, as they are read twice, of the validation texts."""
-        labelled = _cut(self.texts.train, self.most) / len(self.texts.train)
-        tokens = labelled * self.texts.items(self.shots)
-        return tokens + 2 * _cut(self.texts.validation, self.most)
-
-
-@dataclass(frozen=True)
 class _Frozen:
     """Which frozen layers are tried, and on how much of the texts."""
 
-    costs: _Costs
+    costs: Costs
     depths: tuple[int, ...]
 
     @property
@@ -252,7 +159,7 @@ class _Frozen:
         return seeds * sum(map(self.costs.frozen, sorted(self.depths)[-2:]))
 
 
-def _frozen(costs: _Costs, rungs: Sequence[int], budget: float) -> _Frozen:
+def _frozen(costs: Costs, rungs: Sequence[int], budget: float) -> _Frozen:
     """All depths, on as much of the texts as time suffices for; else as many as it does for."""
     for most, shots in LESS:
         found = _Frozen(replace(costs, most=most, shots=shots), tuple(rungs))
@@ -266,7 +173,7 @@ def _frozen(costs: _Costs, rungs: Sequence[int], budget: float) -> _Frozen:
 
 
 def _deepest(
-    costs: _Costs, rungs: Sequence[int], seeds: Sequence[int], budget: float, frozen: _Frozen
+    costs: Costs, rungs: Sequence[int], seeds: Sequence[int], budget: float, frozen: _Frozen
 ) -> tuple[int, int] | None:
     """The deepest reference that the time suffices for, confirmed by the most of ``seeds``."""
     for rung in rungs:
@@ -277,14 +184,14 @@ def _deepest(
     return None
 
 
-def _beside_frozen(costs: _Costs, depths: Sequence[int], seeds: int, frozen: _Frozen) -> float:
+def _beside_frozen(costs: Costs, depths: Sequence[int], seeds: int, frozen: _Frozen) -> float:
     """Seconds of cheap rivals and trained cuts, and of confirming whatever is chosen."""
     confirming = max(costs.confirming(depths, seeds), frozen.confirming(seeds))
     return (1 + seeds) * costs.cheap + costs.search(depths) + confirming
 
 
 def _written(
-    costs: _Costs,
+    costs: Costs,
     depth: int,
     budget: float,
     rungs: Sequence[int],
@@ -323,15 +230,16 @@ def _written(
         embedded=costs.embedded,
         next_seconds=later,
         notes=tuple(notes),
+        patience=costs.patience,
     )
 
 
-def _fewer(costs: _Costs) -> int | None:
+def _fewer(costs: Costs) -> int | None:
     """Texts a class, where those are not all: a run refuses to be asked for more than there are."""
     return costs.shots if costs.shots and costs.shots < max(costs.texts.classes) else None
 
 
-def _taken(costs: _Costs, depths: Sequence[int], depth: int) -> list[str]:
+def _taken(costs: Costs, depths: Sequence[int], depth: int) -> list[str]:
     """What was left out for want of time, a sentence each."""
     said = []
     if not depths:
@@ -347,7 +255,3 @@ def _taken(costs: _Costs, depths: Sequence[int], depth: int) -> list[str]:
             f"for want of time the reference is {depths[0]} of the {depth} layers, not all of them"
         )
     return said
-
-
-def _cut(lengths: Sequence[int], most: int | None) -> float:
-    return float(sum(min(length, most or length) for length in lengths))

@@ -27,12 +27,13 @@ from slimcls.search.answer import Answer, Candidate, ClassScore, DepthOpinion
 from slimcls.search.candidates import Bench, Tried
 from slimcls.search.choosing import Choice, best_of, choose, may_lose
 from slimcls.search.confirming import Confirmation, confirm
+from slimcls.search.costs import Texts
 from slimcls.search.doctor import look
 from slimcls.search.handover import hand_over, hand_over_small
 from slimcls.search.kept_plan import keep_plan, kept_plan
 from slimcls.search.opinions import second_opinions
 from slimcls.search.page_words import number
-from slimcls.search.plan import CHEAPEST, CONFIRMING, READING, TRAINING, Plan, Texts, make_plan
+from slimcls.search.plan import CHEAPEST, CONFIRMING, READING, TRAINING, Plan, make_plan
 from slimcls.search.progress import Progress
 from slimcls.search.settings import FitConfig, seconds_of
 from slimcls.search.speed import measure_speed

@@ -185,6 +185,11 @@ def _what(result: RunResult, description: dict[str, object]) -> str:
         )
     if frozen:
         averages += f" Only the head was fitted, by logistic regression ({in_markdown(o.chosen)})."
+    begun = (
+        " The head began as a logistic regression on the layers as they were."
+        if c.probe_first
+        else ""
+    )
     saved = (
         f" Weights are in {c.save_dtype}: rounded so, and computed with in float32 as below, they "
         "have the figures here; arithmetic in that type itself may give others."
@@ -201,7 +206,7 @@ def _what(result: RunResult, description: dict[str, object]) -> str:
         f"Mode `{c.mode}`, tuned `{c.tune}`, seed {c.seed}. Trained on {o.train_items} texts; "
         f"{o.validation_items} more chose {'the strength' if frozen else 'the epoch'}; "
         f"{o.labels_used} labels were used in all."
-        f"{taught}"
+        f"{begun}{taught}"
     )
 
 

@@ -40,7 +40,7 @@ def settle(config: RunConfig, layers: Sequence[int], depth: int, tokens: float) 
         accelerator=accelerator,
         precision=precision_of(config, accelerator, tokens),
         lm_loss=(config.lm_loss or LM_LOSSES[0]) if config.mode == "lm" else None,
-        lr=config.lr or learning_rate(config.tune, deepest, depth),
+        lr=config.lr or learning_rate(config.tune, deepest, depth, probe_first=config.probe_first),
     )
 
 

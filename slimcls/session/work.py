@@ -148,18 +148,32 @@ class Session:
             if config.epochs:
                 mode = self.features.mode(mode, [*train, *validation], prefix, config.precision)
             prefix = []
+        validated = Items(validation, labels_of(inputs.splits.validation))
         work = Work(
-            model,
-            mode,
-            config,
-            Items(train, labels),
-            Items(validation, labels_of(inputs.splits.validation)),
-            prefix,
-            self.folder,
-            self.log,
+            model, mode, config, Items(train, labels), validated, prefix, self.folder, self.log
         )
+        if config.probe_first:
+            self._set_heads(work)
         fitted = fit(work)
         return tuning.merge(adapted), fitted
+
+    def _set_heads(self, work: Work) -> None:
+        """Begin with heads that regressions found."""
+        # Importing it takes as long as many a small run.
+        from slimcls.training.probed_head import set_heads
+
+        self.log.say("fitting logistic regression to the layers as they are, to begin with")
+        right = set_heads(
+            work.model,
+            work.mode,
+            work.train,
+            work.validation,
+            work.prefix,
+            batch_size=self.config.eval_batch_size,
+            device=self.plan.device,
+        )
+        said = ", ".join(f"{accuracy:.3f}" for accuracy in right)
+        self.log.say(f"validation accuracy before training: {said}")
 
     def _finish_exit(self, model: PreTrainedModel, place: Place, fitted: Fitted) -> None:
         """Leave the run of an exit; it is there before the run of the whole training is."""

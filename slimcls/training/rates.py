@@ -17,12 +17,15 @@ LEARNING_RATES: dict[str, list[tuple[float, float]]] = {
     "head": [(1, 1e-2)],
     "last": [(1 / 3, 3e-4), (1, 1e-4)],
 }
+#: The most that layers themselves learn at where the head begins as a regression.
+PROBED_FIRST = 1e-4
 
 
-def learning_rate(tune: str, keep: int, depth: int) -> float:
+def learning_rate(tune: str, keep: int, depth: int, *, probe_first: bool = False) -> float:
     """The default learning rate for a way of tuning and ``keep`` layers of ``depth``."""
-    rows = LEARNING_RATES[tune.partition("-")[0]]
-    return next(rate for most, rate in rows if keep / depth <= most)
+    way = tune.partition("-")[0]
+    found = next(rate for most, rate in LEARNING_RATES[way] if keep / depth <= most)
+    return min(found, PROBED_FIRST) if probe_first and way in ("full", "last") else found
 
 
 def parameter_groups(model: PreTrainedModel, config: RunConfig) -> list[dict[str, object]]:
@@ -45,8 +48,11 @@ def rate_at(depth: int | None, config: RunConfig) -> float:
     if depth is None or config.exits is None:
         return config.lr
     deepest = config.exits[-1]
-    base = learning_rate(config.tune, deepest, deepest)
-    return config.lr * (learning_rate(config.tune, depth, deepest) / base)
+    at, end = (
+        learning_rate(config.tune, keep, deepest, probe_first=config.probe_first)
+        for keep in (depth, deepest)
+    )
+    return config.lr * (at / end)
 
 
 def embedding_rate(config: RunConfig) -> float:

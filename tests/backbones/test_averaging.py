@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import AutoModelForSequenceClassification
 
 from slimcls.backbones.averaging import Linear, append_average, check_average
-from slimcls.backbones.families import family_of, final_norm_of
+from slimcls.backbones.families import blocks_of, family_of, final_norm_of, parts_of
 from slimcls.backbones.truncate import open_cut
 from slimcls.classifier.trunk import decoder_of
 from slimcls.errors import UserError
@@ -95,6 +95,25 @@ def test_many_classes_keep_their_order(tmp_path: Path) -> None:
         found = torch.cat([model(input_ids=text).logits for text in texts]).softmax(1)
     assert found.argmax(1).tolist() == wanted.argmax(1).tolist()
     torch.testing.assert_close(found, wanted, atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2"])
+def test_what_goes_into_the_values_is_of_one_size(name: str, tmp_path: Path) -> None:
+    """So that few bits round large coordinates and small ones alike."""
+    model, texts, _ = averaged(name, tmp_path / "full")
+    base, left = decoder_of(model), []
+    block, family = blocks_of(base)[-1], family_of(model.config)
+    (norm,) = parts_of(block, family.attention_norm or "")
+    end = len(CUT)
+    with torch.no_grad():
+        with watched(base, lambda layer, now, _: left.append(now) if layer == end else None):
+            for text in texts:
+                base(input_ids=text, use_cache=False)
+        means = torch.cat([norm(states).mean(1) for states in left])
+    size = means.square().mean(0).sqrt()
+    # A coordinate next to nothing is made no larger than a tenth of the usual ones would be.
+    assert float(size.max()) == pytest.approx(1, abs=1e-3)
+    assert float(size.median()) == pytest.approx(1, abs=1e-3)
 
 
 def test_attention_that_is_scaled_by_layer_is_refused_before_any_training() -> None:

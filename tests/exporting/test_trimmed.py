@@ -17,6 +17,7 @@ from processes import finished
 import slimcls
 from slimcls import UserError
 from slimcls.classifier.artefact import load_run
+from slimcls.config import RunConfig
 from slimcls.data.cutting import tokens_of
 from slimcls.data.prompts import PromptBuilder
 from slimcls.export import export
@@ -26,6 +27,7 @@ from slimcls.exporting.retuning import retuned
 from slimcls.exporting.settings import ExportConfig
 from slimcls.exporting.trimming import counted_texts, fewest
 from slimcls.session.again import drawn_again
+from slimcls.train import train
 
 TEXTS = [text for text, _ in made_up_rows(20, 5)]
 TOKENS = 420
@@ -180,6 +182,19 @@ def test_a_language_model_with_label_words_of_its_own(whole_words: Path, tmp_pat
     with pytest.raises(UserError, match="--retune 1: not for a run of --lm-loss sequence"):
         export(asked(whole_words, tmp_path / "no", vocabulary=700, to="transformers", retune=1))
     assert not (tmp_path / "no").exists()
+
+
+def test_a_layer_that_averages_is_not_tuned(tmp_path: Path, toy: Path) -> None:
+    made = train(
+        RunConfig(
+            dataset=str(toy), model="tiny-llama", mode="cls", keep=2, pool="mean", shots=20,
+            epochs=1, baseline=False, out=str(tmp_path / "runs"),
+        )
+    )  # fmt: skip
+    out = tmp_path / "no"
+    with pytest.raises(UserError, match="--retune 1: not for a run whose last layer averages"):
+        export(asked(made.folder, out, vocabulary=700, to="transformers", retune=1))
+    assert not out.exists()
 
 
 def test_the_fewest_that_fit_are_found() -> None:

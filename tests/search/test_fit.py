@@ -283,7 +283,8 @@ def test_the_commands_that_are_named_work(
     """Of a cut, since a limit leaves TF-IDF out; the server is looked for alone."""
     pytest.importorskip("onnxscript")
     monkeypatch.chdir(tmp_path)
-    write_csv(tmp_path / "rows.csv", made_up_rows(80, 3))
+    # Enough that one validation text of another label is not too many.
+    write_csv(tmp_path / "rows.csv", made_up_rows(400, 3))
     write_csv(tmp_path / "new.csv", made_up_rows(9, 5))
     config = planned(FitConfig(dataset="rows.csv", **settings(Path(), Path("f"))))
     monkeypatch.setattr("slimcls.search.choosing._size", lambda one: -one.candidate.megabytes)

@@ -11,19 +11,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimcls.errors import UserError
+from slimcls.search.costs import (
+    EPOCHS,
+    PATIENCE,
+    PATIENCE_STEPS,
+    STEPS,
+    TAUGHT_EPOCHS,
+    TAUGHT_STEPS,
+    Texts,
+)
 from slimcls.search.kept_plan import keep_plan, kept_plan
 from slimcls.search.plan import (
     CHEAPEST,
     CONFIRMING,
-    EPOCHS,
     READING,
-    STEPS,
     TRAINING,
     Plan,
-    Texts,
     ladder,
     make_plan,
-)  # fmt: skip
+)
 from slimcls.search.settings import FitConfig, seconds_of
 from slimcls.search.speed import Speed
 from slimcls.search.telling import plan_lines
@@ -66,24 +72,39 @@ def test_seconds_are_those_of_what_is_tried() -> None:
     tokens, read = 20 * 1000, 20 * 200
     cheap = found.seconds[CHEAPEST]
     assert cheap == pytest.approx(2 + 9 * 0.1 * 4 / 5 + 2 + 4)
-    each = [8 + EPOCHS * (tokens * d * 1e-3 + read * d * 3e-4) for d in ladder(30)]
-    assert found.epochs == EPOCHS
+    begun = 12 * (4 / 5) ** 0.5  # the regression that the head begins with
+    each = [
+        8 + begun + (tokens + read) * d * 3e-4 + EPOCHS * (tokens * d * 1e-3 + read * d * 3e-4)
+        for d in ladder(30)
+    ]
+    assert (found.epochs, found.patience) == (EPOCHS, PATIENCE)
     assert found.seconds[TRAINING] == pytest.approx(sum(each))
     assert found.seconds[CONFIRMING] == pytest.approx(3 * (cheap + sum(each[:2])))
 
 
 def test_frozen_layers_read_more_than_cuts_do_where_time_is_short() -> None:
-    found = plan(20000, texts(items=4000, tokens=100, classes=2))
+    found = plan(14000, texts(items=4000, tokens=100, classes=2))
     assert found.frozen == ladder(30)[1:]
     assert (found.shots, found.max_text_tokens) == (200, 64)
-    assert (found.frozen_shots, found.frozen_tokens) == (500, 128)
-    assert found.seconds[READING] <= 0.3 * 20000
-    assert found.total <= 20000
+    assert (found.frozen_shots, found.frozen_tokens) == (200, 128)
+    assert found.seconds[READING] <= 0.3 * 14000
+    assert found.total <= 14000
 
 
 def test_few_texts_are_trained_on_for_enough_steps() -> None:
     found = plan(1e9, texts(items=64))
     assert found.epochs == -(-STEPS // 4)
+    assert found.patience == -(-PATIENCE_STEPS // 4)
+
+
+def test_with_a_teacher_heads_are_drawn_and_take_longer() -> None:
+    taught = dataclasses.replace(texts(), unlabelled=(20,) * 1000)
+    found = plan(1e9, taught)
+    assert (found.epochs, found.patience) == (TAUGHT_EPOCHS, None)
+    each = [8 + TAUGHT_EPOCHS * (40e3 * d * 1e-3 + 4e3 * d * 3e-4) for d in ladder(30)]
+    assert found.seconds[TRAINING] == pytest.approx(sum(each))
+    few = dataclasses.replace(taught, classes=(16,) * 4)
+    assert plan(1e9, few).epochs == -(-TAUGHT_STEPS // 4)
 
 
 @given(st.floats(1, 1e6), st.integers(20, 3000), st.integers(1, 500))
@@ -113,6 +134,17 @@ def test_texts_give_way_before_a_quarter_of_the_layers_does() -> None:
     assert found.depths[0] >= 8
     assert found.max_text_tokens in (64, 128, 256)
     assert any("reads the first" in note for note in found.notes)
+
+
+def test_layers_give_way_before_fewer_than_200_texts_a_class_are_learnt_from() -> None:
+    given = texts(items=4000, tokens=40, classes=4)
+    found = [plan(budget, given) for budget in range(500, 20000, 500)]
+    enough = [one for one in found if one.depths and (one.shots or 1000) >= 200]
+    few = [one for one in found if one.depths and (one.shots or 1000) < 200]
+    assert {one.depths[0] for one in enough} >= {2, 4, 8}
+    assert {one.depths[0] for one in few} == {2}, "with which even two layers take too long"
+    assert max(one.total for one in few) < min(one.total for one in enough)
+    assert all(one.max_text_tokens in (32, 64) for one in few)
 
 
 @given(st.floats(1, 1e6), st.integers(2, 30000), st.integers(2, 100))

@@ -77,6 +77,16 @@ def test_learning_rate_of_its_way_of_tuning_and_depth() -> None:
     assert resolved(lr=3e-4).lr == 3e-4
 
 
+@pytest.mark.parametrize(
+    ("tune", "keep", "rate"),
+    [("full", 2, 1e-4), ("full", 6, 1e-4), ("last-1", 1, 1e-4), ("lora", 2, 1e-3)],
+)
+def test_learning_rate_behind_a_probe(tune: str, keep: int, rate: float) -> None:
+    """No drawn head has to be learnt from nothing: layers need no higher rate than deep cuts."""
+    assert resolved(keep=keep, tune=tune, mode="cls", probe_first=True).lr == rate
+    assert resolved(keep=keep, tune=tune, mode="cls", probe_first=True, lr=3e-4).lr == 3e-4
+
+
 def test_a_processor(no_device: None) -> None:
     assert resolved().accelerator == resolved(accelerator="cpu").accelerator == "cpu"
     assert resolved().precision == "32"
