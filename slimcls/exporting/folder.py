@@ -67,15 +67,26 @@ class Graph(Export):
         _write_tokenizer(classifier, folder / TOKENIZER)
         self.describe()
 
-    def to_bits(self, bits: int) -> Quantised:
-        """Put the matrices of the graph into fewer bits. Raises UserError where they do not fit."""
-        whole = self.folder / MODEL
-        fewer = whole.with_suffix(f".{bits}")
-        done = quantise(whole, fewer, bits)
-        fewer.replace(whole)
+    def to_bits(self, bits: int, *, grouped: bool = False) -> Quantised:
+        """Put the matrices of the graph into fewer bits. Raises UserError where they do not fit.
+
+        It may be done again in another way until :meth:`forget_whole`.
+        """
+        model = self.folder / MODEL
+        if not self._whole.exists():
+            model.replace(self._whole)
+        done = quantise(self._whole, model, bits, grouped=grouped)
         self.bits = bits
         self.describe()
         return done
+
+    def forget_whole(self) -> None:
+        """Delete the graph in 32 bits that fewer bits were made of."""
+        self._whole.unlink(missing_ok=True)
+
+    @property
+    def _whole(self) -> Path:
+        return self.folder / f"{MODEL}.whole"
 
     def opened(self) -> Predictor:
         """The classifier as it is now, from its files."""

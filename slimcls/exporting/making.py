@@ -21,6 +21,9 @@ from slimcls.exporting.trimming import Trimmed, Trimmer, counted_texts, fewest
 from slimcls.kinds import WHOLE
 from slimcls.session.again import Drawn
 
+#: Bits at which numbers can share scales by columns or by groups.
+GROUPS_AT = 8
+
 
 @dataclass(frozen=True)
 class Made:
@@ -128,14 +131,37 @@ class Maker:
         """The model in its format, checked before it is put into fewer bits."""
         kind = Graph if self.config.to == "onnx" else Plain
         made = kind(classifier, description, folder)
-        exported, quantised = made.opened(), None
+        exported = made.opened()
         odd = odd_texts(classifier)
         check_tokens(classifier, exported, [*odd, *self._texts])
         Outcome(classifier, exported, odd).check_graph()
         if self.config.bits != WHOLE:
             assert isinstance(made, Graph)
-            quantised = made.to_bits(self.config.bits)
-            exported = made.opened()
+            return self._in_fewer_bits(made, trimmed)
+        return self._held(made, exported, trimmed, None)
+
+    def _in_fewer_bits(self, made: Graph, trimmed: Trimmed | None) -> Made:
+        """In the quickest way; at 8 bits in groups where that changes too many labels."""
+        bits = self.config.bits
+        quantised = made.to_bits(bits)
+        found = self._held(made, made.opened(), trimmed, quantised)
+        if bits == GROUPS_AT and found.validation and not self._fits(found):
+            share = found.validation.share
+            quantised = dataclasses.replace(
+                made.to_bits(bits, grouped=True), share_by_columns=share
+            )
+            found = self._held(made, made.opened(), trimmed, quantised)
+        made.forget_whole()
+        return found
+
+    def _held(
+        self,
+        made: Export,
+        exported: Predictor,
+        trimmed: Trimmed | None,
+        quantised: Quantised | None,
+    ) -> Made:
+        """What it says of the validation texts, beside the run."""
         # An interval takes two.
         outcome = Outcome(self.run, exported, self._texts) if len(self._texts) > 1 else None
         compared = outcome.compared() if outcome else None

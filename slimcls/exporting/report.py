@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass
 
-from slimcls.exporting.bits import Quantised
+from slimcls.exporting.bits import GROUP, Quantised
 from slimcls.exporting.parity import Accuracies, Calibration, Compared, Speed
 from slimcls.exporting.trimming import Trimmed
 
@@ -44,6 +44,15 @@ def figures(report: Report) -> list[tuple[str, str]]:
     found = [("size", f"{report.megabytes:.1f} MB, model and tokenizer")]
     if report.trimmed:
         found += _tokens(report.trimmed)
+    if report.quantised and report.quantised.share_by_columns is not None:
+        share = report.quantised.share_by_columns
+        found.append(
+            (
+                f"{report.bits} bits",
+                f"{GROUP} numbers share a scale, which takes longer: with one for a column "
+                f"{share:.1f} % of the validation texts got another label",
+            )
+        )
     tokens = "" if report.trimmed else " with the same tokens"
     found.append(("odd texts", f"{odd.texts}{tokens}, {odd.labels_differ} other labels"))
     if report.validation and report.accuracy:

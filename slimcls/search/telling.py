@@ -247,9 +247,7 @@ def commands(fit: FitConfig, chosen: Candidate, run: RunResult, *, small: bool) 
         found["classify without torch"] = f"slimcls predict {without} new.csv"
     elif chosen.layers is not None:
         run_folder = shlex.quote(str(run.folder))
-        # States of frozen layers have a few numbers far larger than the rest, which 8 bits drown.
-        bits = 32 if chosen.kind == "frozen" else 8
-        found["make it small, without torch"] = f"slimcls export {run_folder} small --bits {bits}"
+        found["make it small, without torch"] = f"slimcls export {run_folder} small --bits 8"
     found["do it again"] = shlex.join(["slimcls", "fit", fit.dataset, *_given(fit)])
     return found
 

@@ -227,7 +227,7 @@ def test_frozen_layers_are_handed_over_as_they_were_confirmed(
         "Take tiny-gpt2, 2 of 6 layers, frozen as they were pretrained, with logistic regression"
     )
     assert answer.sentence.endswith("so nothing says what training would add.")
-    assert answer.commands["make it small, without torch"].endswith("--bits 32")
+    assert answer.commands["make it small, without torch"].endswith("--bits 8")
     (chosen,) = (one for one in answer.candidates if one.chosen)
     assert (chosen.name, chosen.kind) == ("2 of 6 layers, frozen", "frozen")
     mine = runs.load(found.folder / "runs").query("method == 'mean-probe'")
