@@ -87,7 +87,7 @@ def regret(grid: str, config: FitConfig) -> dict[str, Any]:
     oracle = min(enough, key=sizes.__getitem__)
     seconds = float(cells.total_seconds.sum())
     return {
-        "dataset": config.dataset,
+        "dataset": Path(config.dataset).stem,
         "model": config.model,
         "shots": config.shots,
         "budget": config.budget,

@@ -31,7 +31,8 @@ def rates() -> str:
     """Validation accuracy by learning rate, the mean over the seeds that were made."""
     rows = _query(
         "select dataset, mode, keep, lr, avg(validation_accuracy), count(*), avg(epochs_run), "
-        "bool_and(converged) from runs where schedule = 'constant' "
+        "bool_and(converged) from runs "
+        "where schedule = 'constant' and not coalesce(probe_first, false) "
         "group by all order by keep, dataset, mode, lr",
         RATES,
     )
@@ -289,16 +290,18 @@ def pooling() -> str:
         f"|{' --- |' * 7}",
     ]
     for (task, keep), cell in mean.groupby(["dataset", "keep"]):
-        beside = own[
-            (own.method == "fine-tuned")
-            & (own.dataset == task)
-            & (own["keep"] == keep)
-            & own.seed.isin(cell.seed)
-        ]
-        mine, theirs = _right(cell), _right(beside)
+        mine, theirs = _right(cell), _right(_as_in_study(own, cell))
         seeds = ", ".join(map(str, sorted(cell.seed)))
         saved = f"{cell.params_saved.iloc[0]:.1%}"
-        cells = (task, f"{keep}", seeds, _mean(theirs), _mean(mine), _points(mine, theirs), saved)
+        cells = (
+            Path(task).stem,
+            f"{keep}",
+            seeds,
+            _mean(theirs),
+            _mean(mine),
+            _points(mine, theirs),
+            saved,
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -307,12 +310,12 @@ def probe_first() -> str:
     """What it brings that the head begins as a regression: a row a cut that reads the mean."""
     from slimcls import runs
 
-    table = runs.load(POOLED)
+    own, table = runs.load(COURSE), runs.load(POOLED)
     begun = table.probe_first
     lines = [
         "| task | kept | seeds | drawn head | begins as a regression | points gained | "
-        "epochs with a drawn head | epochs |",
-        f"|{' --- |' * 8}",
+        "best epoch with a drawn head | best epoch | points over a drawn head on the last token |",
+        f"|{' --- |' * 9}",
     ]
     for (task, keep), cell in table[begun].groupby(["dataset", "keep"]):
         beside = table[
@@ -321,12 +324,21 @@ def probe_first() -> str:
         mine, theirs = _right(cell), _right(beside) if len(beside) else []
         seeds = ", ".join(map(str, sorted(cell.seed)))
         epochs = (
-            f"{side.epochs_run.min()} to {side.epochs_run.max()}" if len(side) else "-"
+            f"{side.best_epoch.min()} to {side.best_epoch.max()}" if len(side) else "-"
             for side in (beside, cell)
         )
         points = (_mean(theirs), _mean(mine), _points(mine, theirs))
-        lines.append(f"| {' | '.join((task, f'{keep}', seeds, *points, *epochs))} |")
+        over = _points(mine, _right(_as_in_study(own, cell)))
+        cells = (Path(task).stem, f"{keep}", seeds, *points, *epochs, over)
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _as_in_study(own: pd.DataFrame, cell: pd.DataFrame) -> pd.DataFrame:
+    """The study's runs of the same task, depth and seeds."""
+    one = cell.iloc[0]
+    alike = (own.dataset == one.dataset) & (own["keep"] == one.keep) & own.seed.isin(cell.seed)
+    return own[alike & (own.method == "fine-tuned")]
 
 
 def _right(cell: pd.DataFrame) -> list[SeedItems]:

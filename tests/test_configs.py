@@ -129,8 +129,8 @@ def test_a_grid_is_planned(name, tmp_path, capsys):
 CELLS = {
     "grid/quick.yaml": 9 * (2 + 1),
     "grid/smollm2-trec.yaml": 12 * (3 + 2),
-    "grid/pooling.yaml": 2 * 3 * 3,
-    "grid/probe-first.yaml": 2 * 3 * 3,
+    "grid/pooling.yaml": 3 * 3 * 3,
+    "grid/probe-first.yaml": 3 * 3 * 3,
     "grid/search-probe-first.yaml": 2 * 2 * 2 * 2,
     "grid/study.yaml": 4 * 6 * 3,
     "grid/smollm2.yaml": 54 * (3 + 4),
