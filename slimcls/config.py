@@ -391,6 +391,8 @@ def _check_probe_first(config: RunConfig) -> None:
         ("tune", config.tune == "head", "which finds the same head"),
         ("epochs", not config.epochs, "which trains nothing"),
         ("teacher", config.teacher is not None, "in whose place labels would be learnt"),
+        ("devices", config.devices > 1, "each of which would fit it again"),
+        ("num_nodes", config.num_nodes > 1, "each of which would fit it again"),
     ):
         if is_meant:
             raise UserError(f"--probe-first: not with {flag(name)} {getattr(config, name)}, {why}")

@@ -137,15 +137,23 @@ class Maker:
         Outcome(classifier, exported, odd).check_graph()
         if self.config.bits != WHOLE:
             assert isinstance(made, Graph)
-            return self._in_fewer_bits(made, trimmed)
+            return self._in_fewer_bits(made, exported, trimmed)
         return self._held(made, exported, trimmed, None)
 
-    def _in_fewer_bits(self, made: Graph, trimmed: Trimmed | None) -> Made:
-        """In the quickest way; at 8 bits in groups where that changes too many labels."""
+    def _in_fewer_bits(self, made: Graph, whole: Predictor, trimmed: Trimmed | None) -> Made:
+        """In the quickest way; at 8 bits in groups where that changes too many labels.
+
+        ``whole`` is the classifier in 32 bits: where it changes too many itself, by the tokens that
+        were left out, no bits help.
+        """
         bits = self.config.bits
         quantised = made.to_bits(bits)
         found = self._held(made, made.opened(), trimmed, quantised)
-        if bits == GROUPS_AT and found.validation and not self._fits(found):
+        too_many = bits == GROUPS_AT and found.validation and not self._fits(found)
+        if too_many and trimmed:
+            too_many = self._fits(self._held(made, whole, trimmed, None))
+        if too_many:
+            assert found.validation is not None
             share = found.validation.share
             quantised = dataclasses.replace(
                 made.to_bits(bits, grouped=True), share_by_columns=share

@@ -46,11 +46,12 @@ def figures(report: Report) -> list[tuple[str, str]]:
         found += _tokens(report.trimmed)
     if report.quantised and report.quantised.share_by_columns is not None:
         share = report.quantised.share_by_columns
+        also = ", the tokens left out included" if report.trimmed else ""
         found.append(
             (
                 f"{report.bits} bits",
                 f"{GROUP} numbers share a scale, which takes longer: with one for a column "
-                f"{share:.1f} % of the validation texts got another label",
+                f"{share:.1f} % of the validation texts got another label{also}",
             )
         )
     tokens = "" if report.trimmed else " with the same tokens"

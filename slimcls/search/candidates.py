@@ -94,7 +94,6 @@ class Bench:
             seed=seed,
             max_text_tokens=plan.max_text_tokens,
             epochs=plan.epochs,
-            patience=plan.patience,
             teacher=teacher,
             unlabelled=fit.unlabelled if teacher else None,
             baseline=False,

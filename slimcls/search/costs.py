@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from slimcls.search.speed import Speed
 
 #: Epochs that a training has at most, and the steps that those are at least: most cuts have stopped
-#: improving by then (docs/fit.md), and one that has not says so. It begins with the head that a
-#: regression finds, which takes few; one that learns from a teacher begins with a drawn head.
+#: improving by then (docs/options.md), and one that has not says so. Heads begin as regressions,
+#: which takes few; a cut that learns from a teacher begins with a drawn head.
 EPOCHS, STEPS = 6, 150
 TAUGHT_EPOCHS, TAUGHT_STEPS = 12, 250
-#: Epochs without a better validation score before a training ends, and the steps that those are at
-#: least; taught ones have the usual patience.
-PATIENCE, PATIENCE_STEPS = 2, 50
 #: Items of a step.
 BATCH = 16
 #: Seconds of a training beside its epochs: opening the model, testing, writing.
@@ -94,17 +91,12 @@ class Costs:
             return max(TAUGHT_EPOCHS, -(-TAUGHT_STEPS // self._steps))
         return max(EPOCHS, -(-STEPS // self._steps))
 
-    @property
-    def patience(self) -> int | None:
-        return None if self._taught else max(PATIENCE, -(-PATIENCE_STEPS // self._steps))
-
     def training(self, depth: int) -> float:
         tokens = self.texts.tokens(self.shots, self.most)
         validation = _cut(self.texts.validation, self.most)
         read = self.speed.reading(depth, validation)
-        begun = 0.0
-        if not self._taught:
-            begun = self._regression + self.speed.reading(depth, tokens + validation)
+        # With a teacher, its own training alone; whichever depth that is, no more than this.
+        begun = self._regression + self.speed.reading(depth, tokens + validation)
         return BESIDE + begun + self.epochs * (self.speed.training(depth, tokens) + read)
 
     def search(self, rungs: Sequence[int]) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimcls.errors import UserError
-from slimcls.search.plan import CHEAPEST, Plan
+from slimcls.search.plan import Plan
 from slimcls.search.settings import FitConfig
 from slimcls.storage.files import write_text
 from slimcls.storage.hashes import sha256_of
@@ -16,6 +16,8 @@ from slimcls.storage.json_files import parse_json
 
 #: The file that holds a plan.
 PLAN = "plan.json"
+#: Raised whenever the same plan makes other runs: an unfinished fit of before cannot go on.
+FORMAT = 2
 #: What is asked beside the settings: the files that were given, by their contents.
 CONTENT = "content"
 #: Settings that change nothing of what is tried.
@@ -27,7 +29,7 @@ def keep_plan(fit: FitConfig, data: str, plan: Plan) -> None:
 
     ``data`` is the fingerprint of the rows.
     """
-    held = {"for": _asked(fit), "data": data, "plan": asdict(plan)}
+    held = {"for": _asked(fit), "data": data, "format": FORMAT, "plan": asdict(plan)}
     text = json.dumps(held, indent=1, ensure_ascii=False)
     write_text(fit.folder / PLAN, text + "\n")
 
@@ -58,7 +60,7 @@ def kept_plan(fit: FitConfig, data: str | None = None) -> Plan | None:
             f"{fit.folder}: holds a fit with another {', '.join(other)}; name another --out, or "
             "--overwrite starts again"
         )
-    if data is not None and CHEAPEST not in plan.seconds:
+    if data is not None and held.get("format") != FORMAT:
         raise UserError(
             f"{path}: was planned by an older slimcls, which tried other things; --overwrite "
             "starts again, or name another --out"

@@ -21,8 +21,8 @@ FROZEN_SHARE = 0.3
 SEEDS = (3, 1)
 #: Share of the layers that the deepest model should have, before less is taken of the texts.
 DEEP_ENOUGH = 1 / 4
-#: Texts a class that it should learn from, before fewer are taken: with fewer, frozen layers that
-#: learn from all of them are as good as any cut (docs/fit.md).
+#: Texts a class that it should learn from, before fewer are taken: a fit of TREC whose eight layers
+#: learnt from 50 lost 13 points, one whose four learnt from 200 lost 6.
 TEXTS_ENOUGH = 200
 #: Share below which a deepest model says nothing of what the model is worth.
 LEAST = 1 / 15
@@ -61,8 +61,6 @@ class Plan:
     """What the next deeper model would take in all; None where the whole one is in the plan."""
     notes: tuple[str, ...] = ()
     """What was left out for want of time or memory."""
-    patience: int | None = None
-    """Epochs without a better validation score before a training ends; None: the usual ones."""
 
     @property
     def total(self) -> float:
@@ -230,7 +228,6 @@ def _written(
         embedded=costs.embedded,
         next_seconds=later,
         notes=tuple(notes),
-        patience=costs.patience,
     )
 
 

@@ -42,7 +42,7 @@ from slimcls.training import tuning
 from slimcls.training.averaged import make_plain
 from slimcls.training.depths import DepthStates
 from slimcls.training.features import Features
-from slimcls.training.loop import Fitted, Work, fit
+from slimcls.training.loop import Fitted, Work, begun, fit
 
 if TYPE_CHECKING:
     from slimcls.rivals.beside import Beside
@@ -152,7 +152,7 @@ class Session:
         work = Work(
             model, mode, config, Items(train, labels), validated, prefix, self.folder, self.log
         )
-        if config.probe_first:
+        if config.probe_first and not begun(work):
             self._set_heads(work)
         fitted = fit(work)
         return tuning.merge(adapted), fitted

@@ -121,6 +121,12 @@ def fit(work: Work) -> Fitted:
     return fitted
 
 
+def begun(work: Work) -> bool:
+    """Whether there is something to go on from, which holds all weights that are trained."""
+    drop_damaged(work.checkpoints, work.log)
+    return any((work.checkpoints / name).exists() for name in (LAST, TRAINED))
+
+
 def _compact(work: Work) -> Compact | None:
     """The model with the embedding rows that this work reads, where the others need no gradient."""
     pads = [[work.model.config.pad_token_id]]

@@ -36,7 +36,7 @@ def set_heads(
     class that training never shows keeps the weights that were drawn for it.
 
     Args:
-        model: Moved to ``device``; the weights of its heads are changed in place.
+        model: Its heads' weights are changed in place; it ends where it was.
         mode: With a head.
         train: What the regression learns from.
         validation: What the strength of its regularisation is chosen on.
@@ -44,9 +44,12 @@ def set_heads(
         batch_size: Items that are read at a time.
         device: Where they are read, in the model's own arithmetic.
     """
+    before = model.device
     # transformers wraps this method in a way that hides its types.
     nn.Module.to(model, device)
     parts = [_states(model, mode, part, prefix, batch_size) for part in (train, validation)]
+    # What prepares training next takes the model to be where it was opened.
+    nn.Module.to(model, before)
     right = []
     for end, inputs, unseen in zip(ends_of(model), *parts, strict=True):
         weight = head_of(end).weight

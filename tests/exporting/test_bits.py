@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,9 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+from slimcls import UserError  # noqa: E402 - what is needed may not be there
 from slimcls.export import export  # noqa: E402 - what is needed may not be there
+from slimcls.exporting import bits  # noqa: E402
 from slimcls.exporting.bits import GROUP, quantise  # noqa: E402
 from slimcls.exporting.making import Maker  # noqa: E402
 from slimcls.exporting.report import Report, figures  # noqa: E402
@@ -134,6 +137,63 @@ def test_groups_are_taken_where_columns_change_too_many_labels(
     for one, other in zip(exported.predict(TEXTS), of_run.predict(TEXTS), strict=True):
         for name, probability in one.probabilities.items():
             assert probability == pytest.approx(other.probabilities[name], abs=0.1)
+
+
+def test_groups_that_change_too_many_too_are_refused(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(Maker, "_fits", lambda self, found: asked.append(found.quantised))
+    with pytest.raises(UserError, match=r"^--bits 8: .* more than --tolerate 5"):
+        export(ExportConfig(run=str(run), out=str(tmp_path / "out"), bits=8))
+    assert [one.grouped for one in asked] == [False, True]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("tokens_fit", [True, False])
+def test_groups_are_not_tried_where_the_tokens_that_are_left_are_too_few(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tokens_fit: bool
+) -> None:
+    """Then no bits help, and a refusal is all that can come of it."""
+    asked: list[Any] = []
+
+    def fits(self: Maker, found: Any) -> bool:
+        asked.append(found.quantised)
+        if found.quantised is None:
+            return tokens_fit
+        return bool(found.quantised.grouped)
+
+    monkeypatch.setattr(Maker, "_fits", fits)
+    config = ExportConfig(run=str(run), out=str(tmp_path / "out"), bits=8, vocabulary=420)
+    if tokens_fit:
+        line = dict(figures(export(config)))["8 bits"]
+        assert line.endswith("got another label, the tokens left out included")
+        assert not (tmp_path / "out" / "model.onnx.whole").exists()
+    else:
+        with pytest.raises(UserError, match="more than --tolerate 5"):
+            export(config)
+    assert any(one.grouped for one in asked if one) == tokens_fit
+
+
+def test_the_real_share_decides(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns that spoil every answer are not what is exported."""
+    spoilt = bits._BY_BITS[8]
+
+    def spoiling(model: Any, target: Path) -> None:
+        for one in model.graph.initializer:
+            if one.data_type == FLOAT and len(one.dims) == 2:
+                turned = -onnx.numpy_helper.to_array(one)
+                one.CopyFrom(onnx.numpy_helper.from_array(turned, one.name))
+        spoilt(model, target)
+
+    monkeypatch.setitem(bits._BY_BITS, 8, spoiling)
+    report = export(ExportConfig(run=str(run), out=str(tmp_path / "out"), bits=8, tolerate=20))
+    assert report.quantised is not None
+    assert report.quantised.grouped
+    assert report.quantised.share_by_columns is not None
+    assert report.quantised.share_by_columns > 20
+    assert report.validation is not None
+    assert report.validation.share <= 20
 
 
 def test_in_groups_no_text_changes_anothers_probabilities(grouped: tuple[Path, Report]) -> None:

@@ -114,6 +114,21 @@ def test_layers_stay_and_exits_have_heads_of_their_own() -> None:
     assert len(ends_of(model)) == 2
 
 
+def test_the_model_ends_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What prepares training holds its weights there; only this moves it, there and back."""
+    model, went = opened("tiny-llama"), []
+    moved = torch.nn.Module.to
+
+    def to(self: torch.nn.Module, where: Any) -> Any:
+        went.append(str(where))
+        return moved(self, "cpu")
+
+    monkeypatch.setattr(torch.nn.Module, "to", to)
+    mode = make_mode("cls", None, [])
+    set_heads(model, mode, items(0), items(1, 60), [], batch_size=16, device="cuda")
+    assert went == ["cuda", "cpu"]
+
+
 def test_batches_do_not_matter() -> None:
     one, other = opened("tiny-llama"), opened("tiny-llama")
     mode = make_mode("cls", None, [])
@@ -181,7 +196,9 @@ def test_stopped_and_gone_on_with_it_is_the_same(
     again = train(RunConfig(out=str(tmp_path / "b"), **settings))
     card = (again.folder / "model" / "README.md").read_text()
     assert "The head began as a logistic regression on the layers as they were." in card
-    assert "going on from" in (again.folder / "log.txt").read_text()
+    log = (again.folder / "log.txt").read_text()
+    assert "going on from" in log
+    assert log.count("fitting logistic regression") == 1, "what is gone on from has the heads"
     for name in ("predictions.parquet", "validation.parquet"):
         pd.testing.assert_frame_equal(
             *(pd.read_parquet(run.folder / name) for run in (undisturbed, again))
@@ -194,6 +211,8 @@ def test_stopped_and_gone_on_with_it_is_the_same(
     [
         ({"mode": "lm"}, "--probe-first: not with --mode lm, whose label words are the head"),
         ({"tune": "head"}, "--probe-first: not with --tune head, which finds the same head"),
+        ({"devices": 2, "strategy": "ddp"}, "--probe-first: not with --devices 2, each of which"),
+        ({"num_nodes": 2, "strategy": "ddp"}, "--probe-first: not with --num-nodes 2, each"),
         ({"epochs": 0}, "--probe-first: not with --epochs 0, which trains nothing"),
         ({"teacher": "runs/full"}, "--probe-first: not with --teacher runs/full, in whose place"),
     ],
