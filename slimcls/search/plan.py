@@ -214,7 +214,8 @@ def _written(
     if deeper:
         times = seeds if found else SEEDS[-1]
         later = frozen.seconds + _beside_frozen(costs, ladder(deeper[-1]), times, frozen)
-    notes += _taken(costs, depths, depth)
+    read = costs if depths else frozen.costs if frozen.depths else None
+    notes += _taken(read, depths, depth)
     return Plan(
         shots=_fewer(costs),
         max_text_tokens=costs.most,
@@ -236,14 +237,14 @@ def _fewer(costs: Costs) -> int | None:
     return costs.shots if costs.shots and costs.shots < max(costs.texts.classes) else None
 
 
-def _taken(costs: Costs, depths: Sequence[int], depth: int) -> list[str]:
-    """What was left out for want of time, a sentence each."""
+def _taken(costs: Costs | None, depths: Sequence[int], depth: int) -> list[str]:
+    """What was left out for want of time, a sentence each; ``costs`` are of what is read."""
     said = []
     if not depths:
         said.append("the budget is too short to train any layer of the model to convergence")
-    if costs.most and costs.most < max(costs.texts.train):
+    if costs and costs.most and costs.most < max(costs.texts.train):
         said.append(f"for want of time the model reads the first {costs.most} tokens of a text")
-    if costs.shots and costs.shots < max(costs.texts.classes):
+    if costs and costs.shots and costs.shots < max(costs.texts.classes):
         said.append(
             f"for want of time the model learns from {costs.shots} texts of a class at most"
         )

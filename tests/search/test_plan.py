@@ -137,6 +137,23 @@ def test_texts_give_way_before_a_quarter_of_the_layers_does() -> None:
     assert any("reads the first" in note for note in found.notes)
 
 
+def test_what_is_told_of_the_texts_is_what_is_read() -> None:
+    """By frozen layers alone, where none is trained; by none, where none is tried."""
+    given = texts(items=4000, tokens=400, classes=2)
+    found = [plan(budget, given) for budget in range(20, 3000, 20)]
+    for one in found:
+        tokens = one.max_text_tokens if one.depths else one.frozen_tokens if one.frozen else None
+        shots = one.shots if one.depths else one.frozen_shots if one.frozen else None
+        told = " ".join(one.notes)
+        assert ("reads the first" in told) == (tokens is not None)
+        assert tokens is None or f"reads the first {tokens} tokens" in told
+        assert ("the model learns from" in told) == (shots is not None)
+        assert shots is None or f"the model learns from {shots} texts" in told
+    untrained = plan(1e9, given, fits=0)
+    assert untrained.frozen == ladder(30)[1:]
+    assert not any("for want of time" in note for note in untrained.notes)
+
+
 def test_layers_give_way_before_fewer_than_200_texts_a_class_are_learnt_from() -> None:
     given = texts(items=4000, tokens=40, classes=4)
     found = [plan(budget, given) for budget in range(500, 20000, 500)]
