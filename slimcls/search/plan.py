@@ -215,6 +215,8 @@ def _written(
         times = seeds if found else SEEDS[-1]
         later = frozen.seconds + _beside_frozen(costs, ladder(deeper[-1]), times, frozen)
     read = costs if depths else frozen.costs if frozen.depths else None
+    if rungs and not depths:
+        notes.append("the budget is too short to train any layer of the model to convergence")
     notes += _taken(read, depths, depth)
     return Plan(
         shots=_fewer(costs),
@@ -240,8 +242,6 @@ def _fewer(costs: Costs) -> int | None:
 def _taken(costs: Costs | None, depths: Sequence[int], depth: int) -> list[str]:
     """What was left out for want of time, a sentence each; ``costs`` are of what is read."""
     said = []
-    if not depths:
-        said.append("the budget is too short to train any layer of the model to convergence")
     if costs and costs.most and costs.most < max(costs.texts.train):
         said.append(f"for want of time the model reads the first {costs.most} tokens of a text")
     if costs and costs.shots and costs.shots < max(costs.texts.classes):
