@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from slimcls.search.speed import Speed
 
@@ -131,5 +132,7 @@ class Costs:
         return tokens + 2 * _cut(self.texts.validation, self.most)
 
 
-def _cut(lengths: Sequence[int], most: int | None) -> float:
+# A plan asks for the same few sums hundreds of times.
+@lru_cache(maxsize=64)
+def _cut(lengths: tuple[int, ...], most: int | None) -> float:
     return float(sum(min(length, most or length) for length in lengths))
