@@ -9,7 +9,7 @@ from slimcls.kinds import CHEAP
 from slimcls.search.costs import Costs, Texts
 from slimcls.search.speed import Speed
 
-#: Steps of a plan. One without the first was made by a version that knew fewer rivals.
+#: Steps of a plan.
 CHEAPEST, READING, TRAINING, CONFIRMING = (
     "cheap rivals", "frozen layers", "training to compare", "confirming the choice",
 )  # fmt: skip

@@ -252,6 +252,7 @@ def test_a_family_that_cannot_average_has_its_frozen_layers_measured(tmp_path: P
     assert not frozen.chosen
     cuts = runs.load(found.folder / "runs").query("method == 'fine-tuned'")
     assert cuts.pool.isna().all()
+    assert cuts.probe_first.all()
 
 
 def test_cuts_learn_texts_without_labels_from_the_deepest(tmp_path: Path) -> None:
@@ -266,6 +267,11 @@ def test_cuts_learn_texts_without_labels_from_the_deepest(tmp_path: Path) -> Non
     assert taught[2] == ("", 0)
     assert taught[1][0].startswith("taught by 2 layers, cls")
     assert taught[1][1] > 40
+    cuts = table[table.method == "fine-tuned"]
+    assert set(cuts.pool) == {"mean"}
+    # What learns from a teacher reads no label, which a regression would.
+    begun = {keep: set(cells) for keep, cells in cuts.groupby("keep").probe_first}
+    assert begun == {2: {True}, 1: {False}}
     assert not any("--unlabelled" in one for one in found.answer.advice)
 
 
