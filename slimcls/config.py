@@ -124,7 +124,8 @@ class RunConfig:
     """Scale of the LoRA update is lora_alpha / lora_rank."""
 
     teacher: PathName | None = None
-    """A finished run, such as full depth, whose scores the cut learns in place of the labels."""
+    """A finished run, such as full depth, whose scores the cut learns in place of the labels; or a
+    folder of runs: the deepest that has seen the same items."""
 
     unlabelled: PathName | None = None
     """Texts without labels to learn from the teacher: a data file, or rest, the training texts that

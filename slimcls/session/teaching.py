@@ -83,34 +83,71 @@ _LOGITS = "logits.safetensors"
 
 
 def find_teacher(config: RunConfig, data: Tables) -> Teacher:
-    """The run that ``--teacher`` names.
+    """The run that ``--teacher`` names, or of a folder of runs the deepest that could teach.
 
-    Raises UserError where it is none, has no weights, or has seen other items than the pupil: its
-    training texts could then be among those that the pupil is judged by.
+    Raises UserError where there is none, it has no weights, or has seen other items than the pupil:
+    its training texts could then be among those that the pupil is judged by.
     """
     assert config.teacher is not None
     folder = Path(config.teacher)
     result = read_result(folder) if folder.is_dir() else None
     if result is None:
-        raise UserError(f"--teacher {folder}: no finished run; give the directory of one")
-    model = folder / "model"
-    if not result.has_model or not model.is_dir():
-        raise UserError(f"--teacher {folder}: its model was not saved; train it again")
-    _check_same(config, data, result)
+        result = _deepest(folder, config, data)
+    if not _has_model(result):
+        raise UserError(f"--teacher {result.folder}: its model was not saved; train it again")
+    if why := _difference(config, data, result):
+        raise UserError(f"--teacher {result.folder}: was trained {why}")
+    model = result.folder / "model"
     files = [*model.glob("*.safetensors"), model / "slimcls.json"]
     return Teacher(result, content_hash(files))
 
 
-def _check_same(config: RunConfig, data: Tables, teacher: RunResult) -> None:
+def _deepest(folder: Path, config: RunConfig, data: Tables) -> RunResult:
+    """Of a folder of runs the deepest with the pupil's model, mode and items that learnt labels."""
+    saved = [read_result(model.parent) for model in sorted(folder.glob("*/model"))]
+    found = [run for run in saved if run is not None and _has_model(run)]
+    if not found:
+        raise UserError(
+            f"--teacher {folder}: no finished run, nor a folder of runs whose models were saved"
+        )
+    wanted = ("fine-tuned", config.model, config.mode, None)
+    able = [
+        run
+        for run in found
+        if (run.method, run.model, run.mode, run.teacher) == wanted
+        and not _difference(config, data, run)
+    ]
+    if not able:
+        raise UserError(
+            f"--teacher {folder}: of its runs with a saved model none learnt labels in this mode, "
+            "with this model, from the same items"
+        )
+    most = max(len(run.layers) for run in able)
+    first, *others = [run for run in able if len(run.layers) == most]
+    if others:
+        raise UserError(
+            f"--teacher {folder}: {1 + len(others)} of its runs with {most} layers could teach; "
+            f"name one, such as {first.folder}"
+        )
+    return first
+
+
+def _has_model(run: RunResult) -> bool:
+    return run.has_model and (run.folder / "model").is_dir()
+
+
+def _difference(config: RunConfig, data: Tables, teacher: RunResult) -> str:
+    """In what the pupil's items are not the teacher's; nothing where they are the same."""
     if data.fingerprint != teacher.outcome.data_fingerprint:
-        raise UserError(f"--teacher {teacher.folder}: was trained on other data")
+        return "on other data"
     for name in _SAME:
         own, its = getattr(config, name), getattr(teacher.config, name)
         if own != its:
-            raise UserError(
-                f"--teacher {teacher.folder}: was trained with {flag(name)} {its}, not {own}: it "
-                "has learnt other texts, maybe those that this run is judged by"
+            return (
+                f"with {flag(name)} {its}, not {own}: it has learnt other texts, maybe those that "
+                "this run is judged by"
             )
+    return ""
 
 
 def fingerprints(config: RunConfig, data: Tables) -> dict[str, str]:

@@ -168,7 +168,7 @@ def test_a_teacher_of_other_items_is_refused(
 
 
 def test_no_teacher_no_lesson(toy: Path, tmp_path: Path, teacher: RunResult) -> None:
-    with pytest.raises(UserError, match="no finished run; give the directory of one"):
+    with pytest.raises(UserError, match="no finished run, nor a folder of runs whose models"):
         train(settings(toy, tmp_path, teacher=str(tmp_path)))
     copy = shutil.copytree(teacher.folder, tmp_path / "copy")
     shutil.rmtree(copy / "model")
@@ -180,6 +180,31 @@ def test_no_teacher_no_lesson(toy: Path, tmp_path: Path, teacher: RunResult) -> 
         file.write("one more text,food\n")
     with pytest.raises(UserError, match="was trained on other data"):
         train(settings(other, tmp_path, teacher=str(teacher.folder)))
+
+
+def test_of_a_folder_of_runs_the_deepest_with_the_same_items_teaches(
+    toy: Path, tmp_path: Path, teacher: RunResult
+) -> None:
+    """Not a shallower one, one of another seed or mode, a taught one, or one without weights."""
+    out = tmp_path / "out"
+    for more in ({"keep": 3}, {"seed": 1}, {"mode": "p-cls"}):
+        train(settings(toy, out, **({"keep": "all", "epochs": 1} | more)))
+    with pytest.raises(UserError, match=r"of its runs with a saved model none learnt labels"):
+        train(settings(toy, tmp_path / "two", teacher=str(out), demos=0))
+    shutil.copytree(teacher.folder, out / teacher.run)
+    taught = train(settings(toy, out, keep="all", epochs=1, teacher=str(out)))
+    assert taught.taught_by == teacher.run
+    pupil = train(settings(toy, out, teacher=str(out)))
+    assert (pupil.taught_by, pupil.taught) == (teacher.run, "taught by 6 layers, cls")
+    by_name = dataclasses.replace(pupil.config, teacher=str(teacher.folder))
+    assert train(by_name).run == pupil.run, "the folder is no setting of its own"
+    train(settings(toy, out, keep="all", epochs=3))
+    with pytest.raises(UserError, match=r"2 of its runs with 6 layers could teach; name one, such"):
+        train(settings(toy, out, keep=1, teacher=str(out)))
+    for run in (out / teacher.run, taught.folder):
+        shutil.rmtree(run / "model")
+    again = train(settings(toy, out, keep=1, teacher=str(out)))
+    assert again.taught_by not in {teacher.run, taught.run}
 
 
 def test_without_more_texts_it_warns(toy: Path, tmp_path: Path, teacher: RunResult) -> None:
