@@ -107,6 +107,7 @@ def best_regression(
     classes: int,
     *,
     intercept: bool = True,
+    weights: Sequence[float] | None = None,
 ) -> tuple[Pipeline, float, float]:
     """From strong regularisation to weak, as long as it helps: the best, its strength, log-loss.
 
@@ -117,13 +118,15 @@ def best_regression(
         truth: Class of each.
         classes: How many there are.
         intercept: Whether the classes have intercepts; without, columns are not centred either.
+        weights: How much a text of each class counts, in what is learnt and in the log-loss.
     """
     found = []
-    for strength, probe in _ever_weaker(inputs, labels, intercept=intercept):
+    each = None if weights is None else [weights[label] for label in truth]
+    for strength, probe in _ever_weaker(inputs, labels, intercept=intercept, weights=weights):
         # What training never showed costs every probe alike, and not everything.
         likely = class_logits(probe, unseen, classes).exp().clamp(min=1e-15).numpy()
         likely /= likely.sum(1, keepdims=True)
-        loss = float(log_loss(truth, likely, labels=range(classes)))
+        loss = float(log_loss(truth, likely, labels=range(classes), sample_weight=each))
         found.append((loss, strength, probe))
         best = min(range(len(found)), key=lambda place: found[place][0])
         if len(found) - 1 - best >= PATIENCE:
@@ -158,12 +161,21 @@ def pooled(states: Tensor, layers: int, pooling: str) -> NDArray[np.float32]:
 
 
 def _ever_weaker(
-    inputs: NDArray[np.float32], labels: Sequence[int], *, intercept: bool
+    inputs: NDArray[np.float32],
+    labels: Sequence[int],
+    *,
+    intercept: bool,
+    weights: Sequence[float] | None,
 ) -> Iterator[tuple[float, Pipeline]]:
     """Fitted probes, each begun where the one before it ended."""
     scaler = StandardScaler(with_mean=intercept).fit(inputs)
     scaled = scaler.transform(inputs)
-    regression = LogisticRegression(warm_start=True, max_iter=STEPS, fit_intercept=intercept)
+    regression = LogisticRegression(
+        warm_start=True,
+        max_iter=STEPS,
+        fit_intercept=intercept,
+        class_weight=weights and {label: weights[label] for label in set(labels)},
+    )
     for strength in STRENGTHS:
         regression.C = strength
         fitted_quietly(regression, scaled, labels)

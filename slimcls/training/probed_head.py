@@ -33,7 +33,8 @@ def set_heads(
     """Give each head of a model the weights of a regression; the validation accuracy of each.
 
     Heads have no bias, nor has the regression: a state after the final norm can stand for one. A
-    class that training never shows keeps the weights that were drawn for it.
+    class that training never shows keeps the weights that were drawn for it. Where the mode weighs
+    classes, so does the regression.
 
     Args:
         model: Its heads' weights are changed in place; it ends where it was.
@@ -60,6 +61,7 @@ def set_heads(
             validation.labels,
             len(weight),
             intercept=False,
+            weights=None if mode.class_weights is None else mode.class_weights.tolist(),
         )
         seen = sorted(set(train.labels))
         with torch.no_grad():

@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from slimcls.backbones import sources
 from slimcls.backbones.truncate import open_cut
 from slimcls.classifier.exits import add_exits, ends_of, exits_of
-from slimcls.classifier.modes import Mode, make_mode
+from slimcls.classifier.modes import Mode, class_weights, make_mode
 from slimcls.config import RunConfig
 from slimcls.data.batches import Items, collate
 from slimcls.errors import Interrupted, UserError
@@ -99,6 +99,41 @@ def test_heads_say_what_a_regression_says(
             logs = torch.from_numpy(alone.predict_log_proba(scaler.transform(unseen))).float()
             apart.append(float((said[at].log_softmax(1) - logs).abs().max()))
         assert min(apart) < 0.05, "probabilities to five per cent"
+
+
+def test_the_regression_weighs_classes_where_the_loss_does() -> None:
+    """As one of scikit-learn's own that is balanced; the rare class is named more often."""
+    thirds, unseen = items(0), items(1, 60)
+    kept = [place for place, label in enumerate(thirds.labels) if label or place < 15]
+    train = Items([thirds.ids[at] for at in kept], [thirds.labels[at] for at in kept])
+    said, inputs = {}, []
+    for weigh in (False, True):
+        model, mode = opened("tiny-llama"), make_mode("cls", None, [])
+        inputs = [_read(model, mode, part) for part in (train, unseen)]
+        if weigh:
+            mode.class_weights = class_weights(train.labels, 3)
+        set_heads(model, mode, train, unseen, [], batch_size=16, device="cpu")
+        said[weigh] = whole(model, mode, unseen, [])[0]
+    rare = {weigh: int((found.argmax(1) == 0).sum()) for weigh, found in said.items()}
+    assert rare[True] > rare[False]
+    scaler = StandardScaler(with_mean=False).fit(inputs[0])
+    apart = []
+    for strength in probe.STRENGTHS:
+        alone = LogisticRegression(
+            C=strength, fit_intercept=False, max_iter=2000, tol=1e-6, class_weight="balanced"
+        )
+        alone.fit(scaler.transform(inputs[0]), train.labels)
+        logs = torch.from_numpy(alone.predict_log_proba(scaler.transform(inputs[1]))).float()
+        apart.append(float((said[True].log_softmax(1) - logs).abs().max()))
+    assert min(apart) < 0.05, "probabilities to five per cent"
+
+
+def _read(model: Any, mode: Mode, part: Items) -> np.ndarray:
+    """What the head reads of items (items, hidden), each alone."""
+    model.eval()
+    with torch.no_grad():
+        read = [mode.states(model, collate([(0, ids, 0)], 0), None)[-1] for ids in part.ids]
+    return torch.cat(read).numpy()
 
 
 def test_layers_stay_and_exits_have_heads_of_their_own() -> None:
