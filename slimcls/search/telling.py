@@ -25,7 +25,7 @@ from slimcls.search.settings import FitConfig
 from slimcls.statistics import Estimate
 
 _EMBEDDINGS = in_a_sentence(CHEAP["embeddings"])
-_WORTHLESS = "Nothing has been learnt here that is worth using"
+_WORTHLESS = "Nothing has been learnt here that is worth using."
 #: Mistakes that are shown.
 WORST = 10
 #: F1 under which a class is named as weak, and classes that are named.
@@ -41,35 +41,46 @@ def sentence(
 
     ``measured`` is what frozen layers came to of which nothing can be handed over.
     """
-    chosen = choice.chosen.candidate
-    mine = found.confirmed[0]
-    items = len(found.test)
-    first = (
-        f"Take {_called(chosen, fit)}: it is right on {mine.accuracy:.1%} of {items:,} test texts "
-        f"({mine.low:.1%} to {mine.high:.1%})."
-    )
+    called = _called(choice.chosen.candidate, fit)
     return " ".join(
         [
-            first,
-            *_guessed(choice, found),
+            *_worth(called, choice, found),
             *_beside(choice, found, fit, measured),
             *_obstacle(choice),
         ]
     )
 
 
-def _guessed(choice: Choice, found: Confirmation) -> list[str]:
-    """That it is not shown to be better than one answer for all texts, where it is not."""
+def _worth(called: str, choice: Choice, found: Confirmation) -> list[str]:
+    """What to take and how good it is; where one answer for all texts is as good, that first."""
+    mine = found.confirmed[0]
+    right = (
+        f"it is right on {mine.accuracy:.1%} of {len(found.test):,} test texts "
+        f"({mine.low:.1%} to {mine.high:.1%})"
+    )
     if choice.chosen.candidate.method == "majority":
         # Where another is shown to be better, there is something to be learnt.
-        return [] if found.verdict == "worse" else [f"{_WORTHLESS}."]
+        learnt = [] if found.verdict == "worse" else [_WORTHLESS]
+        return [*learnt, f"Take {called}: {right}."]
     most = max(Counter(item.label for item in found.test).values()) / len(found.test)
-    if found.confirmed[0].low > most:
-        return []
+    if mine.low > most:
+        return [f"Take {called}: {right}."]
     return [
-        f"That is not shown to be better than one answer for all texts ({most:.1%}): "
-        f"{_WORTHLESS[0].lower()}{_WORTHLESS[1:]}."
+        f"Nothing here is shown to be right more often than one answer for all texts ({most:.1%}). "
+        f"If any, take {called}: {right}{_rare_classes(found)}."
     ]
+
+
+def _rare_classes(found: Confirmation) -> str:
+    """What the choice is worth where each class counts alike, beside one answer for all texts."""
+    one = next((side for side in found.confirmed if side.name == CHEAP["majority"]), None)
+    if one is None:
+        return ""
+    mine = found.confirmed[0].macro_f1
+    return (
+        f"; its macro-F1, in which each class counts alike, is {mine:.2f}, where one answer has "
+        f"{one.macro_f1:.2f}"
+    )
 
 
 def _called(candidate: Candidate, fit: FitConfig) -> str:
