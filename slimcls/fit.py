@@ -66,6 +66,7 @@ def run(config: FitConfig) -> Found:
         check_extra("slimcls fit --bits", EXTRA)
     check_writable(folder)
     with alone(folder, "this fit"):
+        handover.check_folder(folder)
         if config.overwrite:
             handover.clear(folder)
         if answer := handover.finished(config):

@@ -132,7 +132,7 @@ def tables_of(sources: Sources, *, remark: bool = True) -> Tables:
     if spec.pool:
         parts, said = split_pool(_pooled(parts.values()), near_duplicates=spec.near_duplicates)
         notes += said
-    if remarks and not spec.near_duplicates:
+    if remarks and not (spec.pool and spec.near_duplicates):
         notes += remarks.on_near_copies(parts)
     if remarks:
         notes += remarks.on_shared_texts(parts)

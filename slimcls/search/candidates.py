@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow.parquet as pq
+from scipy.stats import binom
 
 from slimcls.baseline import BaselineConfig, baseline
 from slimcls.config import RunConfig
@@ -19,9 +20,10 @@ from slimcls.runs.schema import PREDICTIONS, VALIDATION, RunResult
 from slimcls.search.answer import Candidate
 from slimcls.search.doctor import Look
 from slimcls.search.plan import Plan
-from slimcls.search.settings import FitConfig
+from slimcls.search.settings import RUNS, FitConfig
 from slimcls.session.shared import Shared
-from slimcls.statistics import SeedItems, paired_difference, wilson
+from slimcls.statistics import SeedItems, wilson
+from slimcls.statistics.paired_loss import loss_bound
 from slimcls.train import train
 
 #: One-sided level of the bounds that the search decides by.
@@ -47,12 +49,28 @@ class Tried:
 def loss_of(mine: SeedItems, theirs: SeedItems) -> tuple[float, float]:
     """How much less is right than of ``theirs``, as a share, and its one-sided upper bound.
 
-    Paired by items. Where no item tells the two apart the bound is the exact binomial one.
+    Paired by items, and exact: two candidates often disagree about a few items alone.
     """
-    if np.array_equal(mine.correct, theirs.correct):
-        return 0.0, float(1 - LEVEL ** (1 / len(mine.correct)))
-    found = paired_difference([mine], [theirs])
-    return -found.mean, -found.interval(1 - 2 * LEVEL)[0]
+    lost, won = lost_and_won(mine, theirs)
+    items = len(mine.correct)
+    return (lost - won) / items, loss_bound(lost, won, items, LEVEL)
+
+
+def lost_and_won(mine: SeedItems, theirs: SeedItems) -> tuple[int, int]:
+    """Of the same items, how many only ``theirs`` has right, and how many only ``mine``."""
+    (ids, here), (others, there) = (
+        (side.ids[order], side.correct[order].astype(bool))
+        for side in (mine, theirs)
+        for order in [np.argsort(side.ids)]
+    )
+    assert np.array_equal(ids, others)
+    return int((there & ~here).sum()), int((here & ~there).sum())
+
+
+def is_better(mine: SeedItems, theirs: SeedItems) -> bool:
+    """Whether it is shown to be right more often: the one-sided sign test of what differs."""
+    lost, won = lost_and_won(mine, theirs)
+    return won > lost and bool(binom.sf(won - 1, lost + won, 0.5) <= LEVEL)
 
 
 @dataclass(frozen=True)
@@ -68,6 +86,8 @@ class Bench:
     folder: Path
     averages: bool = False
     """Whether the model can read the mean over a text's tokens, at which cuts are better."""
+    beside: float = 0.0
+    """Megabytes of the tokenizer that lies beside a cut's weights."""
 
     def settings(
         self,
@@ -97,7 +117,7 @@ class Bench:
             teacher=teacher,
             unlabelled=fit.unlabelled if teacher else None,
             baseline=False,
-            out=str(self.folder / "runs"),
+            out=str(self.folder / RUNS),
             save_model="best" if save else "none",
         )
 
@@ -172,7 +192,9 @@ class Bench:
                 accuracy=float(answers.correct.mean()),
                 low=low,
                 high=high,
-                megabytes=BYTES * outcome.params_kept / 1e6 if layers else outcome.model_mb,
+                megabytes=(
+                    BYTES * outcome.params_kept / 1e6 + self.beside if layers else outcome.model_mb
+                ),
                 milliseconds=outcome.latency_ms,
                 seconds=outcome.total_seconds,
                 run=str(result.folder.relative_to(self.folder)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from slimcls.search.candidates import Tried
+from slimcls.search.candidates import Tried, is_better
 from slimcls.search.settings import FitConfig
 
 
@@ -42,13 +42,17 @@ def choose(tried: Sequence[Tried], fit: FitConfig) -> Choice:
     """The smallest candidate within the limits whose loss is shown to be no more than it may.
 
     Where none is, the one within the limits that loses least; where no candidate is within the
-    limits, the smallest of all. ``Choice.obstacle`` says so. One answer for all texts is the
-    nearest to nothing: it is taken alone where nothing is shown to lose too little against it.
+    limits, the nearest to them. ``Choice.obstacle`` says so. One answer for all texts is taken only
+    where nothing is shown to be right more often: with a rare class it loses next to nothing, and
+    finds none of what is looked for.
     """
     best = best_of(tried)
     limits = [_over(one, fit) for one in tried]
     within = [one for one, over in zip(tried, limits, strict=True) if not over]
     passing = [one for one in within if may_lose(one, best, fit.max_loss)]
+    guess = [one for one in tried if one.candidate.method == "majority"]
+    if any(is_better(one.answers, guess[0].answers) for one in tried if guess):
+        passing = [one for one in passing if one.candidate.method != "majority"]
     obstacle = ""
     if passing:
         chosen = min(passing, key=_size)
@@ -58,7 +62,8 @@ def choose(tried: Sequence[Tried], fit: FitConfig) -> Choice:
             f"no candidate within {_limits(fit)} was shown to lose under {fit.max_loss:g} points"
         )
     else:
-        chosen = min((one for one in tried if one.candidate.method != "majority"), key=_size)
+        learnt = [one for one in tried if one.candidate.method != "majority"]
+        chosen = min(learnt, key=lambda one: (_excess(one, fit), _size(one)))
         obstacle = f"no candidate is within {_limits(fit)}"
     held = {id(one): one.against(best) for one in tried}
     return Choice(
@@ -80,6 +85,13 @@ def _marked(one: Tried, chosen: bool, best: bool, over: str) -> Tried:
 def _size(one: Tried) -> tuple[float, float]:
     """Of equal sizes, as frozen and trained layers have, the more accurate, whatever was timed."""
     return one.candidate.megabytes, -one.candidate.accuracy
+
+
+def _excess(one: Tried, fit: FitConfig) -> float:
+    """The factor by which a candidate is over the limit that it exceeds most."""
+    found = one.candidate
+    limits = ((found.megabytes, fit.max_mb), (found.milliseconds, fit.max_ms))
+    return max(value / limit for value, limit in limits if limit is not None)
 
 
 def _over(one: Tried, fit: FitConfig) -> str:

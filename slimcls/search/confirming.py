@@ -8,15 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from slimcls.data.splits import Example
+from slimcls.kinds import CHEAP
 from slimcls.runs.schema import PREDICTIONS, RunResult
 from slimcls.search.answer import Confirmed, Verdict
-from slimcls.search.candidates import Bench, Tried
+from slimcls.search.candidates import Bench, Tried, lost_and_won
 from slimcls.search.choosing import Choice
 from slimcls.session.inputs import draw_items
 from slimcls.statistics import ENOUGH_SEEDS, Estimate, SeedItems, mean_accuracy, paired_difference
+from slimcls.statistics.paired_loss import loss_p
 
 #: One-sided level of the verdict.
 LEVEL = 0.05
+_NONE: Verdict = "no reference"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Confirmation:
     """The test items of what is handed over."""
     other: str = ""
     """What the choice was held against."""
+    over_guess: Estimate | None = None
+    """The choice's accuracy minus that of one answer for all texts; None where it is that."""
 
     @property
     def handed_over(self) -> RunResult:
@@ -70,18 +75,23 @@ def confirm(bench: Bench, choice: Choice) -> Confirmation:
             save = one.candidate.chosen and seed == seeds[0]
             sides.setdefault(name, []).append(bench.again(one, seed, save=save))
     chosen, *others = sides
-    difference = None
+    answers = {name: _answers(bench, results) for name, results in sides.items()}
+    difference, verdict, guess = None, _NONE, CHEAP["majority"]
     if others and _is_reference(choice, others[0]):
-        difference = paired_difference(
-            *(_answers(bench, sides[name]) for name in (chosen, others[0]))
-        )
+        held = answers[chosen], answers[others[0]]
+        difference = paired_difference(*held)
+        verdict = _verdict(*held, difference, bench.fit.max_loss / 100)
+    over_guess = None
+    if chosen != guess and guess in answers:
+        over_guess = paired_difference(answers[chosen], answers[guess])
     return Confirmation(
         sides,
-        tuple(_confirmed(bench, name, results) for name, results in sides.items()),
+        tuple(_confirmed(name, sides[name], answers[name]) for name in sides),
         difference,
-        _verdict(difference, bench.fit.max_loss / 100),
+        verdict,
         draw_items(sides[chosen][0].config, bench.data).test,
         others[0] if difference else "",
+        over_guess,
     )
 
 
@@ -95,8 +105,8 @@ def _answers(bench: Bench, results: Sequence[RunResult]) -> list[SeedItems]:
     return [bench.answers(result, PREDICTIONS) for result in results]
 
 
-def _confirmed(bench: Bench, name: str, results: Sequence[RunResult]) -> Confirmed:
-    found = mean_accuracy([bench.answers(result, PREDICTIONS) for result in results])
+def _confirmed(name: str, results: Sequence[RunResult], answers: Sequence[SeedItems]) -> Confirmed:
+    found = mean_accuracy(answers)
     low, high = found.interval()
     return Confirmed(
         name=name,
@@ -108,13 +118,19 @@ def _confirmed(bench: Bench, name: str, results: Sequence[RunResult]) -> Confirm
     )
 
 
-def _verdict(difference: Estimate | None, margin: float) -> Verdict:
-    if difference is None:
-        return "no reference"
-    if difference.se == 0:
+def _verdict(
+    mine: Sequence[SeedItems], theirs: Sequence[SeedItems], difference: Estimate, margin: float
+) -> Verdict:
+    """Of seeds alike; one training a side is judged as it is, by its items alone."""
+    if difference.fewest_seeds == 1:
+        lost, won = lost_and_won(mine[0], theirs[0])
+        enough = loss_p(lost, won, difference.fewest, margin) <= LEVEL
+    else:
+        enough = difference.se > 0 and difference.p_noninferior(margin) <= LEVEL
         # No item tells the two apart: the chance of that, were more than the margin lost.
-        return "good enough" if (1 - margin) ** difference.fewest <= LEVEL else "cannot tell"
-    if difference.p_noninferior(margin) <= LEVEL:
+        enough |= difference.se == 0 and (1 - margin) ** difference.fewest <= LEVEL
+    if enough:
         return "good enough"
     # Half of the level, so that the interval beside it has no loss that is smaller.
-    return "worse" if difference.p_below(-margin) <= LEVEL / 2 else "cannot tell"
+    worse = difference.se > 0 and difference.p_below(-margin) <= LEVEL / 2
+    return "worse" if worse else "cannot tell"

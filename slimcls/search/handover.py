@@ -9,13 +9,14 @@ import os
 import shutil
 from pathlib import Path
 
-from slimcls.errors import UserError
+from slimcls.errors import UserError, in_short
 from slimcls.escaping import in_csv
 from slimcls.runs.schema import RunResult
 from slimcls.search.answer import Answer, Candidate, answer_of, as_json
+from slimcls.search.cleaned_copy import FILE, FOLDER
 from slimcls.search.kept_plan import PLAN, kept_plan
 from slimcls.search.page import write_page
-from slimcls.search.settings import FitConfig
+from slimcls.search.settings import RUNS, FitConfig
 from slimcls.storage.files import replacing, replacing_folder, write_text
 from slimcls.storage.json_files import parse_json
 
@@ -23,6 +24,8 @@ from slimcls.storage.json_files import parse_json
 FIT, PAGE, TABLE, MODEL = "fit.json", "report.html", "candidates.csv", "model"
 #: The folder of the chosen cut without torch, where it is asked for.
 SMALL = "small"
+#: All that a fit writes into its folder.
+_WRITTEN = (FIT, PLAN, PAGE, TABLE, MODEL, SMALL, RUNS, FILE, FOLDER)
 
 
 def hand_over(answer: Answer, result: RunResult, folder: Path) -> None:
@@ -106,10 +109,26 @@ def finished(config: FitConfig) -> Answer | None:
         ) from None
 
 
-def clear(folder: Path) -> None:
-    """Remove what an earlier fit has left. Raises UserError where the folder is no fit's."""
-    if not folder.exists():
+def check_folder(folder: Path) -> None:
+    """Whether a fit may go into a folder. Raises UserError where other things lie in it.
+
+    What a fit leaves in a folder of its own can be taken away again without looking.
+    """
+    if not folder.is_dir() or any((folder / name).exists() for name in (FIT, PLAN)):
         return
-    if any(folder.iterdir()) and not any((folder / name).exists() for name in (FIT, PLAN)):
-        raise UserError(f"--overwrite: {folder} holds no fit; name another --out")
-    shutil.rmtree(folder)
+    others = sorted(path.name for path in folder.iterdir() if path.name not in _WRITTEN)
+    if others := [name for name in others if not name.startswith(".")]:
+        raise UserError(
+            f"--out {folder}: holds other things ({in_short(others[0])}) and no fit; name a new or "
+            "an empty folder"
+        )
+
+
+def clear(folder: Path) -> None:
+    """Remove what an earlier fit has left, and nothing else."""
+    for name in _WRITTEN:
+        path = folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

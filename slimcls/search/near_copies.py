@@ -14,6 +14,7 @@ from slimcls.search.items import MOST_SEARCHED, Item, Items
 
 #: Letters of a text that are compared: of ten pages the first.
 BEGINNING = 2000
+_REMEDY = "pool: true and near_duplicates: true in a dataset YAML take them out"
 _WORDS = re.compile(r"\w+")
 
 
@@ -35,7 +36,8 @@ def near_copies(items: Items, parts: Mapping[str, str]) -> list[Finding]:
 
     # What is in no part was taken out as a near-repeat already.
     across = sum(part(a) != part(b) and None not in (part(a), part(b)) for a, b in pairs)
-    taken_out = items.sources.spec.near_duplicates
+    spec = items.sources.spec
+    taken_out = spec.pool and spec.near_duplicates
     at_odds = sum(a.label != b.label for a, b in pairs)
     odd = f"; {at_odds:,} of them have another label than it" if at_odds else ""
     some_of = "" if len(some.all) == len(items.all) else _among(len(some.all))
@@ -44,7 +46,7 @@ def near_copies(items: Items, parts: Mapping[str, str]) -> list[Finding]:
             kind="near-repeat",
             sentence=f"texts that nearly repeat another: {len(pairs):,}, {across or 'none'} of "
             f"them one of another part{odd}{some_of}. Near-repeats across parts flatter a test"
-            f"{'' if taken_out else '; near_duplicates: true in a dataset YAML takes them out'}",
+            f"{'' if taken_out else '; ' + _REMEDY}",
             count=len(pairs),
             places=tuple(f"{some.places([a])[0]} and {some.places([b])[0]}" for a, b in pairs[:3]),
         )

@@ -38,7 +38,7 @@ _MEANS: dict[Verdict, str] = {
     "good enough": "a loss of more than {points} points against {other} is ruled out",
     "worse": "it loses more than {points} points against {other}",
     "cannot tell": "these data can neither rule out nor show a loss of {points} points",
-    "no reference": "nothing was trained at full depth that it could be compared with",
+    "no reference": "there was no other candidate that it had to match",
 }
 _KINDS = {"rival": "cheap rival", "frozen": "frozen", "cut": "fine-tuned"}
 _COSTS = (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 from slimcls.kinds import CHEAP
 from slimcls.search.costs import Costs, Texts
@@ -26,6 +28,8 @@ DEEP_ENOUGH = 1 / 4
 TEXTS_ENOUGH = 200
 #: Share below which a deepest model says nothing of what the model is worth.
 LEAST = 1 / 15
+#: Budgets looked through for one with a deeper model: each so much longer, up to a year.
+LONGER, LONGEST = 1.25, 365 * 86400
 #: What is taken of the texts, the most first: tokens a text, texts a class. None: all there is.
 LESS: tuple[tuple[int | None, int | None], ...] = (
     (None, None), (None, 1000), (256, 1000), (128, 1000), (128, 500), (128, 200), (64, 200),
@@ -58,7 +62,8 @@ class Plan:
     embedded: int | None = None
     """Most training texts a class that the mean of the embeddings learns from; None: all."""
     next_seconds: float | None = None
-    """What the next deeper model would take in all; None where the whole one is in the plan."""
+    """A budget, in whole minutes, whose plan has a deeper model; None where the whole one is in
+    this plan, or none that is to be told has."""
     notes: tuple[str, ...] = ()
     """What was left out for want of time or memory."""
 
@@ -93,6 +98,33 @@ def make_plan(
         budget: Seconds.
         fits: Whether training so many layers fits into memory.
     """
+    fits = cache(fits)
+    found = _plan(texts, depth, speed, budget, fits)
+    return replace(found, next_seconds=_deeper(texts, depth, speed, budget, fits, found))
+
+
+def _deeper(
+    texts: Texts,
+    depth: int,
+    speed: Speed,
+    budget: float,
+    fits: Callable[[int], bool],
+    found: Plan,
+) -> float | None:
+    """The first of ever longer budgets whose plan has a deeper model than ``found``."""
+    deepest = next((rung for rung in ladder(depth) if fits(rung)), 0)
+    now = found.depths[0] if found.depths else 0
+    while deepest > now and budget <= LONGEST:
+        budget = 60 * math.ceil(max(LONGER * budget, budget + 60) / 60)
+        depths = _plan(texts, depth, speed, budget, fits).depths
+        if depths and depths[0] > now:
+            return float(budget)
+    return None
+
+
+def _plan(
+    texts: Texts, depth: int, speed: Speed, budget: float, fits: Callable[[int], bool]
+) -> Plan:
     rungs = [rung for rung in ladder(depth) if fits(rung)]
     embedded = _embedded(texts, budget)
     notes = _too_large(rungs, depth) + _few_embedded(embedded)
@@ -209,11 +241,6 @@ def _written(
         seconds[TRAINING] = costs.search(depths)
     beside = _beside_frozen(costs, depths, seeds, frozen)
     seconds[CONFIRMING] = beside - costs.cheap - costs.search(depths)
-    deeper = [rung for rung in rungs if not depths or rung > depths[0]]
-    later = None
-    if deeper:
-        times = seeds if found else SEEDS[-1]
-        later = frozen.seconds + _beside_frozen(costs, ladder(deeper[-1]), times, frozen)
     read = costs if depths else frozen.costs if frozen.depths else None
     if rungs and not depths:
         notes.append("the budget is too short to train any layer of the model to convergence")
@@ -229,7 +256,6 @@ def _written(
         frozen_shots=_fewer(frozen.costs),
         frozen_tokens=frozen.costs.most,
         embedded=costs.embedded,
-        next_seconds=later,
         notes=tuple(notes),
     )
 

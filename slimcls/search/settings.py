@@ -15,6 +15,8 @@ from slimcls.storage.paths import NameOrPath, PathName
 _UNITS = {"h": 3600, "m": 60, "s": 1}
 #: Where fits go whose settings name no folder.
 FITS = Path("fits")
+#: In a fit's folder, the runs that it has made.
+RUNS = "runs"
 
 
 @dataclass(kw_only=True)
@@ -57,7 +59,7 @@ class FitConfig:
     """Most milliseconds that it may take for one text on this machine."""
 
     bits: int | None = None
-    """Also hand over the chosen cut as ONNX in so many bits (32, 8 or 4), which needs no torch."""
+    """Also hand over the chosen layers as ONNX in so many bits (32, 8 or 4), without torch."""
 
     shots: Shots = "all"
     """Most training examples per class, or all; the budget may ask for fewer."""
@@ -83,10 +85,11 @@ class FitConfig:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UserError(f"--{name.replace('_', '-')} {value:g}: must be above 0")
-        for name in ("test_size", "shots"):
+        # An interval wants two test texts.
+        for name, least in (("test_size", 2), ("shots", 1)):
             value = getattr(self, name)
-            if isinstance(value, int) and value < 1:
-                raise UserError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+            if isinstance(value, int) and value < least:
+                raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {least}")
         if self.bits is not None and self.bits not in BITS:
             raise UserError(f"--bits {self.bits}: must be one of {', '.join(map(str, BITS))}")
         if self.seed < 0:
@@ -95,7 +98,11 @@ class FitConfig:
     @property
     def folder(self) -> Path:
         """Where all that comes of it goes."""
-        return Path(self.out) if self.out else FITS / Path(self.dataset).stem
+        if self.out:
+            return Path(self.out)
+        name = Path(self.dataset).stem
+        # Of the folder that one is in, or of the one above it, the name is not written there.
+        return FITS / (Path(self.dataset).resolve().name if name in ("", "..") else name)
 
 
 def seconds_of(budget: str) -> float:

@@ -44,30 +44,31 @@ def sentence(
     called = _called(choice.chosen.candidate, fit)
     return " ".join(
         [
-            *_worth(called, choice, found),
+            *_worth(called, found),
             *_beside(choice, found, fit, measured),
             *_obstacle(choice),
         ]
     )
 
 
-def _worth(called: str, choice: Choice, found: Confirmation) -> list[str]:
+def _worth(called: str, found: Confirmation) -> list[str]:
     """What to take and how good it is; where one answer for all texts is as good, that first."""
     mine = found.confirmed[0]
     right = (
         f"it is right on {mine.accuracy:.1%} of {len(found.test):,} test texts "
         f"({mine.low:.1%} to {mine.high:.1%})"
     )
-    if choice.chosen.candidate.method == "majority":
+    if found.over_guess is None:
         # Where another is shown to be better, there is something to be learnt.
-        learnt = [] if found.verdict == "worse" else [_WORTHLESS]
-        return [*learnt, f"Take {called}: {right}."]
-    most = max(Counter(item.label for item in found.test).values()) / len(found.test)
-    if mine.low > most:
+        beaten = found.difference is not None and found.difference.interval()[1] < 0
+        return [*([] if beaten else [_WORTHLESS]), f"Take {called}: {right}."]
+    if found.over_guess.interval()[0] > 0:
         return [f"Take {called}: {right}."]
+    most = max(Counter(item.label for item in found.test).values()) / len(found.test)
     return [
         f"Nothing here is shown to be right more often than one answer for all texts ({most:.1%}). "
-        f"If any, take {called}: {right}{_rare_classes(found)}."
+        f"If any, take {called}: {right}, {_apart(found.over_guess)} that one answer"
+        f"{_rare_classes(found)}."
     ]
 
 
@@ -131,13 +132,21 @@ def _held(found: Confirmation, fit: FitConfig) -> list[str]:
         return []
     held = f"{_apart(found.difference)} {in_a_sentence(found.other)}"
     if found.verdict == "good enough":
-        return [f"That is good enough: {held}, and {fit.max_loss:g} may be lost."]
+        return [f"That is good enough: {held}, and {fit.max_loss:g} may be lost{_once(found)}."]
     if found.verdict == "worse":
         return [f"That is worse than was asked: {held}, and {fit.max_loss:g} may be lost."]
     said = f"Whether that is within {fit.max_loss:g} points cannot be told: {held}"
     shown = found.detectable
     also = f"; the smallest loss these data can show is {shown:.1f} points" if shown else ""
     return [f"{said}{also}."]
+
+
+def _once(found: Confirmation) -> str:
+    """That the interval holds for two trainings as they are, where each was trained once."""
+    trained = found.handed_over.outcome.method == "fine-tuned"
+    if trained and found.difference and found.difference.fewest_seeds == 1:
+        return " (of one training each; another may come out otherwise)"
+    return ""
 
 
 def _apart(difference: Estimate) -> str:
@@ -217,8 +226,10 @@ def advice(
 
 
 def _budget(seconds: float) -> str:
-    minutes = -(-seconds // 60)
-    return f"{minutes:.0f}m" if minutes < 180 else f"{-(-minutes // 60):.0f}h"
+    hours, minutes = divmod(-(-round(seconds) // 60), 60)
+    if hours < 3:
+        return f"{60 * hours + minutes}m"
+    return f"{hours}h{minutes}m" if minutes else f"{hours}h"
 
 
 def plan_lines(plan: Plan, parts: dict[str, int], classes: int) -> list[str]:
@@ -249,17 +260,19 @@ def _layers(depths: Sequence[int]) -> str:
 def commands(fit: FitConfig, chosen: Candidate, run: RunResult, *, small: bool) -> dict[str, str]:
     """What to type next, by what it does; ``small``: the choice was exported too."""
     folder = shlex.quote(str(fit.folder))
+    texts = shlex.join(["--text-column", fit.text_column]) if fit.text_column else ""
+    file = f"new.csv {texts}".strip()
     found = {
-        "classify a file": f"slimcls predict {folder} new.csv",
+        "classify a file": f"slimcls predict {folder} {file}",
         "answer over HTTP": f"slimcls serve {folder}",
     }
     if small:
         without = shlex.quote(str(fit.folder / SMALL))
-        found["classify without torch"] = f"slimcls predict {without} new.csv"
+        found["classify without torch"] = f"slimcls predict {without} {file}"
     elif chosen.layers is not None:
         run_folder = shlex.quote(str(run.folder))
         found["make it small, without torch"] = f"slimcls export {run_folder} small --bits 8"
-    found["do it again"] = shlex.join(["slimcls", "fit", fit.dataset, *_given(fit)])
+    found["do it again"] = shlex.join(["slimcls", "fit", fit.dataset, *_given(fit), "--overwrite"])
     return found
 
 
@@ -271,7 +284,7 @@ def _given(fit: FitConfig) -> list[str]:
         if field.name not in ("dataset", "overwrite") and value != field.default:
             words += [
                 f"--{field.name.replace('_', '-')}",
-                f"{value:g}" if isinstance(value, float) else str(value),
+                repr(value).removesuffix(".0") if isinstance(value, float) else str(value),
             ]
     return words
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from slimcls.backbones import sources
 from slimcls.backbones.averaging import check_average
 from slimcls.backbones.families import family_of
 from slimcls.backbones.sources import Source
+from slimcls.backbones.tokenizers import open_tokenizer
 from slimcls.backbones.truncate import depth_of, read_config
 from slimcls.config import RunConfig
 from slimcls.data.dataset import read_dataset
@@ -29,7 +31,7 @@ from slimcls.search.choosing import Choice, best_of, choose, may_lose
 from slimcls.search.confirming import Confirmation, confirm
 from slimcls.search.costs import Texts
 from slimcls.search.doctor import look
-from slimcls.search.handover import hand_over, hand_over_small
+from slimcls.search.handover import MODEL, hand_over, hand_over_small
 from slimcls.search.kept_plan import keep_plan, kept_plan
 from slimcls.search.opinions import second_opinions
 from slimcls.search.page_words import number
@@ -37,6 +39,7 @@ from slimcls.search.plan import CHEAPEST, CONFIRMING, READING, TRAINING, Plan, m
 from slimcls.search.progress import Progress
 from slimcls.search.settings import FitConfig, seconds_of
 from slimcls.search.speed import measure_speed
+from slimcls.session.handover import megabytes
 from slimcls.session.inputs import Inputs, draw_items
 from slimcls.session.outcome import labels_of
 from slimcls.session.plan import make_plan as plan_of_run
@@ -46,6 +49,7 @@ from slimcls.training.depths import DepthStates
 
 #: Share by which frozen layers may be behind the best ones where more of them have ceased to help.
 FLAT = 0.01
+_PURPOSES = {"validation": "choose by", "test": "test on"}
 
 
 class Fit:
@@ -82,12 +86,25 @@ class Fit:
             "validation": len(splits.validation),
             "test": len(splits.test),
         }
+        for part in ("validation", "test"):
+            if self.rows[part] < 2:
+                held = f"{self.rows[part]} text to {_PURPOSES[part]}"
+                raise UserError(f"{config.dataset}: {held}; a fit needs two")
         for line in telling.plan_lines(self.plan, self.rows, len(self.data.spec.labels)):
             log.say(line)
 
     def _bench(self, plan: Plan) -> Bench:
         config, averages = self.config, self._averages
-        return Bench(config, plan, self.look, self.data, self.shared, config.folder, averages)
+        return Bench(
+            config,
+            plan,
+            self.look,
+            self.data,
+            self.shared,
+            config.folder,
+            averages,
+            self._tokenizer_megabytes,
+        )
 
     @property
     def _settings(self) -> RunConfig:
@@ -103,6 +120,13 @@ class Fit:
     @cached_property
     def _depth(self) -> int:
         return depth_of(read_config(self._source))
+
+    @cached_property
+    def _tokenizer_megabytes(self) -> float:
+        """Of its files, as they lie beside a cut's weights."""
+        with tempfile.TemporaryDirectory() as folder:
+            open_tokenizer(self._source).save_pretrained(folder)
+            return megabytes(Path(folder))
 
     @cached_property
     def _device(self) -> str:
@@ -193,22 +217,38 @@ class Fit:
             choice = choose(tried, self.config)
             with progress.step(CONFIRMING, seconds[CONFIRMING]):
                 found = confirm(self.bench, choice)
+        choice, told = self._weighed(choice, found)
         scores = telling.class_scores(found.handed_over)
-        small, told = False, ""
+        small = False
         if self.config.bits is not None and choice.chosen.candidate.layers is not None:
             self.log.say(f"exporting the choice in {self.config.bits} bits")
-            small, told = hand_over_small(self.config, found.handed_over)
-            self.log.say(f"  {told}")
+            small, said = hand_over_small(self.config, found.handed_over)
+            self.log.say(f"  {said}")
+            told.append(said)
         answer = self._answer(choice, found, scores, measured, opinions)
         answer = replace(
             answer,
             commands=telling.commands(
                 self.config, choice.chosen.candidate, found.handed_over, small=small
             ),
-            notes=(*self.plan.notes, *([told] if told else [])),
+            notes=(*self.plan.notes, *told),
         )
         hand_over(answer, found.handed_over, self.config.folder)
         return answer
+
+    def _weighed(self, choice: Choice, found: Confirmation) -> tuple[Choice, list[str]]:
+        """The choice with the size of the folder that is handed over, and what is to be told."""
+        size = megabytes(found.handed_over.folder / MODEL)
+        chosen, limit = choice.chosen, self.config.max_mb
+        weighed = replace(chosen, candidate=replace(chosen.candidate, megabytes=size))
+        tried = tuple(weighed if one.candidate.chosen else one for one in choice.tried)
+        before = chosen.candidate.megabytes
+        over = limit is not None and before <= limit < size
+        told = (
+            [f"{MODEL}/ takes {size:g} MB, a little more than --max-mb {limit:g}"] if over else []
+        )
+        best = weighed if choice.best.candidate.chosen else choice.best
+        return replace(choice, tried=tried, chosen=weighed, best=best), told
 
     def _show(self, one: Tried) -> Tried:
         found = one.candidate

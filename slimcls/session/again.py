@@ -27,11 +27,13 @@ class Drawn:
 
 
 def drawn_again(run: Path, data_dir: str | None) -> Drawn:
-    """The data and the items of a finished run.
+    """The data and the items of a finished run, which may be named by the model folder in it.
 
     Raises UserError where the run is not finished or the data have changed since.
     """
     result = read_result(run)
+    if result is None and run.resolve().name == "model":
+        result = read_result(run.resolve().parent)
     if result is None:
         raise UserError(f"{run}: no finished run there")
     config = result.config

@@ -181,9 +181,59 @@ def test_limits_that_nothing_meets_are_named(file: Path, tmp_path: Path) -> None
 def test_a_folder_of_something_else_is_left_alone(file: Path, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match="holds no fit"):
-        slimcls.fit(file, **settings(file, tmp_path / "mine", overwrite=True))
-    assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match=r"mine: holds other things \(notes.txt\) and no fit"):
+            slimcls.fit(file, **settings(file, tmp_path / "mine", overwrite=overwrite))
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+def test_starting_again_takes_away_what_the_fit_wrote_and_nothing_else(
+    file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "f"
+    slimcls.fit(file, **settings(file, out, budget="1s"))
+    written = {path.name for path in out.iterdir()}
+    (out / "thesis.txt").write_text("mine")
+    (out / "runs" / "gone").mkdir()
+    slimcls.fit(file, **settings(file, out, budget="1s", overwrite=True))
+    assert {path.name for path in out.iterdir()} == {*written, "thesis.txt"}
+    assert not (out / "runs" / "gone").exists()
+
+
+def test_the_folder_one_is_in_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tickets" / "deeper").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "tickets")
+    assert FitConfig(dataset=".").folder == Path("fits/tickets")
+    monkeypatch.chdir("deeper")
+    assert FitConfig(dataset="..").folder == Path("fits/tickets")
+
+
+def test_what_is_printed_to_be_typed_can_be(tmp_path: Path) -> None:
+    """With the column that was named, and to start again."""
+    rows = made_up_rows(20, 3)
+    path = tmp_path / "rows.csv"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([("note", "what they say", "kind"), *(("x", *row) for row in rows)])
+    columns = {"text_column": "what they say", "label_column": "kind"}
+    given: Any = {**columns, "max_mb": 1234567.8}
+    found = slimcls.fit(path, model="tiny-gpt2", budget="1s", out=tmp_path / "f", **given)
+    typed = {what: shlex.split(words) for what, words in found.answer.commands.items()}
+    again = typed["do it again"]
+    assert again[again.index("--max-mb") + 1] == "1234567.8"
+    assert main(again[2:]) == 0
+    words = ["predict", str(tmp_path / "f"), str(path), "--text-column", "what they say"]
+    assert typed["classify a file"][1:] == [word.replace(str(path), "new.csv") for word in words]
+
+
+def test_two_test_texts_are_the_least(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"^--test-size 1: must be at least 2$"):
+        FitConfig(dataset="x", test_size=1)
+    for name, rows in (("train", made_up_rows(90, 3)), ("test", made_up_rows(20, 4)[:1])):
+        (tmp_path / "parts").mkdir(exist_ok=True)
+        write_csv(tmp_path / "parts" / f"{name}.csv", rows)
+    with pytest.raises(UserError, match=r"parts: 1 text to choose by; a fit needs two$"):
+        slimcls.fit(tmp_path / "parts", model="tiny-gpt2", budget="1s", out=tmp_path / "f")
 
 
 @pytest.mark.fault("kills")
@@ -223,9 +273,10 @@ def test_frozen_layers_are_handed_over_as_they_were_confirmed(
     )
     found = run(config)
     answer = found.answer
-    assert answer.sentence.startswith(
-        "Take tiny-gpt2, 2 of 6 layers, frozen as they were pretrained, with logistic regression"
-    )
+    # Eight test texts show nothing of any.
+    assert (
+        "ake tiny-gpt2, 2 of 6 layers, frozen as they were pretrained, with logistic regression"
+    ) in answer.sentence
     assert answer.sentence.endswith("so nothing says what training would add.")
     assert answer.commands["make it small, without torch"].endswith("--bits 8")
     (chosen,) = (one for one in answer.candidates if one.chosen)
@@ -300,6 +351,9 @@ def test_the_commands_that_are_named_work(
     assert chosen.layers == 2
     commands = dict(found.answer.commands)
     assert commands.pop("answer over HTTP") == "slimcls serve f"
+    # Without its last word it says that all is there; with it, the fit starts again.
+    again, commands["do it again"] = commands["do it again"], commands["do it again"][:-12]
+    assert again.removeprefix(commands["do it again"]) == " --overwrite"
     for command in commands.values():
         verb, *words = shlex.split(command)
         assert verb == "slimcls"

@@ -177,7 +177,7 @@ def test_a_cheap_rival_has_its_article_and_its_name_beside_its_mark():
     ("case", "says", "not_says"),
     [
         ("rival", "Take TF-IDF", "Second opinions"),
-        ("untrained", "nothing was trained at full depth", "On test texts"),
+        ("untrained", "there was no other candidate that it had to match", "On test texts"),
         ("untrained", "interval 84.5 % to 91.9 %; not tested", "Lost against"),
         ("one", "smallest loss that these data can show is 3.14 points", "Too far below"),
         ("classes", f"The worst {MOST_CLASSES} of 1000 classes.", "class 20 "),

@@ -30,7 +30,7 @@ from slimcls.search.plan import (
 )
 from slimcls.search.settings import FitConfig, seconds_of
 from slimcls.search.speed import Speed
-from slimcls.search.telling import plan_lines
+from slimcls.search.telling import _budget, plan_lines
 
 #: A machine that takes a millisecond for a token and a layer, forwards and backwards.
 SPEED = Speed(1e-3, 3e-4)
@@ -126,6 +126,21 @@ def test_more_time_is_never_worse(budget: float) -> None:
     assert (more.max_text_tokens or 999) >= (less.max_text_tokens or 999) or not less.depths
     if less.max_text_tokens == more.max_text_tokens and less.shots == more.shots:
         assert len(more.depths) >= len(less.depths) or more.seeds > less.seeds
+
+
+@given(
+    st.floats(5, 5e3), st.integers(40, 3000), st.integers(5, 300), st.sampled_from([6, 12, 18, 30])
+)
+def test_the_budget_that_is_advised_has_a_deeper_model(
+    budget: float, items: int, tokens: int, depth: int
+) -> None:
+    """As it is printed, in minutes and hours; more texts or frozen layers may take its place."""
+    given = texts(items, tokens, classes=2)
+    found = plan(budget, given, depth=depth)
+    assert (found.next_seconds is None) == (found.depths[:1] == (depth,))
+    if found.next_seconds is not None:
+        advised = plan(seconds_of(_budget(found.next_seconds)), given, depth=depth)
+        assert advised.depths[0] > (found.depths[0] if found.depths else 0)
 
 
 def test_texts_give_way_before_a_quarter_of_the_layers_does() -> None:
