@@ -45,6 +45,8 @@ class Role(Flag):
     """What means nothing where texts are in memory and the classifier stays there."""
     TOLD = auto()
     """What is measured of a run's answers beside what always is; none of them changes."""
+    HASHED = auto()
+    """What stands in a run's hash by what it holds, apart from the settings."""
     FOLDER = auto()
     """Where a run is written, and whether what was there goes."""
     OUTSIDE = auto()
@@ -72,7 +74,7 @@ ROLES: dict[str, Role] = {
     "layers": Role.CUT,
     "select": Role.CUT,
     # What the file holds is hashed, as the scores' fingerprint.
-    "scores": Role.CUT | Role.OUTSIDE | Role.DISK,
+    "scores": Role.CUT | Role.HASHED | Role.OUTSIDE | Role.DISK,
     "random_blocks": Role.KIND,
     "lm_loss": Role.SCORING,
     "exits": Role.TRAINING | Role.DISK,
@@ -82,9 +84,9 @@ ROLES: dict[str, Role] = {
     "lora_rank": Role.TRAINING,
     "lora_alpha": Role.TRAINING | Role.FREE,
     # Hashed by content; the column taught tells their runs apart.
-    "teacher": Role.TRAINING | Role.OUTSIDE | Role.DISK,
-    "unlabelled": Role.TRAINING | Role.OUTSIDE | Role.DISK,
-    "unlabelled_size": Role.TRAINING | Role.OUTSIDE | Role.DISK,
+    "teacher": Role.TRAINING | Role.HASHED | Role.OUTSIDE | Role.DISK,
+    "unlabelled": Role.TRAINING | Role.HASHED | Role.OUTSIDE | Role.DISK,
+    "unlabelled_size": Role.TRAINING | Role.HASHED | Role.OUTSIDE | Role.DISK,
     "temperature": Role.TRAINING | Role.SEARCHED | Role.FREE | Role.DISK,
     "epochs": Role.TRAINING | Role.SEARCHED,
     "steps": Role.TRAINING | Role.SEARCHED,

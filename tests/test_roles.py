@@ -43,7 +43,8 @@ def test_runs_that_are_averaged_are_alike_in_all_that_decides_a_class() -> None:
 
 def test_what_is_hashed_may_be_an_axis() -> None:
     kept_out = sorted(NOT_HASHED - NO_AXES)
-    assert kept_out == ["scores"], "their content is hashed"
+    by_content = ["scores", "teacher", "unlabelled", "unlabelled_size"]
+    assert kept_out == by_content == sorted(settings_with(Role.HASHED))
     assert set(REFUSED) == {"baseline", "overwrite", "devices", "num_nodes", "strategy"}
 
 

@@ -12,8 +12,8 @@ from slimcls.config import CUT_SETTINGS, RunConfig
 from slimcls.errors import UserError
 from slimcls.roles import Role, settings_with
 
-#: Settings that do not tell runs apart (the content of layer scores does).
-NO_AXES = frozenset(settings_with(Role.OUTSIDE, but=Role.CUT))
+#: Settings that do not tell runs apart.
+NO_AXES = frozenset(settings_with(Role.OUTSIDE, but=Role.HASHED))
 #: One combination: settings by name, those that the file gives.
 Combination = dict[str, Any]
 #: Values by setting.

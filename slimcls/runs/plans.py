@@ -10,7 +10,7 @@ from pathlib import Path
 from slimcls.backbones.selectors import named_by_hand
 from slimcls.config import RunConfig
 from slimcls.errors import UserError
-from slimcls.roles import Role, settings_with, settings_without
+from slimcls.roles import Role, settings_without
 from slimcls.storage.json_files import parse_json
 
 #: Folder beside the run directories: a file a grid.
@@ -21,7 +21,9 @@ _TELLING = settings_without(
     Role.REPEAT | Role.SEARCHED | Role.CUT | Role.NEUTRAL | Role.ARITHMETIC | Role.OUTSIDE
 )
 #: Of those, what a run fills in where a grid leaves it open.
-_OPEN = settings_with(Role.SCORING)
+_OPEN = ("lm_loss",)
+#: The column of a result that says whether a teacher was learnt from: which one, no plan knows.
+_TAUGHT = "taught"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class PlannedSeeds:
 
     def is_of(self, run: Mapping[str, object]) -> bool:
         """Whether a run with these settings, cut as :func:`cut_of` has it, was planned here."""
-        return all(run[name] == value for name, value in self.settings.items())
+        told = {**run, _TAUGHT: bool(run[_TAUGHT])}
+        return all(told[name] == value for name, value in self.settings.items())
 
 
 def cut_of(keep: object, select: str, layers: Sequence[int] | None) -> dict[str, object]:
@@ -55,6 +58,7 @@ def planned_seeds(runs: Iterable[RunConfig]) -> list[PlannedSeeds]:
         told = {name: getattr(run, name) for name in _TELLING}
         told = {name: v for name, v in told.items() if v is not None or name not in _OPEN}
         told |= cut_of(run.keep, run.select, run.layers)
+        told[_TAUGHT] = run.teacher is not None
         found.setdefault(repr(told), (told, set()))[1].add(run.seed)
     return [PlannedSeeds(told, tuple(sorted(seeds))) for told, seeds in found.values()]
 
@@ -95,7 +99,7 @@ def _read(path: Path) -> list[list[PlannedSeeds]]:
 
 
 def _row(settings: Mapping[str, object], seeds: Iterable[int]) -> PlannedSeeds:
-    known = {*_TELLING, *cut_of("all", "first", None)}
+    known = {*_TELLING, _TAUGHT, *cut_of("all", "first", None)}
     if foreign := sorted(set(settings) - known):
         raise ValueError(f"{foreign[0]} is no setting that a plan has")
     return PlannedSeeds(dict(settings), tuple(map(int, seeds)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from slimcls.config import RunConfig
 from slimcls.data.dataset import read_dataset
 from slimcls.data.hub_named import pinned
-from slimcls.data.splits import Splits
+from slimcls.data.splits import VERSIONS, Splits
 from slimcls.data.tables import Tables
 from slimcls.errors import UserError
 from slimcls.runs.results import read_result
@@ -37,6 +37,10 @@ def drawn_again(run: Path, data_dir: str | None) -> Drawn:
     if result is None:
         raise UserError(f"{run}: no finished run there")
     config = result.config
+    if result.draw_version != VERSIONS[config.split]:
+        raise UserError(
+            f"{run}: an older slimcls drew its items, with --split {config.split}; train it again"
+        )
     data = read_dataset(
         _as_it_was(config.dataset, result.data_source),
         data_dir=data_dir or config.data_dir,

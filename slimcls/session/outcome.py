@@ -200,6 +200,7 @@ def _items(splits: Splits, prompted: bool) -> Columns:
         "validation_items": len(splits.validation),
         "test_items": len(splits.test),
         "repeats_removed": splits.repeats_removed,
+        "draw_version": splits.version,
     }
 
 

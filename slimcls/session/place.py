@@ -48,6 +48,8 @@ def find_place(
     sources.check_name(config.model, config.revision)  # before data is read
     selection.check()
     data, source = shared.tables(config), shared.source(config, fetch=fetch)
+    # Found once: another run of its folder may be finished, and deeper, by the time it teaches.
+    config = teaching.with_teacher_found(config, data, source.fingerprint)
     # From here on torch and transformers are needed.
     from slimcls import runs
     from slimcls.backbones.truncate import depth_of, read_config

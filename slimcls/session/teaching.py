@@ -6,21 +6,24 @@ that unlabelled texts carry most of it: docs/teaching.md.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from slimcls.classifier.description import CASCADE, DESCRIPTION, read_description
 from slimcls.config import RunConfig, flag
+from slimcls.data.splits import VERSIONS
 from slimcls.data.tables import Tables
 from slimcls.data.unlabelled import REST, check_unlabelled, draw_unlabelled
 from slimcls.errors import UserError
 from slimcls.log import Log
 from slimcls.roles import Role, settings_with
 from slimcls.runs.results import read_result
-from slimcls.runs.schema import RunResult
+from slimcls.runs.schema import RESULT, RunResult
 from slimcls.storage.cache import build_once, cache_dir, content_hash, file_sha256
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
     from slimcls.classifier.modes import SoftTargets
     from slimcls.session.inputs import Inputs
 
+#: Settings that make a teacher of the same depth and mode another one.
+_WAY = settings_with(Role.TRAINING, but=Role.OUTSIDE | Role.ALONE | Role.ARITHMETIC | Role.NEUTRAL)
 #: What teacher and pupil must share: else the one has learnt from what the other is judged by.
 _SAME = settings_with(Role.ITEMS, but=Role.NAME | Role.OUTSIDE)
 
@@ -47,6 +52,22 @@ class Teacher:
         result = self.result
         assert result.config.layers is not None
         return f"{len(result.config.layers)} layers, {result.config.mode}"
+
+    def otherwise(self, model: str) -> str:
+        """How it was trained where that is not the usual way, of a pupil's own ``model``."""
+        from slimcls.training.rates import learning_rate
+
+        config, usual = self.result.config, {f.name: f.default for f in fields(RunConfig)}
+        usual["model"] = model
+        usual["lr"] = learning_rate(
+            config.tune, len(config.layers or ()), self.result.depth, probe_first=config.probe_first
+        )
+        said = [
+            f"{name.replace('_', '-')} {getattr(config, name)}"
+            for name in ("model", *_WAY)
+            if getattr(config, name) != usual[name]
+        ]
+        return ", ".join(said)
 
     def logits(self, texts: Sequence[str], labels: Sequence[str], log: Log) -> Tensor:
         """Its logits (texts, classes), float32, with the classes in the order of ``labels``.
@@ -82,45 +103,38 @@ class Teacher:
 _LOGITS = "logits.safetensors"
 
 
-def find_teacher(config: RunConfig, data: Tables) -> Teacher:
-    """The run that ``--teacher`` names, or of a folder of runs the deepest that could teach.
+def with_teacher_found(config: RunConfig, data: Tables, source: str) -> RunConfig:
+    """The settings with the run that teaches, where ``--teacher`` names a folder of runs.
 
-    Raises UserError where there is none, it has no weights, or has seen other items than the pupil:
-    its training texts could then be among those that the pupil is judged by.
+    ``source`` is the fingerprint of the pupil's model. Raises UserError where none can teach.
     """
-    assert config.teacher is not None
-    folder = Path(config.teacher)
-    result = read_result(folder) if folder.is_dir() else None
-    if result is None:
-        result = _deepest(folder, config, data)
-    if not _has_model(result):
-        raise UserError(f"--teacher {result.folder}: its model was not saved; train it again")
-    if why := _difference(config, data, result):
-        raise UserError(f"--teacher {result.folder}: was trained {why}")
-    model = result.folder / "model"
-    files = [*model.glob("*.safetensors"), model / "slimcls.json"]
-    return Teacher(result, content_hash(files))
+    if config.teacher is None or (Path(config.teacher) / RESULT).is_file():
+        return config
+    return replace(config, teacher=str(_deepest(Path(config.teacher), config, data, source)))
 
 
-def _deepest(folder: Path, config: RunConfig, data: Tables) -> RunResult:
+def _deepest(folder: Path, config: RunConfig, data: Tables, source: str) -> Path:
     """Of a folder of runs the deepest with the pupil's model, mode and items that learnt labels."""
-    saved = [read_result(model.parent) for model in sorted(folder.glob("*/model"))]
-    found = [run for run in saved if run is not None and _has_model(run)]
+    found: dict[str, RunResult] = {}
+    for path in sorted(folder.glob(f"*/{RESULT}")):
+        # What cannot be read is another's, and no reason to stop.
+        with contextlib.suppress(UserError):
+            if run := read_result(path.parent):
+                # A copy of a run is that run.
+                found.setdefault(run.outcome.run, run)
     if not found:
-        raise UserError(
-            f"--teacher {folder}: no finished run, nor a folder of runs whose models were saved"
-        )
-    wanted = ("fine-tuned", config.model, config.mode, None)
+        raise UserError(f"--teacher {folder}: no finished run, nor a folder of finished runs")
+    wanted = ("fine-tuned", source, config.mode, None)
     able = [
         run
-        for run in found
-        if (run.method, run.model, run.mode, run.teacher) == wanted
+        for run in found.values()
+        if (run.method, run.source_fingerprint, run.mode, run.teacher) == wanted
         and not _difference(config, data, run)
     ]
     if not able:
         raise UserError(
-            f"--teacher {folder}: of its runs with a saved model none learnt labels in this mode, "
-            "with this model, from the same items"
+            f"--teacher {folder}: none of its runs learnt labels in this mode, with this model, "
+            "from the same items"
         )
     most = max(len(run.layers) for run in able)
     first, *others = [run for run in able if len(run.layers) == most]
@@ -129,17 +143,49 @@ def _deepest(folder: Path, config: RunConfig, data: Tables) -> RunResult:
             f"--teacher {folder}: {1 + len(others)} of its runs with {most} layers could teach; "
             f"name one, such as {first.folder}"
         )
-    return first
+    return first.folder
 
 
-def _has_model(run: RunResult) -> bool:
-    return run.has_model and (run.folder / "model").is_dir()
+def find_teacher(config: RunConfig, data: Tables) -> Teacher:
+    """The run that ``--teacher`` names.
+
+    Raises UserError where it is none, has no weights, or has seen other items than the pupil: its
+    training texts could then be among those that the pupil is judged by.
+    """
+    assert config.teacher is not None
+    folder = Path(config.teacher)
+    result = read_result(folder) if folder.is_dir() else None
+    if result is None:
+        raise UserError(f"--teacher {folder}: no finished run")
+    model = folder / "model"
+    if not result.has_model or not (model / DESCRIPTION).is_file():
+        raise UserError(f"--teacher {folder}: its model was not saved; train it again")
+    if why := _difference(config, data, result):
+        raise UserError(f"--teacher {folder}: was trained {why}")
+    return Teacher(result, _fingerprint(model))
+
+
+def _fingerprint(model: Path) -> str:
+    """Content hash of what a teacher's scores come from; leaving early is no part of it."""
+    from slimcls.classifier.cascade import EXITS_FILE
+
+    weights = [path for path in model.glob("*.safetensors") if path.name != EXITS_FILE]
+    try:
+        _, description = read_description(model)
+        # As a run has written it.
+        description.pop(CASCADE, None)
+        text = json.dumps(description, indent=1, ensure_ascii=False)
+        return content_hash(weights, {DESCRIPTION: text})
+    except OSError as error:
+        raise UserError(f"--teacher {model.parent}: cannot be read ({error.strerror})") from None
 
 
 def _difference(config: RunConfig, data: Tables, teacher: RunResult) -> str:
     """In what the pupil's items are not the teacher's; nothing where they are the same."""
     if data.fingerprint != teacher.outcome.data_fingerprint:
         return "on other data"
+    if teacher.outcome.draw_version != VERSIONS[config.split]:
+        return f"on items that an older slimcls drew with --split {config.split}: train it again"
     for name in _SAME:
         own, its = getattr(config, name), getattr(teacher.config, name)
         if own != its:
@@ -228,7 +274,8 @@ def lesson_of(config: RunConfig, data: Tables, inputs: Inputs, log: Log) -> Less
 
 
 def _words(config: RunConfig, teacher: Teacher) -> str:
-    said = f"taught by {teacher.words}"
+    other = teacher.otherwise(config.model)
+    said = f"taught by {teacher.words}{f' ({other})' if other else ''}"
     if config.unlabelled is None:
         return said
     most = "all" if config.unlabelled_size is None else f"{config.unlabelled_size:,}"

@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from slimcls.errors import Busy, UserError
@@ -59,11 +59,17 @@ def build_once(folder: Path, build: Callable[[Path], None], *, wait: bool = True
     return folder
 
 
-def content_hash(files: Iterable[Path]) -> str:
-    """``sha256:`` of names and contents, whatever the order in which the files are given."""
+def content_hash(files: Iterable[Path], texts: Mapping[str, str] | None = None) -> str:
+    """``sha256:`` of names and contents, whatever the order in which the files are given.
+
+    ``texts`` are files that have another text than is on the disk, by name.
+    """
+    contents = {file.name: file_sha256(file) for file in files}
+    for name, text in (texts or {}).items():
+        contents[name] = hashlib.sha256(text.encode()).hexdigest()
     total = hashlib.sha256()
-    for file in sorted(files, key=lambda path: path.name):
-        total.update(f"{file.name}\0{file_sha256(file)}\n".encode())
+    for name in sorted(contents):
+        total.update(f"{name}\0{contents[name]}\n".encode())
     return f"sha256:{total.hexdigest()}"
 
 

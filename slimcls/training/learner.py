@@ -152,9 +152,12 @@ class Learner(L.LightningModule):
 
     @property
     def monitored(self) -> float:
-        """The validation score that picks the best epoch: the mean over the depths."""
+        """The validation score that picks the best epoch: the mean over the depths.
+
+        Rounded, so that equal scores, summed in another order, are equal to all that compare them.
+        """
         which = 0 if self.config.monitor == "accuracy" else 1
-        return sum(scores[which] for scores in self.validation) / len(self.validation)
+        return round(sum(scores[which] for scores in self.validation) / len(self.validation), 9)
 
     def _check_finite(self, name: str, values: Tensor) -> None:
         if not torch.isfinite(values).all():

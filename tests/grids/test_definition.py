@@ -94,6 +94,14 @@ def test_what_stands_in_two_blocks_is_one_cell():
     assert settings(made, "keep") == [(1,), (2,), (3,)]
 
 
+def test_what_is_taught_is_a_group_of_its_own():
+    """Its teacher and its texts are no settings of the name, and tell runs apart all the same."""
+    cells = [{"keep": 2}, {"teacher": "runs", "unlabelled": "rest", "unlabelled_size": [10, 20]}]
+    made = grid(seed=[0, 1], cells=cells)
+    assert [len(group.cells) for group in made.groups()] == [2, 2, 2]
+    assert not any(group.searches for group in made.groups())
+
+
 def test_layers_are_lists_themselves():
     assert settings(grid(layers=[0, 1, 5]), "layers") == [([0, 1, 5],)]
     made = grid(layers=[[0, 1], [0, 5]])

@@ -31,6 +31,7 @@ def add_run(
     layers_read = settings.pop("read_layers", None)
     validation, note = settings.pop("validation", right), settings.pop("note", "")
     usual_tokens = settings.pop("usual_tokens", DEFAULT_TOKENS)
+    taught = settings.pop("taught", "")
     known = {"dataset": "sst2", "model": "made", "lr": 1e-3, "precision": "32"}
     config = RunConfig(**(known | cut | {"seed": seed} | settings))
     random = np.random.default_rng(seed)
@@ -38,9 +39,8 @@ def add_run(
     truth = random.integers(0, 2, ITEMS)
     wrong = np.zeros(ITEMS, bool)
     wrong[order[: round((1 - right) * ITEMS)]] = True
-    name = runs.run_name(
-        config, {"source": source, "data": data}, method if method != "fine-tuned" else None
-    )
+    prints = {"source": source, "data": data} | ({"teacher": taught} if taught else {})
+    name = runs.run_name(config, prints, method if method != "fine-tuned" else None)
     hints = get_type_hints(Outcome)
     values = {key: _EMPTY[hint] for key, hint in hints.items() if hint in _EMPTY}
     measured = {
@@ -51,7 +51,7 @@ def add_run(
         "peak_memory_mb": 100.0 + keep, "data_fingerprint": data, "source_fingerprint": source,
         "device": "cpu", "threads": 1, "source_note": "made up", "data_note": note,
         "per_class": "[]", "best_epoch": best, "epochs_run": 3, "warnings": warnings,
-        "usual_tokens": usual_tokens, "read_layers": layers_read,
+        "usual_tokens": usual_tokens, "read_layers": layers_read, "taught": taught,
     }  # fmt: skip
     folder = out / name
     folder.mkdir(parents=True)

@@ -108,6 +108,21 @@ def test_ways_of_training_and_models_have_plans_of_their_own(tmp_path: Path) -> 
     assert study.read_study(tmp_path).on_seeds == ()
 
 
+def test_taught_and_pooled_runs_have_plans_of_their_own(tmp_path: Path) -> None:
+    """Three grids in one folder, each run as it was planned, are held against their own."""
+    folder = make(tmp_path)
+    for seed in SEEDS[:2]:
+        add_run(folder, right=0.9, keep=2, seed=seed, mode="cls", pool="mean")
+        add_run(
+            folder, right=0.9, keep=2, seed=seed, mode="cls", teacher="x", unlabelled="rest",
+            taught="taught by 6 layers, cls, all of rest",
+        )  # fmt: skip
+    keep_plan(folder, "plain", planned(("all", 2), SEEDS))
+    keep_plan(folder, "pooled", planned((2,), SEEDS[:2], pool="mean"))
+    keep_plan(folder, "taught", planned((2,), SEEDS[:2], teacher="x", unlabelled="rest"))
+    assert study.read_study(folder).on_seeds == ()
+
+
 def test_without_a_plan_it_is_not_known(tmp_path: Path) -> None:
     make(tmp_path / "three")
     make(tmp_path / "two", (0, 1))

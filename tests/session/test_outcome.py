@@ -30,7 +30,7 @@ def measured(**more: Any) -> Measured:
     known: dict[str, Any] = {
         "config": RunConfig(dataset="toy", mode="p-cls"),
         "method": "fine-tuned", "data": Tables(spec, NOTHING, None, NOTHING, "sha256:2"),
-        "source": None, "splits": Splits(ITEMS[:1], ITEMS, ITEMS, ITEMS, (), 1, 1),
+        "source": None, "splits": Splits(ITEMS[:1], ITEMS, ITEMS, ITEMS, (), 1, 7),
         "footprint": Footprint(),
         "fitted": Fitted(validation_accuracy=0.5, validation_macro_f1=0.4),
         "logits": torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 0.0], [1.0, 0.0]]),
@@ -47,6 +47,7 @@ def test_all_columns_are_there_when_the_result_is_written(tmp_path: Path) -> Non
     assert (result.run, result.depth, result.params_saved) == (tmp_path.name, 6, 0.5)
     assert (result.scores_fingerprint, result.model_mb) == ("sha256:9", 7.5)
     assert (result.test_accuracy, result.test_items, result.labels_used) == (0.75, 4, 9)
+    assert result.draw_version == 7, "that of the rule that drew the items"
     predicted = runs.predictions(runs.load(tmp_path))
     assert predicted.prediction.tolist() == ["no", "yes", "no", "no"]
     assert predicted.tokens.tolist() == [1, 2, 0, 1]

@@ -12,13 +12,18 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - the field's own name
 
 from slimcls import runs
+from slimcls.cascade import cascade
+from slimcls.cascading.settings import CascadeConfig
 from slimcls.classifier.artefact import load
 from slimcls.classifier.modes import SoftTargets
 from slimcls.config import RunConfig
+from slimcls.data.splits import VERSIONS
 from slimcls.errors import Interrupted, UserError
 from slimcls.reporting.evidence import full_depth
 from slimcls.reporting.study import read_study
 from slimcls.runs.schema import RunResult
+from slimcls.session.again import drawn_again
+from slimcls.session.shared import Shared
 from slimcls.session.teaching import Teacher
 from slimcls.train import train
 from slimcls.training.checkpoints import Progress
@@ -55,7 +60,9 @@ def test_the_loss_is_kl_and_its_gradient_that_of_soft_labels() -> None:
 def test_the_result_says_who_taught_on_what(toy: Path, tmp_path: Path, teacher: RunResult) -> None:
     shown = settings(toy, tmp_path, teacher=str(teacher.folder), unlabelled="rest")
     result = train(shown)
-    assert result.taught == "taught by 6 layers, cls, all of rest"
+    assert (
+        result.taught == "taught by 6 layers, cls (epochs 8, batch-size 8, lr 0.003), all of rest"
+    )
     assert result.taught_by == teacher.run
     assert result.labels_used == teacher.labels_used == 36 + 30
     assert result.unlabelled_texts == 300 - 36 - 30 - 3
@@ -64,7 +71,7 @@ def test_the_result_says_who_taught_on_what(toy: Path, tmp_path: Path, teacher: 
     assert (plain.taught, plain.taught_by, plain.unlabelled_texts) == ("", "", 0)
     assert plain.run != result.run
     fewer = train(dataclasses.replace(shown, unlabelled_size=50))
-    assert (fewer.unlabelled_texts, fewer.taught) == (50, "taught by 6 layers, cls, 50 of rest")
+    assert (fewer.unlabelled_texts, fewer.taught) == (50, result.taught.replace("all of", "50 of"))
     assert fewer.run != result.run
 
 
@@ -141,7 +148,7 @@ def test_a_report_holds_it_against_full_depth(
     for more in ({}, {"teacher": str(teacher.folder), "unlabelled": "rest"}):
         train(settings(toy, tmp_path, epochs=8, **more))
     study = read_study(tmp_path)
-    lines = ["cls", "cls, taught by 6 layers, cls, all of rest"]
+    lines = ["cls", "cls, taught by 6 layers, cls (epochs 8, batch-size 8, lr 0.003), all of rest"]
     assert sorted(set(study.found.runs.line)) == lines
     assert sorted(study.compared.differences.line) == lines
     assert set(study.compared.differences.keep) == {2}
@@ -168,10 +175,10 @@ def test_a_teacher_of_other_items_is_refused(
 
 
 def test_no_teacher_no_lesson(toy: Path, tmp_path: Path, teacher: RunResult) -> None:
-    with pytest.raises(UserError, match="no finished run, nor a folder of runs whose models"):
+    with pytest.raises(UserError, match="no finished run, nor a folder of finished runs"):
         train(settings(toy, tmp_path, teacher=str(tmp_path)))
     copy = shutil.copytree(teacher.folder, tmp_path / "copy")
-    shutil.rmtree(copy / "model")
+    (copy / "model" / "slimcls.json").unlink()
     with pytest.raises(UserError, match="its model was not saved; train it again"):
         train(settings(toy, tmp_path, teacher=str(copy)))
     other = tmp_path / "other"
@@ -185,26 +192,78 @@ def test_no_teacher_no_lesson(toy: Path, tmp_path: Path, teacher: RunResult) -> 
 def test_of_a_folder_of_runs_the_deepest_with_the_same_items_teaches(
     toy: Path, tmp_path: Path, teacher: RunResult
 ) -> None:
-    """Not a shallower one, one of another seed or mode, a taught one, or one without weights."""
+    """Not a shallower one, one of another seed, mode or model, a taught one, or a damaged one."""
     out = tmp_path / "out"
-    for more in ({"keep": 3}, {"seed": 1}, {"mode": "p-cls"}):
+    for more in ({"keep": 3}, {"seed": 1}, {"mode": "p-cls"}, {"model": "tiny-gpt2"}):
         train(settings(toy, out, **({"keep": "all", "epochs": 1} | more)))
-    with pytest.raises(UserError, match=r"of its runs with a saved model none learnt labels"):
+    with pytest.raises(UserError, match=r"out: none of its runs learnt labels in this mode, with "):
         train(settings(toy, tmp_path / "two", teacher=str(out), demos=0))
-    shutil.copytree(teacher.folder, out / teacher.run)
+    for folder in ("first-copy", teacher.run):
+        shutil.copytree(teacher.folder, out / folder)
+    (out / "damaged").mkdir()
+    (out / "damaged" / "result.parquet").write_text("no table")
     taught = train(settings(toy, out, keep="all", epochs=1, teacher=str(out)))
     assert taught.taught_by == teacher.run
     pupil = train(settings(toy, out, teacher=str(out)))
-    assert (pupil.taught_by, pupil.taught) == (teacher.run, "taught by 6 layers, cls")
+    assert pupil.taught_by == teacher.run
+    assert Path(pupil.config.teacher or "").name in {"first-copy", teacher.run}
     by_name = dataclasses.replace(pupil.config, teacher=str(teacher.folder))
     assert train(by_name).run == pupil.run, "the folder is no setting of its own"
-    train(settings(toy, out, keep="all", epochs=3))
+    other = train(settings(toy, out, keep="all", epochs=3))
     with pytest.raises(UserError, match=r"2 of its runs with 6 layers could teach; name one, such"):
         train(settings(toy, out, keep=1, teacher=str(out)))
-    for run in (out / teacher.run, taught.folder):
-        shutil.rmtree(run / "model")
-    again = train(settings(toy, out, keep=1, teacher=str(out)))
-    assert again.taught_by not in {teacher.run, taught.run}
+    shutil.rmtree(other.folder)
+    for folder in ("first-copy", teacher.run):
+        shutil.rmtree(out / folder / "model")
+    with pytest.raises(UserError, match="its model was not saved; train it again"):
+        train(settings(toy, out, keep=1, teacher=str(out)))
+
+
+def test_the_run_that_is_found_teaches_whatever_is_finished_meanwhile(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    first = train(settings(toy, out, keep=3, epochs=1))
+    deeper = train(settings(toy, tmp_path / "apart", keep="all", epochs=1))
+    inputs = Shared.inputs
+
+    def slow(*given: Any, **named: Any) -> Any:
+        shutil.copytree(deeper.folder, out / deeper.run, dirs_exist_ok=True)
+        return inputs(*given, **named)
+
+    monkeypatch.setattr(Shared, "inputs", slow)
+    assert train(settings(toy, out, teacher=str(out))).taught_by == first.run
+
+
+def test_teachers_that_were_trained_otherwise_teach_other_cells(
+    toy: Path, tmp_path: Path, teacher: RunResult
+) -> None:
+    """A report takes what is taught alike for seeds of one cell."""
+    head = train(settings(toy, tmp_path, keep="all", epochs=1, tune="head"))
+    said = [
+        train(settings(toy, tmp_path, teacher=str(one.folder))).taught for one in (teacher, head)
+    ]
+    assert said == [
+        "taught by 6 layers, cls (epochs 8, batch-size 8, lr 0.003)",
+        "taught by 6 layers, cls (tune head, epochs 1, batch-size 8, lr 0.003)",
+    ]
+
+
+def test_a_teacher_that_learns_to_leave_early_teaches_the_same(toy: Path, tmp_path: Path) -> None:
+    deep = train(settings(toy, tmp_path, keep="all", epochs=2, exits=[3, 6]))
+    before = train(settings(toy, tmp_path, teacher=str(deep.folder)))
+    cascade(CascadeConfig(run=str(deep.folder), risk=60))
+    assert train(settings(toy, tmp_path, teacher=str(deep.folder))).run == before.run
+
+
+def test_items_of_an_older_draw_are_not_taught(
+    toy: Path, tmp_path: Path, teacher: RunResult, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(VERSIONS, "stratified", 2)
+    with pytest.raises(UserError, match="an older slimcls drew with --split stratified: train it"):
+        train(settings(toy, tmp_path, teacher=str(teacher.folder)))
+    with pytest.raises(UserError, match="an older slimcls drew its items, with --split stratified"):
+        drawn_again(teacher.folder, None)
 
 
 def test_without_more_texts_it_warns(toy: Path, tmp_path: Path, teacher: RunResult) -> None:

@@ -1,8 +1,9 @@
-"""The learning rate over a run."""
+"""The learning rate over a run, and the score that picks its best epoch."""
 
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from transformers import get_scheduler
 
 from slimcls.config import RunConfig
 from slimcls.training import stopping
-from slimcls.training.learner import rates
+from slimcls.training.learner import Learner, rates
 
 THEIRS = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
@@ -47,3 +48,16 @@ def test_patience_has_a_hundred_steps_where_nobody_says() -> None:
 def test_steps_are_whole_epochs() -> None:
     config = RunConfig(dataset="trec", epochs=9, steps=21)
     assert [stopping.most_epochs(config, steps) for steps in (1, 7, 10, 50)] == [9, 3, 3, 1]
+
+
+def test_equal_scores_of_several_depths_are_equal_whatever_the_order() -> None:
+    """Their mean is a sum of fractions: the last bit is no better epoch."""
+    scores = [
+        SimpleNamespace(
+            config=SimpleNamespace(monitor="accuracy"),
+            validation=[(right / 500, 0.0) for right in depths],
+        )
+        for depths in ((426, 424, 407), (428, 423, 406))
+    ]
+    first, second = (Learner.monitored.fget(one) for one in scores)  # type: ignore[attr-defined]
+    assert first == second == pytest.approx(0.838)
