@@ -23,6 +23,7 @@ from slimcls.reporting import study
 from slimcls.roles import Role, settings_with
 from slimcls.runs.results import read_result
 from slimcls.runs.summary import run_summary
+from slimcls.statistics import Estimate, paired_difference
 
 README, RESULTS = ROOT / "README.md", ROOT / "results"
 
@@ -180,15 +181,23 @@ def gained() -> float:
     return 100 * float(mean - last)
 
 
+def below_words() -> float:
+    """Points by which two layers are below TF-IDF on AG News."""
+    two = new_study().compared.cells.query("task == 'agnews' and keep == 2").accuracy.iloc[0]
+    return 100 * float(rival("agnews", "tfidf").accuracy - two)
+
+
 def readme() -> list[str]:
     saved = new_study().compared.differences.query("line == 'cls' and keep == 2").params_saved
     return [
         f"On TREC two layers ({saved.iloc[0]:.1%} of the parameters gone)".replace("%", " %"),
         "are {} points below full depth {}".format(*lost(2, "trec")),
         "half of the layers {} {}".format(*lost(15, "trec")),
-        "On SST-2 two layers, at a default rate, are {} points below {}, no better".format(
+        "On SST-2 two layers, at a default rate, are {} points below {}, not".format(
             *lost(2, "sst2")
         ),
+        "On AG News two layers are {} points below {}, and".format(*lost(2, "agnews")),
+        f"and {below_words():.1f} below TF-IDF",
         f"with `--pool mean --probe-first` they gain {gained():.1f}",
         f"A frozen model, only read, {read_layers()} layers deep, has "
         f"{rival('sst2', 'probe').accuracy:.3f}",
@@ -397,9 +406,10 @@ def test_the_study_says_how_far_it_is() -> None:
     page = " ".join((ROOT / "results" / "README.md").read_text(encoding="utf-8").split())
     found = new_study()
     table, compared = found.found.runs, found.compared
-    assert set(table.task) == {"sst2", "trec", "goemo4"}
-    assert f"{len(table)} of 72: SST-2, TREC and GoEmotions" in page
-    assert table.groupby(["dataset", "keep"]).seed.apply(sorted).tolist() == 18 * [[0, 42, 421]]
+    assert set(table.task) == {"sst2", "trec", "goemo4", "agnews"}
+    assert f"{len(table)} of 72: all but 8 and 15 layers on AG News" in page
+    assert set(table.query("task == 'agnews'").keep) == {1, 2, 4, 30}
+    assert table.groupby(["dataset", "keep"]).seed.apply(sorted).tolist() == 22 * [[0, 42, 421]]
     assert set(table[table.keep <= 8].lr) == {3e-4}
     assert set(table[table.keep > 8].lr) == {1e-4}
     assert table.converged.all()
@@ -407,28 +417,42 @@ def test_the_study_says_how_far_it_is() -> None:
     (bound,) = re.findall(r"fit their training texts\*\* \(loss below (0\.\d+) at the end\)", page)
     last = max(worst["sst2"], worst["trec"])
     assert last < float(bound) < 2 * last
-    assert f"those on GoEmotions end at {worst['goemo4']:.3f} at most" in page
+    ends = f"{worst['agnews']:.3f} at most, those on GoEmotions at {worst['goemo4']:.3f}"
+    assert f"those on AG News end at {ends}, and all stopped" in page
     computed = table.groupby("task").precision.unique().map(list).to_dict()
-    assert computed == {"sst2": ["32"], "trec": ["32"], "goemo4": ["bf16"]}
+    long, short = ["bf16"], ["32"]
+    assert computed == {"sst2": short, "trec": short, "goemo4": long, "agnews": long}
     two = compared.differences.query("keep == 2").set_index("task")
     assert set(two.verdict) == {"worse"}
-    tasks = ("sst2", "goemo4", "trec")
+    tasks = ("sst2", "goemo4", "agnews", "trec")
     points = [f"{-100 * two[end][task]:.1f}" for task in tasks for end in ENDS]
     said = (
         "{} points (95 % interval {} to {}) on SST-2, {} ({} to {}) on GoEmotions, {} ({} to {}) "
-        "on TREC"
+        "on AG News, {} ({} to {}) on TREC"
     )
     assert said.format(*points) in page
     assert "good enough" not in set(compared.differences.verdict)
     half = compared.differences.query("keep == 15").set_index("task")
-    assert set(half.verdict) == {"cannot tell", "no reference"}
-    shown = [f"{-100 * half.difference[task]:.1f}" for task in tasks]
+    assert set(half.verdict) == {"cannot tell", "no reference", "not shown to beat TF-IDF"}
+    shown = [f"{-100 * half.difference[task]:.1f}" for task in ("sst2", "goemo4", "trec")]
     assert (
         "Half of the layers lose {} points on SST-2, {} on GoEmotions and {} on TREC".format(*shown)
         in page
     )
     assert all(half.low < 0)
     assert all(half.high > 0)
+    news = compared.cells.query("task == 'agnews'").set_index("keep").accuracy
+    words = pooled_difference("agnews", 2, "tfidf")
+    low, high = (-100 * end for end in reversed(words.interval()))
+    assert (
+        f"{news[2]:.3f} against {rival('agnews', 'tfidf').accuracy:.3f}, {-100 * words.mean:.1f} "
+        f"points ({low:.1f} to {high:.1f})"
+    ) in page
+    assert (
+        f"Four layers have {news[4]:.3f}, not shown to be better than it; full depth has "
+        f"{news[30]:.3f}"
+    ) in page
+    assert pooled_difference("agnews", 4, "tfidf").interval()[0] < 0
     emotions = stored("study").query("dataset.str.contains('goemo4')")
     means = emotions.groupby(["method", "keep"])[["test_accuracy", "test_macro_f1"]].mean()
     full, few = means.loc[("fine-tuned", 30)], means.loc[("fine-tuned", 2)]
@@ -438,6 +462,14 @@ def test_the_study_says_how_far_it_is() -> None:
         f"macro-F1 is {full.test_macro_f1:.3f} at full depth, {few.test_macro_f1:.3f} with two "
         f"layers, {one.test_macro_f1:.3f} for the one answer" in page
     )
+
+
+def pooled_difference(task: str, keep: int, method: str) -> Estimate:
+    """A cut's accuracy minus that of a cheap rival, over the seeds of the study."""
+    runs = stored("study").query("dataset == @task")
+    cut = runs[(runs.method == "fine-tuned") & (runs["keep"] == keep)]
+    right = load_script("page_tables")._right
+    return paired_difference(right(cut), right(runs[runs.method == method]))
 
 
 #: Middle and ends of a difference, the smaller loss first.

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, load_script
 from test_configs import names_of
 
 from slimcls.errors import UserError
@@ -17,14 +15,11 @@ from slimcls.runs.results import read_result
 TAUGHT, STEPS = (ROOT / "results" / "teaching" / name for name in ("taught", "steps"))
 
 
-@pytest.fixture
-def teaching_controls(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
-    return importlib.import_module("teaching_controls")
+teaching_controls = load_script("teaching_controls")
 
 
 def test_they_are_the_runs_that_are_stored(
-    teaching_controls: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert teaching_controls.main([str(TAUGHT)]) == 0
     path = tmp_path / "controls.yaml"
@@ -40,7 +35,7 @@ def test_they_are_the_runs_that_are_stored(
     assert {one.folder.name for one in stored} <= named
 
 
-def test_without_taught_runs_there_are_none(teaching_controls: ModuleType, tmp_path: Path) -> None:
+def test_without_taught_runs_there_are_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"steps: no finished run in it has learnt from a teacher"):
         teaching_controls.main([str(STEPS)])
     with pytest.raises(UserError, match=r"nowhere: no such folder"):
