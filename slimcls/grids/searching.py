@@ -13,6 +13,7 @@ from slimcls import cli
 from slimcls.config import CUT_SETTINGS, RunConfig
 from slimcls.errors import UserError
 from slimcls.grids.cells import Axes, By, Combination, Group, Search
+from slimcls.roles import Role, settings_with
 
 _FIELDS = {f.name: f.default for f in dataclasses.fields(RunConfig)}
 
@@ -74,6 +75,11 @@ def check_search(search: Search, blocks: Sequence[Axes]) -> None:
     for name in search.over:
         if name == "seed":
             raise UserError("choose: over: seed: seeds are repeats, never chosen")
+        if name in settings_with(Role.ITEMS):
+            raise UserError(
+                f"choose: over: {name}: decides which texts a run has, and runs are compared on "
+                "the same ones"
+            )
         if name not in _FIELDS:
             raise UserError.unknown("setting in choose", name, set.intersection(*map(set, blocks)))
         if any(name not in block for block in blocks):

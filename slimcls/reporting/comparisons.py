@@ -80,14 +80,17 @@ def _items(rows: pd.DataFrame, items: Mapping[str, SeedItems]) -> list[SeedItems
 def _rivals(baselines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """What of ``UNTUNED`` was measured on what these runs read.
 
-    That is their items, their model if on any, and for a model's states texts or prompts as here.
+    That is their items, their model if on any with as much of a text, and for a model's states
+    texts or prompts as here.
     """
     alike = baselines.method.isin(UNTUNED)
     alike &= (baselines.method != "probe") | (_bare(baselines) == _bare(rows).iloc[0])
     for name in evidence.ITEMS:
         alike &= baselines[name] == rows[name].iloc[0]
     wordy = baselines.method.isin(WITHOUT_MODEL)
-    return baselines[alike & (wordy | (baselines.backbone == rows.backbone.iloc[0]))]
+    read = baselines.backbone == rows.backbone.iloc[0]
+    read &= evidence.text_lengths(baselines) == evidence.text_lengths(rows).iloc[0]
+    return baselines[alike & (wordy | read)]
 
 
 def _bare(rows: pd.DataFrame) -> pd.Series:
@@ -241,10 +244,16 @@ def _baselines(baselines: pd.DataFrame, items: Mapping[str, SeedItems]) -> pd.Da
     """
     names = {"task": "task", "method": "baseline", "family": "mode", "keep": "keep", "cut": "cut"}
     rows = []
-    for key, cell in baselines.groupby(list(names), sort=True):
+    # A cut that is not trained has the rule and the teacher of the one that it stands beside.
+    for key, cell in baselines.groupby([*names, "select", "taught"], sort=True):
+        *known, select, taught = key
+        row = dict(zip(names.values(), known, strict=True))
+        rule = "" if select == "first" else str(select)
+        beside = (str(row["mode"]), rule, str(taught))
         rows.append(
-            dict(zip(names.values(), key, strict=True))
+            row
             | {
+                "mode": ", ".join(filter(None, beside)),
                 "seeds": ", ".join(map(str, sorted(cell.seed))),
                 **_accuracy(cell, items),
             }

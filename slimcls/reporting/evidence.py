@@ -225,9 +225,14 @@ def _told_apart(names: list[str], fingerprints: pd.Series) -> pd.Series:
     return named.mask(several, named + " (" + digits + ")")
 
 
+def text_lengths(frame: pd.DataFrame) -> pd.Series:
+    """How much of a text went in at most, asked for or not."""
+    return frame.max_text_tokens.fillna(frame.usual_tokens)
+
+
 def _lengths(frame: pd.DataFrame) -> pd.Series:
-    """How much of a text went in at most, asked for or not; null where a task knows one length."""
-    lengths = frame.max_text_tokens.fillna(frame.usual_tokens)
+    """How much of a text went in at most; null where a task knows one length."""
+    lengths = text_lengths(frame)
     alike = [frame.task, frame.backbone, frame.method.isin(CHEAP)]
     return lengths.where(lengths.groupby(alike).transform("nunique") > 1)
 
@@ -236,7 +241,8 @@ def _families(frame: pd.DataFrame, searched: Sequence[str]) -> list[str]:
     """Mode, model where there are several, and each setting that runs of a family must share.
 
     A setting is named where it differs. Baselines that train no layer have of the settings those
-    that decide items, and a model if they read one; of them a probe alone has a mode.
+    that decide items, and a model and how much of a text it reads if they read one; of them a probe
+    alone has a mode.
     """
     cheap, wordy = frame.method.isin(UNTUNED), frame.method.isin(WITHOUT_MODEL)
     words = [frame["mode"].mask(frame.method.isin(CHEAP), "")]
@@ -248,9 +254,10 @@ def _families(frame: pd.DataFrame, searched: Sequence[str]) -> list[str]:
         by_task = tuned.groupby("task")[name].nunique(dropna=False)
         if name in ARITHMETIC and not (by_task > 1).any():
             continue
-        if _differs(frame if name in ITEMS else tuned, name):
+        if _differs(frame if name in (*ITEMS, "max_text_tokens") else tuned, name):
             values = frame[name].astype("string").fillna("")
-            silent = (values == "") | (cheap & (name not in ITEMS))
+            told = name in ITEMS or (~wordy if name == "max_text_tokens" else False)
+            silent = (values == "") | (cheap & ~pd.Series(told, index=frame.index))
             words.append((name.replace("_", " ") + " " + values).mask(silent, ""))
     return [", ".join(filter(None, row)) for row in zip(*words, strict=True)]
 

@@ -76,9 +76,9 @@ def _said(study: Study, task: str, line: str, cells: pd.DataFrame) -> Iterator[s
     for row in full.to_dict("records")[:1]:
         yield f"All {row['depth']} layers are right on {_accuracy(row)}."
     cuts = compared.differences.query("task == @task and line == @line")
-    if cuts.empty:
+    if cuts.empty and (cells.keep < cells.depth).any():
         yield "No cut has a run at full depth to compare with."
-    else:
+    elif len(cuts):
         yield from _verdicts(cuts.sort_values("keep"), margin)
     rivals = compared.baselines.query("task == @task and keep == 0 and baseline in @UNTUNED")
     if len(rivals):

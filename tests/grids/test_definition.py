@@ -188,6 +188,9 @@ WRONG = {
         "unknown setting in choose 'lrr'; did you mean 'lr'?",
     ),
     "choose one of one": ({"choose": {"over": ["lr"]}, "lr": [1e-3]}, "one candidate only"),
+    "choose items": (
+        {"choose": {"over": ["demos"]}, "demos": [1, 4]}, "decides which texts a run has",
+    ),
     "choose seeds": ({"choose": {"over": ["seed"]}, "seed": [1, 2]}, "never chosen"),
     "choose by test": (
         {"choose": {"over": ["lr"], "by": "test_accuracy"}, "lr": [1e-3, 1e-2]},

@@ -509,6 +509,54 @@ def test_baselines_of_other_models_and_items_are_rows_of_their_own(tmp_path: Pat
     assert compared.missing == ()
 
 
+def test_a_rival_reads_as_much_of_a_text_as_what_it_is_held_against(tmp_path: Path) -> None:
+    """A strong rival that reads more is that of the cuts that read as much, and of no others."""
+    for tokens, rival in ((64, 0.5), (128, 0.95)):
+        for seed in (0, 1, 2):
+            for keep in (6, 2):
+                add_run(
+                    tmp_path, right=0.9, keep=keep, seed=seed, mode="cls", max_text_tokens=tokens
+                )
+            add_run(
+                tmp_path, right=rival, keep=0, seed=seed, method="embeddings", mode="cls",
+                max_text_tokens=tokens,
+            )  # fmt: skip
+    for seed in (0, 1, 2):
+        for method in ("majority", "tfidf"):
+            add_run(tmp_path, right=0.5, keep=0, seed=seed, method=method, mode="cls", model="")
+    found = study.read_study(tmp_path)
+    verdicts = found.compared.differences.set_index("line").verdict
+    assert verdicts["cls, max text tokens 64"] == "good enough"
+    assert verdicts["cls, max text tokens 128"] == "no reference"
+    rivals = found.compared.baselines.query("baseline == 'embeddings'")
+    assert rivals.seeds.tolist() == 2 * ["0, 1, 2"]
+    assert rivals["mode"].tolist() == ["max text tokens 128", "max text tokens 64"]
+
+
+def test_untrained_cuts_of_two_rules_are_rows_of_their_own(tmp_path: Path) -> None:
+    """One layer is the same one by both rules: the rivals beside them share name and layers."""
+    for rule in ("first", "even"):
+        for seed in (0, 1):
+            for method in ("fine-tuned", "random-blocks"):
+                add_run(
+                    tmp_path, right=0.7, keep=1, seed=seed, select=rule, method=method, mode="cls",
+                    random_blocks=method == "random-blocks",
+                )  # fmt: skip
+    rows = study.read_study(tmp_path).compared.baselines
+    assert rows["mode"].tolist() == ["cls, even", "cls"]
+    assert rows.seeds.tolist() == ["0, 1", "0, 1"]
+
+
+def test_of_a_line_without_cuts_nothing_is_missed(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        add_run(tmp_path, right=0.9, keep=6, seed=seed, mode="cls")
+        add_run(tmp_path, right=0.8, keep=2, seed=seed, mode="cls", teacher="x", taught="taught")
+    page = report(ReportConfig(folder=str(tmp_path), out=str(tmp_path / "r")))
+    text = page.read_text("utf-8")
+    assert "All 6 layers are right on" in text
+    assert "No cut has a run at full depth" not in text
+
+
 def test_one_baseline_with_one_seed_is_no_reference(tmp_path: Path) -> None:
     for seed in (0, 1, 2):
         for keep in (6, 2):
