@@ -85,7 +85,8 @@ def test_fewer_bits_are_calibrated_by_scores_of_their_own(
 
 def test_without_validation_texts_fewer_bits_keep_no_promise(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    report = export(asked(run / "model", out, bits=8, tolerate=100))
+    alone = shutil.copytree(run / "model", tmp_path / "alone")
+    report = export(asked(alone, out, bits=8, tolerate=100))
     assert report.calibration is None
     assert "Its probabilities were not calibrated anew." in (out / "README.md").read_text()
     classifier, of_run = slimcls.load(out), load_run(run)
@@ -317,6 +318,7 @@ def test_what_cannot_be_exported_is_one_line(run: Path, exported: Exported, tmp_
     out = tmp_path / "out"
     bare = shutil.copytree(run, tmp_path / "bare", ignore=shutil.ignore_patterns("model"))
     begun = shutil.copytree(bare, tmp_path / "begun", ignore=shutil.ignore_patterns("result.*"))
+    alone = shutil.copytree(run / "model", tmp_path / "alone")
     cases = [
         (asked(bare, out), "made with --save-model none; run it again"),
         (asked(begun, out), "the run is not finished"),
@@ -326,8 +328,8 @@ def test_what_cannot_be_exported_is_one_line(run: Path, exported: Exported, tmp_
         (asked(run, run), "is there and was not exported; name another folder"),
         (asked(run, exported[8][0]), "--overwrite writes over it"),
         # A model folder alone has no validation texts.
-        (asked(run / "model", out, bits=8), "--tolerate 100 exports without comparing"),
-        (asked(run / "model", out, vocabulary=500), "--vocabulary needs the texts of the run"),
+        (asked(alone, out, bits=8), "--tolerate 100 exports without comparing"),
+        (asked(alone, out, vocabulary=500), "--vocabulary needs the texts of the run"),
         (asked(run, out, vocabulary=200), "give at least as many"),
     ]
     before = sorted(path.name for path in run.iterdir())
@@ -342,13 +344,22 @@ def test_a_model_folder_alone_is_exported_with_a_note(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert main([str(run / "model"), str(out)]) == 0
+    alone = shutil.copytree(run / "model", tmp_path / "alone")
+    assert main([str(alone), str(out)]) == 0
     said = capsys.readouterr()
     assert "note: validation texts are not compared" in said.err
     assert "validation      its texts could not be had: nothing was compared" in said.out
     assert slimcls.load(out).predict(TEXTS) == slimcls.load(out).predict(TEXTS)
     with pytest.raises(UserError, match="was exported; name the run"):
         load_run(out)
+
+
+def test_the_model_folder_in_a_run_is_compared_as_the_run_is(run: Path, tmp_path: Path) -> None:
+    by_folder, by_run = (
+        export(asked(one, tmp_path / name)) for name, one in (("a", run / "model"), ("b", run))
+    )
+    assert by_folder.accuracy is not None
+    assert by_folder.accuracy == by_run.accuracy
 
 
 def test_too_many_other_labels_and_nothing_is_written(
