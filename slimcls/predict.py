@@ -211,6 +211,8 @@ def _paths(config: PredictConfig) -> tuple[Path, Path] | None:
         raise UserError(f"--out {target}: must end in {source.suffix} like the input")
     if target.exists() and not config.overwrite:
         raise UserError(f"{target}: is there already; --overwrite writes over it")
+    if target.exists() and target.samefile(source):
+        raise UserError(f"--out {target}: is the input itself; name another file")
     check_writable(target.parent)
     return source, target
 

@@ -406,6 +406,8 @@ def test_out_and_overwrite(run: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     made(source, "wind\nsun\n")
     assert main([str(run), "--overwrite", str(source), "--out", str(target)]) == 0
     assert target.read_text() != before
+    assert "is the input itself" in refused(capsys, run, source, "--out", source, "--overwrite")
+    assert source.read_text() == "wind\nsun\n"
     assert "must end in .txt" in refused(capsys, run, source, "--out", tmp_path / "found.csv")
 
 
@@ -433,6 +435,22 @@ def test_a_label_column_stays_and_taken_names_are_refused(
         again = tmp_path / f"some.predicted{suffix}"
         assert "already" in refused(capsys, run, again)
         assert not (tmp_path / f"some.predicted.predicted{suffix}").exists()
+
+
+def test_given_and_predicted_labels_never_share_a_column(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A row of a .jsonl may lack what another has: the first decides the name for all."""
+    source = made(tmp_path / "some.jsonl", '{"text": "rain", "label": "x"}\n{"text": "sun"}\n')
+    assert main([str(run), str(source)]) == 0
+    lines = (tmp_path / "some.predicted.jsonl").read_text().splitlines()
+    first, second = (json.loads(line) for line in lines)
+    assert first["label"] == "x"
+    assert "label" not in second
+    assert {"predicted_label"} <= first.keys() & second.keys()
+    late = made(tmp_path / "late.jsonl", '{"text": "sun"}\n{"text": "rain", "label": "x"}\n')
+    assert "has a column 'label' already" in refused(capsys, run, late)
+    assert not (tmp_path / "late.predicted.jsonl").exists()
 
 
 def test_odd_files(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
 
-from slimcls.classifier.prediction import Prediction, Predictor
+from slimcls.classifier.prediction import Predictor
 from slimcls.data.delimited import dialect_of
 from slimcls.data.lines import line_rows
 from slimcls.data.parquet import open_parquet
@@ -87,6 +87,7 @@ def _classify(
     from tqdm import tqdm
 
     done = bad = 0
+    column = None
     with tqdm(unit=" texts", disable=not sys.stderr.isatty()) as bar:
         for chunk in chunks:
             for row, _ in chunk:
@@ -95,7 +96,15 @@ def _classify(
             good = [(row, text) for row, text in chunk if not row.fault]
             texts = [text for _, text in good]
             predictions = classifier.predict(texts, batch_size, bar.update, **promises)
-            write([_added(name, row, p) for (row, _), p in zip(good, predictions, strict=True)])
+            if column is None and good:
+                # One for the whole file: a row may lack a label that others have.
+                column = "predicted_label" if "label" in good[0][0].values else "label"
+            write(
+                [
+                    _added(name, row, prediction.columns(column or "label"))
+                    for (row, _), prediction in zip(good, predictions, strict=True)
+                ]
+            )
             done, bad = done + len(chunk), bad + len(chunk) - len(good)
     if done == bad:
         raise UserError(f"{name}: none of its {done} rows has a text to classify")
@@ -109,12 +118,10 @@ def _report(source: str, row: Row, strict: bool) -> None:
     print(f"slimcls: skipped: {message}", file=sys.stderr)
 
 
-def _added(source: str, row: Row, prediction: Prediction) -> dict[str, object]:
-    name = "predicted_label" if "label" in row.values else "label"
-    new = prediction.columns(name)
+def _added(source: str, row: Row, new: Mapping[str, object]) -> dict[str, object]:
     for taken in row.values.keys() & new.keys():
         raise UserError(f"{source}: has a column {taken!r} already; rename it or leave it out")
-    return row.values | new
+    return {**row.values, **new}
 
 
 def _lines(source: Path, path: Path, stack: ExitStack) -> Write:

@@ -19,7 +19,6 @@ from slimcls.statistics.paired_loss import loss_p
 
 #: One-sided level of the verdict.
 LEVEL = 0.05
-_NONE: Verdict = "no reference"
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,8 @@ def confirm(bench: Bench, choice: Choice) -> Confirmation:
             sides.setdefault(name, []).append(bench.again(one, seed, save=save))
     chosen, *others = sides
     answers = {name: _answers(bench, results) for name, results in sides.items()}
-    difference, verdict, guess = None, _NONE, CHEAP["majority"]
+    difference, guess = None, CHEAP["majority"]
+    verdict: Verdict = "no reference"
     if others and _is_reference(choice, others[0]):
         held = answers[chosen], answers[others[0]]
         difference = paired_difference(*held)

@@ -116,8 +116,9 @@ def check_folder(folder: Path) -> None:
     """
     if not folder.is_dir() or any((folder / name).exists() for name in (FIT, PLAN)):
         return
-    others = sorted(path.name for path in folder.iterdir() if path.name not in _WRITTEN)
-    if others := [name for name in others if not name.startswith(".")]:
+    # The cleaned copy is written before the plan.
+    names = {path.name for path in folder.iterdir()} - {FILE, FOLDER}
+    if others := sorted(name for name in names if not name.startswith(".")):
         raise UserError(
             f"--out {folder}: holds other things ({in_short(others[0])}) and no fit; name a new or "
             "an empty folder"

@@ -242,11 +242,9 @@ class Fit:
         chosen, limit = choice.chosen, self.config.max_mb
         weighed = replace(chosen, candidate=replace(chosen.candidate, megabytes=size))
         tried = tuple(weighed if one.candidate.chosen else one for one in choice.tried)
-        before = chosen.candidate.megabytes
-        over = limit is not None and before <= limit < size
-        told = (
-            [f"{MODEL}/ takes {size:g} MB, a little more than --max-mb {limit:g}"] if over else []
-        )
+        told = []
+        if limit is not None and chosen.candidate.megabytes <= limit < size:
+            told = [f"{MODEL}/ takes {size:g} MB, more than --max-mb {limit:g} and the estimate"]
         best = weighed if choice.best.candidate.chosen else choice.best
         return replace(choice, tried=tried, chosen=weighed, best=best), told
 

@@ -58,16 +58,17 @@ class Teacher:
         from slimcls.training.rates import learning_rate
 
         config, usual = self.result.config, {f.name: f.default for f in fields(RunConfig)}
-        usual["model"] = model
         usual["lr"] = learning_rate(
             config.tune, len(config.layers or ()), self.result.depth, probe_first=config.probe_first
         )
         said = [
             f"{name.replace('_', '-')} {getattr(config, name)}"
-            for name in ("model", *_WAY)
+            for name in _WAY
             if getattr(config, name) != usual[name]
         ]
-        return ", ".join(said)
+        # By its name: where a folder lies says nothing elsewhere.
+        its, own = Path(config.model).name, Path(model).name
+        return ", ".join([*([f"model {its}"] if its != own else []), *said])
 
     def logits(self, texts: Sequence[str], labels: Sequence[str], log: Log) -> Tensor:
         """Its logits (texts, classes), float32, with the classes in the order of ``labels``.

@@ -55,7 +55,8 @@ def filling(folder: Path) -> Iterator[Path]:
     """Give an empty folder to fill, which takes the place of ``folder`` when all went well.
 
     One process at a time may fill a folder (:func:`alone`): what a killed one has left is removed.
-    A link is written through. What the disk refuses is passed on.
+    The old folder stays beside its place until the new one is in it, and comes back where that
+    fails or was cut short. A link is written through. What the disk refuses is passed on.
     """
     target = _followed(folder)
     if target.exists() and not target.is_dir():
@@ -63,6 +64,9 @@ def filling(folder: Path) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     for left in _left(target):
         _remove(left)
+    old = target.with_name(f".{target.name}.old")
+    if old.exists():
+        _put_back(old, target)
     temporary = _temporary(target)
     temporary.mkdir()
     try:
@@ -72,10 +76,21 @@ def filling(folder: Path) -> Iterator[Path]:
                 # safetensors lets the owner alone read what it writes.
                 file.chmod(temporary.stat().st_mode & 0o666)
                 _flush(file)
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            target.rename(old)
         temporary.rename(target)
     finally:
+        if old.exists():
+            _put_back(old, target)
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_back(old: Path, target: Path) -> None:
+    """The folder of before, where there is no other now; else it goes."""
+    if target.exists():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.rename(target)
 
 
 @contextlib.contextmanager

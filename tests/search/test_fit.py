@@ -35,6 +35,7 @@ from slimcls.search.doctor import look
 from slimcls.search.kept_plan import PLAN, keep_plan
 from slimcls.search.plan import CHEAPEST, CONFIRMING, READING, TRAINING, Plan
 from slimcls.search.settings import FitConfig
+from slimcls.search.work import Fit
 
 #: What is left of an answer when what takes time is left out.
 TIMES = ("seconds", "milliseconds")
@@ -271,6 +272,13 @@ def test_frozen_layers_are_handed_over_as_they_were_confirmed(
     config = planned(
         FitConfig(dataset=str(tmp_path / "rows.csv"), **made), depths=(), frozen=(2,), seeds=3
     )
+    estimated, weighed = [], Fit._weighed
+
+    def watched(self: Fit, choice: Any, found: Any) -> Any:
+        estimated.append(choice.chosen.candidate.megabytes)
+        return weighed(self, choice, found)
+
+    monkeypatch.setattr(Fit, "_weighed", watched)
     found = run(config)
     answer = found.answer
     # Eight test texts show nothing of any.
@@ -280,6 +288,9 @@ def test_frozen_layers_are_handed_over_as_they_were_confirmed(
     assert answer.sentence.endswith("so nothing says what training would add.")
     assert answer.commands["make it small, without torch"].endswith("--bits 8")
     (chosen,) = (one for one in answer.candidates if one.chosen)
+    files = [path for path in (found.folder / "model").iterdir() if path.is_file()]
+    assert chosen.megabytes == pytest.approx(sum(file.stat().st_size for file in files) / 1e6)
+    assert estimated == [pytest.approx(chosen.megabytes, rel=0.1)], "with its tokenizer"
     assert (chosen.name, chosen.kind) == ("2 of 6 layers, frozen", "frozen")
     mine = runs.load(found.folder / "runs").query("method == 'mean-probe'")
     assert sorted(mine["seed"]) == [1, 2, 3, 4]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -157,6 +158,44 @@ def test_a_folder_is_filled_by_one_at_a_time(tmp_path: Path) -> None:
     with alone(target, "it"), replacing_folder(target) as folder:
         (folder / "a").write_text("whole")
     assert (target / "a").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+@pytest.mark.parametrize("fails", [1, 2], ids=["the old one stays put", "the new one"])
+def test_a_folder_that_cannot_be_replaced_is_as_it_was(
+    fails: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a mount point cannot be, which the kernel calls busy."""
+    target = tmp_path / "model"
+    target.mkdir()
+    (target / "a").write_text("old")
+    rename, calls = Path.rename, iter(range(1, 9))
+
+    def busy(self: Path, to: Path) -> Path:
+        if next(calls) == fails:
+            raise OSError(errno.EBUSY, "busy")
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", busy)
+    with (
+        pytest.raises(UserError, match="model: cannot be written"),
+        replacing_folder(target) as made,
+    ):
+        (made / "a").write_text("new")
+    assert (target / "a").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_kill_between_old_and_new_loses_nothing(tmp_path: Path) -> None:
+    target, old = tmp_path / "model", tmp_path / ".model.old"
+    old.mkdir()
+    (old / "a").write_text("old")
+    with pytest.raises(ZeroDivisionError), filling(target):
+        raise ZeroDivisionError
+    assert (target / "a").read_text() == "old"
+    with filling(target) as made:
+        (made / "b").write_text("new")
+    assert [path.name for path in target.iterdir()] == ["b"]
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 

@@ -128,6 +128,19 @@ def test_the_regression_weighs_classes_where_the_loss_does() -> None:
     assert min(apart) < 0.05, "probabilities to five per cent"
 
 
+def test_the_strength_is_chosen_by_the_weighed_log_loss() -> None:
+    chance = np.random.default_rng(0)
+    inputs = chance.normal(size=(60, 4)).astype(np.float32)
+    labels = [int(row[0] + chance.normal() > 1) for row in inputs]
+    weights = [1.0, 5.0]
+    found, _, loss = probe.best_regression(
+        inputs, labels, inputs[:30], labels[:30], 2, weights=weights
+    )
+    likely = found.predict_proba(inputs[:30])[range(30), labels[:30]]
+    each = [weights[label] for label in labels[:30]]
+    assert loss == pytest.approx(-np.average(np.log(likely), weights=each), rel=1e-4)
+
+
 def _read(model: Any, mode: Mode, part: Items) -> np.ndarray:
     """What the head reads of items (items, hidden), each alone."""
     model.eval()
