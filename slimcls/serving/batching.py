@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from slimcls.classifier.prediction import Prediction
-from slimcls.errors import UserError
 
 Predict = Callable[[list[str]], list[Prediction]]
 
@@ -83,16 +82,13 @@ class Batcher:
         try:
             texts = [one.text for one in batch]
             found = await loop.run_in_executor(self._thread, self._predict, texts)
-        except UserError as error:
+        except Exception as error:
             # One of them has brought it about: the others have a right to their answers.
             if len(batch) == 1:
                 _settle(batch[0].answer, error)
                 return
             for one in batch:
                 await self._compute([one])
-        except Exception as error:
-            for one in batch:
-                _settle(one.answer, error)
         else:
             self._done(len(batch))
             for one, answer in zip(batch, found, strict=True):

@@ -1,8 +1,9 @@
-"""What stands before the application: a body is read whole, within limits, and answers counted."""
+"""What stands before the application: limits of a body, counting, giving up who has gone."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,15 @@ if TYPE_CHECKING:
 
 #: Seconds in which a body has to come.
 PATIENCE = 30.0
+#: What those who have gone are counted under, as nginx has it.
+GONE = 499
 
 
 class Gate:
-    """Refuses bodies that are too long (413) or too slow (408) before anything is made of them."""
+    """Refuses bodies that are too long (413) or too slow (408) before anything is made of them.
+
+    A request whose sender has gone is given up: what of it waits is not computed.
+    """
 
     def __init__(self, app: ASGIApp, *, most: int, metrics: Metrics) -> None:
         self._app, self._most, self._metrics = app, most, metrics
@@ -29,31 +35,53 @@ class Gate:
             return
         started = time.perf_counter()
 
+        def count(status: int) -> None:
+            self._metrics.requests.labels(status).inc()
+            self._metrics.seconds.observe(time.perf_counter() - started)
+
         async def counted(message: Message) -> None:
             if message["type"] == "http.response.start":
-                self._metrics.requests.labels(message["status"]).inc()
-                self._metrics.seconds.observe(time.perf_counter() - started)
+                count(message["status"])
             await send(message)
 
-        await self._pass_on(scope, receive, counted)
+        try:
+            if not await self._pass_on(scope, receive, counted):
+                count(GONE)
+        except Exception:
+            # What is around this answers.
+            count(500)
+            raise
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer; whether anybody is there to read it."""
         try:
             async with asyncio.timeout(PATIENCE):
                 body = await self._body(scope, receive)
         except TimeoutError:
             await _refuse(408, "the body came too slowly", scope, receive, send)
-            return
+            return True
         if body is None:
             said = f"the body has more than {self._most} bytes"
             await _refuse(413, said, scope, receive, send)
-            return
+            return True
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+        gone = asyncio.ensure_future(receive())
 
         async def replay() -> Message:
-            return whole.pop() if whole else await receive()
+            return whole.pop() if whole else await asyncio.shield(gone)
 
-        await self._app(scope, replay, send)
+        answering = asyncio.ensure_future(self._app(scope, replay, send))
+        try:
+            await asyncio.wait({answering, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                await answering
+                return True
+        finally:
+            gone.cancel()
+            answering.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await answering
+        return False
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
         """The body; None where it is longer than it may be, or announced to be."""

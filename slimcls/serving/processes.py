@@ -31,14 +31,14 @@ def serve_together(
 ) -> int:
     """Answer with ``config.processes`` processes until told to stop; the exit code.
 
-    The first one is waited for: what is wrong with the run is told once. One that is killed later
-    is started again.
+    The first one is waited for: what is wrong with the run is told once. One that ends later is
+    started again, and the others answer meanwhile.
     """
     context = multiprocessing.get_context("spawn")
-    begun = context.Event()
+    begun, ending = context.Event(), context.Event()
 
     def start() -> BaseProcess:
-        process = context.Process(target=_process, args=(config, listener, begun))
+        process = context.Process(target=_process, args=(config, listener, begun, ending))
         process.start()
         return process
 
@@ -50,6 +50,7 @@ def serve_together(
             processes += [start() for _ in range(config.processes - 1)]
             ready()
         code = _watch(processes, start, stopped)
+        ending.set()
         # While anybody holds it, new connections would wait there for nobody.
         listener.close()
         for one in processes:
@@ -102,13 +103,13 @@ def _told_to_stop() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def _process(config: ServeConfig, listener: socket.socket, begun: Event) -> None:
+def _process(config: ServeConfig, listener: socket.socket, begun: Event, ending: Event) -> None:
     """One of the processes."""
 
     def work() -> int:
         # It may be told to stop before it has begun.
         with contextlib.suppress(Interrupted, KeyboardInterrupt):
-            answer(opened(config), listener, begun.set)
+            answer(opened(config), listener, begun.set, ending.is_set)
         return 0
 
     sys.exit(cli.run(work))

@@ -34,9 +34,11 @@ class _Server(uvicorn.Server):
     idle have :data:`GRACE` seconds to ask for it.
     """
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], object]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, ready: Callable[[], object], last: Callable[[], bool]
+    ) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._last = ready, last
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -44,7 +46,8 @@ class _Server(uvicorn.Server):
             self._ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._take_the_last(sockets or [])
+        if self._last():
+            await self._take_the_last(sockets or [])
         # The requests that are being answered hold this very list.
         self.server_state.default_headers.append((b"connection", b"close"))
         end = time.monotonic() + GRACE
@@ -93,8 +96,13 @@ def opened(config: ServeConfig) -> FastAPI:
     return build(classifier, config)
 
 
-def server_of(app: object, ready: Callable[[], object]) -> uvicorn.Server:
-    """A server of the application; ``ready`` is called once it listens."""
+def server_of(
+    app: object, ready: Callable[[], object], last: Callable[[], bool] = lambda: True
+) -> uvicorn.Server:
+    """A server of the application; ``ready`` is called once it listens.
+
+    ``last``: whether nobody listens there after it; else others take what connects.
+    """
     settings = uvicorn.Config(
         app,  # type: ignore[arg-type]
         http="httptools",
@@ -103,13 +111,18 @@ def server_of(app: object, ready: Callable[[], object]) -> uvicorn.Server:
         access_log=False,
         server_header=False,
     )
-    return _Server(settings, ready)
+    return _Server(settings, ready, last)
 
 
-def answer(app: object, listener: socket.socket, ready: Callable[[], object]) -> None:
+def answer(
+    app: object,
+    listener: socket.socket,
+    ready: Callable[[], object],
+    last: Callable[[], bool] = lambda: True,
+) -> None:
     """Answer at a socket until SIGTERM or Ctrl-C: the usual end of a server, not an error."""
     with contextlib.suppress(Interrupted, KeyboardInterrupt):
-        server_of(app, ready).run([listener])
+        server_of(app, ready, last).run([listener])
 
 
 def listening(config: ServeConfig) -> socket.socket:

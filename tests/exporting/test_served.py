@@ -73,6 +73,40 @@ def test_nothing_is_lost_at_sigterm(
     assert out == "[]\n", "an exported folder needs none of them"
 
 
+@pytest.mark.fault("kills")
+def test_a_process_that_is_told_to_stop_takes_nothing_from_the_others(
+    exported: dict[int, tuple[Path, Report]],
+) -> None:
+    """As an orchestrator or a careless `kill` does: who asks meanwhile finds the others."""
+    words = [sys.executable, "-m", "slimcls.serve", exported[8][0], "--port", "0"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    found: list[Answered] = []
+    with ended([*words, "--processes", "2"], stderr=PIPE, text=True, env=environment) as server:
+        assert server.stderr is not None
+        match = re.search(r"at http://127.0.0.1:(\d+);", server.stderr.readline())
+        assert match
+        port = int(match[1])
+        one = _answering(server.pid)
+        users = threading.Thread(target=lambda: found.append(ask(port, TEXTS, users=4, seconds=3)))
+        users.start()
+        threading.Event().wait(0.5)
+        os.kill(one, signal.SIGTERM)
+        assert server.stderr.readline() == f"slimcls: process {one} ended; another begins\n"
+        users.join(PATIENCE)
+        server.send_signal(signal.SIGTERM)
+        _, err = server.communicate(timeout=PATIENCE)
+    (answered,) = found
+    assert (set(answered.statuses), answered.lost, answered.turned_away) == ({"200"}, 0, 0)
+    assert (server.returncode, err) == (0, "")
+
+
+def _answering(server: int) -> int:
+    """The process of a server that answered first; Python's own helper came before it."""
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    assert len(children) == 3
+    return sorted(map(int, children))[1]
+
+
 def test_the_page_says_what_the_graph_takes_and_gives(
     exported: dict[int, tuple[Path, Report]],
 ) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 from conftest import PATIENCE, made_up_rows, write_csv
+from pydantic import ValidationError
 
 import slimcls
 from slimcls.classifier.prediction import Prediction, Predictor
@@ -25,12 +26,13 @@ from slimcls.config import RunConfig
 from slimcls.errors import UserError
 from slimcls.serve import main, serve
 from slimcls.serving import gate
-from slimcls.serving.app import build
+from slimcls.serving.app import Ask, AskPairs, build
 from slimcls.serving.server import opened, server_of
 from slimcls.serving.settings import ServeConfig
 from slimcls.train import train
 
 TEXTS = [text for text, _ in made_up_rows(40, 5)]
+JSON = {"content-type": "application/json"}
 
 
 class Made(Predictor):
@@ -75,7 +77,7 @@ class Client:
 
     def post(self, content: Any) -> tuple[int, Any]:
         body = content if isinstance(content, bytes) else json.dumps(content).encode()
-        answer = self.raw("POST", "/predict", body, **{"content-type": "application/json"})
+        answer = self.raw("POST", "/predict", body, **JSON)
         return answer.status, json.loads(answer.read())
 
     def get(self, path: str) -> str:
@@ -199,7 +201,7 @@ def test_what_finds_no_room_is_turned_away_and_leaves_nothing_behind(
         waiting = [pool.submit(client.post, {"texts": ["a"] * 9}) for _ in range(5)]
         until(lambda: json.loads(client.get("/health"))["waiting"] == 45)
         body = json.dumps({"texts": ["a"] * 6})
-        full = client.raw("POST", "/predict", body, **{"content-type": "application/json"})
+        full = client.raw("POST", "/predict", body, **JSON)
         assert (full.status, full.headers["Retry-After"]) == (503, "1")
         assert json.loads(full.read()) == {"detail": "45 texts wait already"}
         assert json.loads(client.get("/health"))["waiting"] == 45
@@ -222,11 +224,45 @@ def test_a_text_that_cannot_be_classified_harms_no_other(made: Made, client: Cli
 
 
 def test_a_bug_ends_its_requests_and_nothing_else(made: Made, client: Client) -> None:
-    answer = client.raw(
-        "POST", "/predict", b'{"texts": "bug"}', **{"content-type": "application/json"}
-    )
-    assert answer.status == 500
+    made.goes.clear()
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(client.post, {"texts": "the first"})
+        until(lambda: len(made.batches) == 2)
+        good = [pool.submit(client.post, {"texts": text}) for text in ("good", "fine")]
+        body = b'{"texts": "bug"}'
+        bug = pool.submit(client.raw, "POST", "/predict", body, **JSON)
+        until(lambda: json.loads(client.get("/health"))["waiting"] == 3)
+        made.goes.set()
+        assert first.result()[0] == 200
+        assert [other.result()[0] for other in good] == [200, 200], "of the same batch"
+        assert bug.result().status == 500
     assert client.post({"texts": "good"})[0] == 200
+    assert 'slimcls_requests_total{status="500"} 1.0' in client.get("/metrics")
+
+
+def test_who_has_gone_is_not_computed_for(made: Made, client: Client) -> None:
+    made.goes.clear()
+    with ThreadPoolExecutor(9) as pool:
+        first = pool.submit(client.post, {"texts": "the first"})
+        until(lambda: len(made.batches) == 2)
+        with socket.create_connection(("127.0.0.1", client.port)) as gone:
+            body = b'{"texts": "the gone"}'
+            head = f"Host: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+            gone.sendall(f"POST /predict HTTP/1.1\r\n{head}\r\n\r\n".encode() + body)
+            until(lambda: json.loads(client.get("/health"))["waiting"] == 1)
+        until(lambda: 'slimcls_requests_total{status="499"} 1.0' in client.get("/metrics"))
+        made.goes.set()
+        assert first.result()[0] == 200
+    assert client.post({"texts": "good"})[0] == 200
+    assert [texts[0] for texts in made.batches[1:]] == ["the first", "good"]
+
+
+def test_one_fault_of_many_is_looked_for() -> None:
+    """A body of half a million of them would hold up everybody for seconds."""
+    for kind, texts in ((Ask, [3] * 1000), (AskPairs, [["a"]] * 1000)):
+        with pytest.raises(ValidationError) as found:
+            kind.model_validate({"texts": texts})
+        assert found.value.error_count() <= 2, "one a kind of what may be sent"
 
 
 HOSTILE: list[tuple[bytes, int, str]] = [
