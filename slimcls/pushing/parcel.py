@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimcls.classifier.description import WORDS, method_of
+from slimcls.classifier.description import DESCRIPTION, WORDS, method_of
 from slimcls.classifier.from_hub import is_part
 from slimcls.errors import UserError, in_short
 from slimcls.runs.schema import RunResult
@@ -19,7 +19,11 @@ CARD = "README.md"
 _VOCABULARY = ("tokenizer.json",)
 
 #: A path as JSON has it, on its own; in a text only those of this machine are told from words.
-_ABSOLUTE = re.compile(r"/[^/\s].*/.*|~/.*|[A-Za-z]:[\\/].*|\\\\.*", re.DOTALL)
+_ABSOLUTE = re.compile(r"/[^/\s].*/.*|~/.*|[A-Za-z]:[\\/].*|\\\\.*|file:/.*", re.DOTALL)
+#: What of a description is the user's words, which may look like paths.
+_OWN_WORDS = ("labels", "label_words", "template", "demonstrations")
+#: Files with no words in them.
+_BINARY = (".safetensors", ".onnx", ".skops")
 
 #: Settings of a run that may be paths of the machine that it was trained on.
 _PLACES = ("dataset", "model", "data_dir", "out", "scores", "teacher", "unlabelled", "metrics")
@@ -76,15 +80,18 @@ def check_parcel(parcel: Parcel, folder: Path, result: RunResult | None, token: 
     """Raises UserError where a file names a place of this machine, or holds the token."""
     places = _places(folder, result)
     for name, file in parcel.files.items():
-        if Path(name).suffix not in (".json", ".md") or name in _VOCABULARY:
+        if Path(name).suffix in _BINARY or name in _VOCABULARY:
             continue
         content = file if isinstance(file, bytes) else file.read_bytes()
         text = content.decode("utf-8", "replace")
         if token in text:
             raise UserError(f"{folder / name}: holds your token of the hub; nothing was sent")
         where = _place_in(text, places)
-        if not where and name.endswith(".json") and name != "slimcls.json":
-            where = next((word for word in _words(_json(text)) if _ABSOLUTE.fullmatch(word)), "")
+        if not where and name.endswith(".json"):
+            said = _json(text)
+            if name == DESCRIPTION and isinstance(said, dict):
+                said = {key: value for key, value in said.items() if key not in _OWN_WORDS}
+            where = next((word for word in _words(said) if _ABSOLUTE.fullmatch(word)), "")
         if where:
             raise UserError(
                 f"{folder / name}: names a place of this machine ({in_short(where)}); take it out, "
@@ -103,7 +110,7 @@ def _places(folder: Path, result: RunResult | None) -> list[str]:
 
 def _place_in(text: str, places: list[str]) -> str:
     for place in places:
-        if re.search(rf"(?<![\w.:/]){re.escape(place)}(?![\w-])", text):
+        if re.search(rf"(?:(?<![\w.:/])|(?<=file://)){re.escape(place)}(?![\w-])", text):
             return place
     return ""
 

@@ -304,7 +304,12 @@ def test_what_is_there_is_not_shown_to_others_nor_hidden(hub: Hub, cls: RunResul
         ("config.json", '"C:\\\\Users\\\\me\\\\x"', r"config.json: names a place of this machine"),
         ("tokenizer_config.json", '"~/x/y"', "tokenizer_config.json: names a place"),
         ("README.md", str(Path.home() / "notes.csv"), "README.md: names a place of this machine"),
+        ("config.json", '"file:///home/somebody/x"', "config.json: names a place of this machine"),
+        ("README.md", (Path.home() / "notes.csv").as_uri(), "README.md: names a place of this"),
+        ("NOTICE", str(Path.home() / "notes.csv"), "NOTICE: names a place of this machine"),
+        ("NOTICE", WRITES, "NOTICE: holds your token of the hub"),
         ("slimcls.json", str(Path.home()), "slimcls.json: names a place of this machine"),
+        ("slimcls.json", '"/home/somebody/x"', "slimcls.json: names a place of this machine"),
         ("slimcls.json", WRITES, "slimcls.json: holds your token of the hub"),
     ],
 )
@@ -314,8 +319,9 @@ def test_nothing_of_this_machine_travels(
     run = tmp_path / "run"
     shutil.copytree(cls.folder, run)
     path = run / "model" / name
-    if name == "README.md":
-        path.write_text(f"{path.read_text()}\nSee {content} for more.\n")
+    if not name.endswith(".json"):
+        before = path.read_text() if path.exists() else ""
+        path.write_text(f"{before}\nSee {content} for more.\n")
     else:
         held = json.loads(path.read_text())
         held["_name_or_path"] = json.loads(content) if content.startswith('"') else content
