@@ -123,9 +123,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spoilt = shutil.copytree(folder / "bare", folder / "damaged")
     content = (spoilt / "model.onnx").read_bytes()
     (spoilt / "model.onnx").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    spoilt = shutil.copytree(folder / "bare", folder / "newer")
-    about = json.loads((spoilt / "slimcls.json").read_text()) | {"format": 99}
-    (spoilt / "slimcls.json").write_text(json.dumps(about))
+    for name, said in {
+        "newer": {"format": 99},
+        "pairs": {"format": 3, "pair": ["premise", "hypothesis"]},
+    }.items():
+        spoilt = shutil.copytree(folder / "bare", folder / name)
+        about = json.loads((spoilt / "slimcls.json").read_text()) | said
+        (spoilt / "slimcls.json").write_text(json.dumps(about))
     return folder
 
 
@@ -136,7 +140,7 @@ def test_it_says_what_python_says(served: Path) -> None:
         served,
         {
             "texts": TEXTS,
-            "folders": ["prompted", "bare", "damaged", "newer", "nowhere"],
+            "folders": ["prompted", "bare", "damaged", "newer", "pairs", "nowhere"],
             "page": f"index.html?{urlencode({'folder': 'bare', 'text': text})}",
         },
     )
@@ -152,6 +156,7 @@ def test_it_says_what_python_says(served: Path) -> None:
     assert told["faults"] == {
         "damaged": "damaged/model.onnx: is damaged or of another export",
         "newer": "newer: format 99 is newer than 2",
+        "pairs": "pairs: classifies pairs of texts, and this page takes one text",
         "nowhere": "nowhere/slimcls.json: 404 File not found",
     }
     (mine,) = slimcls.load(served / "bare").predict(text)

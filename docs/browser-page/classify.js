@@ -21,6 +21,7 @@ const FEW = 64;
 export async function open(folder) {
   const about = await read(folder, "slimcls.json", (file) => file.json());
   if (!about.onnx) throw new Error(`${folder}: was not exported; run slimcls export`);
+  if (about.pair) throw new Error(`${folder}: classifies pairs of texts, and this page takes one text`);
   if (about.format > FORMAT) throw new Error(`${folder}: format ${about.format} is newer than ${FORMAT}`);
   if (!about.answers_alone) throw new Error(`${folder}: its tokenizer has no prompt in it`);
   const [tokenizer, model] = await Promise.all(

@@ -33,15 +33,16 @@ def design_lines(ledger: Ledger) -> list[str]:
 
     A line for each number of seeds and test items; none where no cut stands beside another depth.
     """
-    designs = [_design(ledger, family) for family in _families(ledger.groups) if len(family) > 1]
+    lines = [line for family in _families(ledger.groups) for line in _lines(ledger, family)]
+    designs = [_design(ledger, line) for line in lines if len(line) > 1]
     if not designs:
         return []
     tasks: dict[tuple[int, int, bool], list[str]] = {}
     for one in designs:
         tasks.setdefault((one.seeds, one.items, one.at_most), []).append(one.task)
     level = LEVEL / len(designs)
-    lines = [_line(*design, names, level) for design, names in sorted(tasks.items())]
-    return [*lines, _taken(len(designs))]
+    told = [_line(*design, names, level) for design, names in sorted(tasks.items())]
+    return [*told, _taken(len(designs))]
 
 
 def _families(groups: Iterable[Group]) -> list[list[Group]]:
@@ -50,6 +51,21 @@ def _families(groups: Iterable[Group]) -> list[list[Group]]:
     over = {name for group in by_cell.values() for name in group.over}
     found = alike(list(by_cell), NO_AXES | CUT_SETTINGS | {"seed"} | over)
     return [[by_cell[cell] for cell in cells] for cells in found.values()]
+
+
+def _lines(ledger: Ledger, family: list[Group]) -> list[list[Group]]:
+    """The family's cuts by one rule each, with its full depth: a report judges each of them."""
+    whole, rules = [], dict[str, list[Group]]()
+    for group in family:
+        run = group.cells[0].run
+        depth = ledger.forecast(group.cells[0]).depth
+        if run.keep == "all" or (depth and run.keep == depth):
+            whole.append(group)
+        else:
+            # Lists of layers are rules of their own; the same rule by other scores is another.
+            rule = repr((run.select, run.layers, run.scores))
+            rules.setdefault(rule, []).append(group)
+    return [[*whole, *cuts] for cuts in rules.values()]
 
 
 def _design(ledger: Ledger, family: list[Group]) -> Design:
@@ -87,7 +103,7 @@ def _taken(families: int) -> str:
     """What the figures above rest on, in words."""
     from slimcls.statistics import DISAGREEMENT, SEED_SD, SHARED
 
-    share = f"; {families} modes and tasks share the level of 5 %" if families > 1 else ""
+    share = f"; {families} modes, tasks and rules share the level of 5 %" if families > 1 else ""
     return (
         f"  taken: seeds differ by {100 * SEED_SD:.1f} points, cut and full depth disagree on "
         f"{DISAGREEMENT:.0%} of the items, {SHARED:.0%} of that with every seed{share}"

@@ -48,7 +48,7 @@ def compare_runs(
     absent: dict[str, dict[str, set[int]]] = {}
     for (task, _), rows in evidence.families(found.runs):
         full = evidence.full_depth(rows)
-        rivals = _rivals(found.baselines, rows)
+        rivals = rivals_of(rows, found.baselines)
         for line in dict.fromkeys(rows[rows.keep < rows.depth].line):
             key, here = (task, str(line)), rows[(rows.line == line) & (rows.keep < rows.depth)]
             if full.empty:
@@ -77,7 +77,7 @@ def _items(rows: pd.DataFrame, items: Mapping[str, SeedItems]) -> list[SeedItems
     return [items[run] for run in rows.run]
 
 
-def _rivals(baselines: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+def rivals_of(rows: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
     """What of ``UNTUNED`` was measured on what these runs read.
 
     That is their items, their model if on any with as much of a text, and for a model's states

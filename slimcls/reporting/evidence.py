@@ -199,6 +199,7 @@ def _named(frame: pd.DataFrame, searched: Sequence[str]) -> pd.DataFrame:
     names = [Path(name).name for name in frame.model]
     frame["backbone"] = _told_apart(names, frame.source_fingerprint)
     frame["select"] = frame["select"].where(frame.keep < frame.depth, "first")
+    frame["scored_by"] = _scored_by(frame)
     frame["cut"] = _cuts(frame)
     frame["exits"] = [",".join(map(str, _listed(depths))) for depths in frame.exits]
     frame["family"] = _families(frame.assign(max_text_tokens=_lengths(frame)), searched)
@@ -208,10 +209,9 @@ def _named(frame: pd.DataFrame, searched: Sequence[str]) -> pd.DataFrame:
     cut = frame.loc[tuned.index][tuned.keep < tuned.depth]
     # Cuts to as many layers, which some were named by hand, are lines of their own.
     named = cut[cut["select"] == "first"].groupby(["task", "family", "keep"])["cut"].nunique()
-    if cut["select"].nunique() > 1 or (named > 1).any():
-        frame["line"] = (
-            frame["family"] + ", " + (frame["rule"] if (named > 1).any() else frame["select"])
-        )
+    in_full = (named > 1).any() or (cut.scored_by != "").any()
+    if cut["select"].nunique() > 1 or in_full:
+        frame["line"] = frame["family"] + ", " + (frame["rule"] if in_full else frame["select"])
     # A taught cut is held against the full depth that the labels alone have taught.
     frame["line"] += (", " + frame.taught).where(frame.taught != "", "")
     return frame
@@ -270,10 +270,28 @@ def _differs(frame: pd.DataFrame, name: str) -> bool:
 
 def _rules(frame: pd.DataFrame) -> list[str]:
     """What chose the kept layers: the selector's name, or the layers that were named by hand."""
+    columns = (frame[name] for name in ("select", "layers", "cut", "scored_by"))
     return [
-        f"layers {cut}" if named_by_hand(select, layers) else select
-        for select, layers, cut in zip(frame["select"], frame.layers, frame["cut"], strict=True)
+        f"layers {cut}" if named_by_hand(select, layers) else f"{select} {scored}".strip()
+        for select, layers, cut, scored in zip(*columns, strict=True)
     ]
+
+
+def _scored_by(frame: pd.DataFrame) -> pd.Series:
+    """Whose scores chose a cut's layers, where cuts by one rule differ in that; else empty.
+
+    Those of each run's own texts, or of files. A file a seed is one source, as each seed's own
+    texts are: only where a seed has several are they told apart.
+    """
+    groups = [frame[name] for name in ("task", "backbone", "mode", "select", "keep")]
+    cut = (frame.scores_fingerprint != "") & (frame.keep < frame.depth)
+    files = frame.scores_fingerprint.where(cut & frame.scores.notna())
+    a_seed = files.groupby([*groups, frame.seed]).transform("nunique")
+    several = a_seed.groupby(groups).transform("max") > 1
+    digits = files.str.removeprefix("sha256:").str[:7]
+    source = ("scores " + digits).where(several, "scores of a file")
+    source = source.where(files.notna(), "own scores").where(cut, "")
+    return source.where(source.groupby(groups).transform("nunique") > 1, "")
 
 
 def _listed(value: object) -> list[int]:
@@ -285,7 +303,7 @@ def _cuts(frame: pd.DataFrame) -> pd.Series:
     """The kept layers by name; a rule that keeps others for each seed stands for them all."""
     names = [_cut(*pair) for pair in zip(frame.layers, frame.depth, strict=True)]
     named = pd.Series(names, index=frame.index)
-    rules = ["task", "backbone", "mode", "select", "keep"]
+    rules = ["task", "backbone", "mode", "select", "keep", "scored_by"]
     changing = named.groupby([frame[name] for name in rules]).transform("nunique") > 1
     return named.mask(changing & (frame["select"] != "first"), frame["select"])
 

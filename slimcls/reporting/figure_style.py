@@ -123,19 +123,25 @@ def _named(row: Mapping[Hashable, Any]) -> str:
 
 
 def level_lines(
-    axes: Axes, baselines: pd.DataFrame, dashes: Mapping[str, Any], low: float, high: float
+    axes: Axes,
+    baselines: pd.DataFrame,
+    dashes: Mapping[str, Any],
+    low: float,
+    high: float,
+    panel: str = "",
 ) -> None:
     """A grey line across the panel for each baseline (columns baseline, mode, accuracy).
 
     ``dashes`` are those of :func:`level_dashes`. What else is drawn lies between ``low`` and
-    ``high``. A level far below it would press that into
-    a corner: the legend alone has it, with its figure.
+    ``high``. A level far below it would press that into a corner: the legend alone has it, with its
+    figure, and with the name of the ``panel`` where the figure has several.
     """
     least = low - FAR * (high - low)
     for row in baselines.to_dict("records"):
         name, level = _named(row), row["accuracy"]
         if level < least:
-            axes.plot([], [], " ", label=f"{name}: {level:.2f}, below")
+            whose = f"{name} of {panel}" if panel else name
+            axes.plot([], [], " ", label=f"{whose}: {level:.2f}, below")
         else:
             axes.axhline(level, color="0.45", lw=1, ls=dashes[name], label=name)
 

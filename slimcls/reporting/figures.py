@@ -45,7 +45,8 @@ def accuracy_against_layers(
         here = cells[cells.task == task]
         _lines_with_intervals(axes, here, "keep", 1.06)
         rivals = baselines[baselines.task == task]
-        level_lines(axes, rivals, dashes, here.low.min(), here.high.max())
+        panel = task if len(tasks) > 1 else ""
+        level_lines(axes, rivals, dashes, here.low.min(), here.high.max(), panel)
         depth_axis(axes, here.keep)
         name_axes(axes, task, "kept layers", "test accuracy")
     one_legend(figure, panels)
@@ -69,7 +70,8 @@ def accuracy_against_parameters(
         here = cells[cells.task == task]
         _lines_with_intervals(axes, here, "params_kept", 1.015)
         rivals = baselines[baselines.task == task]
-        level_lines(axes, rivals, dashes, here.low.min(), here.high.max())
+        panel = task if len(tasks) > 1 else ""
+        level_lines(axes, rivals, dashes, here.low.min(), here.high.max(), panel)
         axes.set_xscale("log")
         axes.xaxis.set_minor_locator(NullLocator())
         sizes = here.drop_duplicates("params_kept").sort_values("params_kept")

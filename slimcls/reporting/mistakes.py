@@ -49,11 +49,10 @@ def lost_items(study: Study, task: str, line: str, keep: int) -> pd.DataFrame:
     Columns: id (row in the test split), label, tokens, lost (seeds), compared (seeds).
     """
     rows = answers(study)
-    family = study.found.runs.query("task == @task and line == @line").family
-    names = study.found.runs[study.found.runs.family.isin(family)].line
-    rows = rows[(rows.task == task) & rows.line.isin(names)]
-    cut = rows[(rows.line == line) & (rows.keep == keep)]
-    full = rows[rows.keep == rows.depth]
+    runs = study.found.runs[study.found.runs.task == task]
+    family = runs[runs.line == line].family
+    full = rows[rows.run.isin(full_depth(runs[runs.family.isin(family)]).run)]
+    cut = rows[(rows.task == task) & (rows.line == line) & (rows.keep == keep)]
     both = cut.merge(full, on=["seed", "id"], suffixes=("", "_full"))
     both = both.assign(lost=both.right_full & ~both.right)
     items = both.groupby("id").agg(

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from slimcls.escaping import in_markdown
+from slimcls.reporting.comparisons import rivals_of
 from slimcls.reporting.study import Study
 from slimcls.reporting.tables import interval, rows_of
 from slimcls.reporting.verdicts import UNTUNED
@@ -80,13 +81,11 @@ def _said(study: Study, task: str, line: str, cells: pd.DataFrame) -> Iterator[s
         yield "No cut has a run at full depth to compare with."
     elif len(cuts):
         yield from _verdicts(cuts.sort_values("keep"), margin)
-    rivals = compared.baselines.query("task == @task and keep == 0 and baseline in @UNTUNED")
+    runs = study.found.runs.query("task == @task and line == @line")
+    rivals = rivals_of(runs, study.found.baselines).groupby("method").test_accuracy.mean()
     if len(rivals):
-        rivals = rivals.sort_values("accuracy", ascending=False)
-        names = [
-            f"{UNTUNED[name]} {accuracy:.3f}"
-            for name, accuracy in zip(rivals.baseline, rivals.accuracy, strict=True)
-        ]
+        best_first = rivals.sort_values(ascending=False).items()
+        names = [f"{UNTUNED[str(name)]} {accuracy:.3f}" for name, accuracy in best_first]
         yield f"Rivals: {_listed(names)}."
 
 

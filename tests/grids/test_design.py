@@ -44,7 +44,21 @@ def test_modes_and_tasks_share_the_level(tmp_path: Path, toy: Path, capsys: Any)
     line, taken = said(tmp_path, toy, capsys, mode=["cls", "p-cls"], seed=[0, 1, 2, 3])
     assert points(4, 60, 0.025) in line
     assert "4 seeds" in line
-    assert taken.endswith("; 2 modes and tasks share the level of 5 %")
+    assert taken.endswith("; 2 modes, tasks and rules share the level of 5 %")
+
+
+def test_each_rule_for_layers_has_its_share_as_in_a_report(
+    tmp_path: Path, toy: Path, capsys: Any
+) -> None:
+    blocks = [
+        {"keep": [1, 2], "select": ["first", "sequential"]},
+        {"layers": [[0, 2]]},
+        {"keep": "all"},
+    ]
+    line, taken = said(tmp_path, toy, capsys, keep=None, cells=blocks)
+    assert line.startswith("design: 3 seeds, 60 test items (toy): the smallest")
+    assert points(3, 60, 0.05 / 3) in line
+    assert taken.endswith("; 3 modes, tasks and rules share the level of 5 %")
 
 
 def test_a_searched_setting_makes_no_other_design(tmp_path: Path, toy: Path, capsys: Any) -> None:

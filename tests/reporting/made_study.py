@@ -31,7 +31,7 @@ def add_run(
     layers_read = settings.pop("read_layers", None)
     validation, note = settings.pop("validation", right), settings.pop("note", "")
     usual_tokens = settings.pop("usual_tokens", DEFAULT_TOKENS)
-    taught = settings.pop("taught", "")
+    taught, scored = settings.pop("taught", ""), settings.pop("scored", "")
     known = {"dataset": "sst2", "model": "made", "lr": 1e-3, "precision": "32"}
     config = RunConfig(**(known | cut | {"seed": seed} | settings))
     random = np.random.default_rng(seed)
@@ -40,6 +40,7 @@ def add_run(
     wrong = np.zeros(ITEMS, bool)
     wrong[order[: round((1 - right) * ITEMS)]] = True
     prints = {"source": source, "data": data} | ({"teacher": taught} if taught else {})
+    prints |= {"scores": scored} if scored else {}
     name = runs.run_name(config, prints, method if method != "fine-tuned" else None)
     hints = get_type_hints(Outcome)
     values = {key: _EMPTY[hint] for key, hint in hints.items() if hint in _EMPTY}
@@ -52,6 +53,7 @@ def add_run(
         "device": "cpu", "threads": 1, "source_note": "made up", "data_note": note,
         "per_class": "[]", "best_epoch": best, "epochs_run": 3, "warnings": warnings,
         "usual_tokens": usual_tokens, "read_layers": layers_read, "taught": taught,
+        "scores_fingerprint": scored,
     }  # fmt: skip
     folder = out / name
     folder.mkdir(parents=True)

@@ -11,6 +11,7 @@ from reporting.made_study import add_cheap, add_run
 from slimcls import runs
 from slimcls.errors import UserError
 from slimcls.reporting.evidence import Evidence, gather
+from slimcls.reporting.study import read_study
 
 
 def gathered(folder: Path) -> Evidence:
@@ -117,3 +118,36 @@ def test_a_run_of_which_nothing_was_tested_stands_for_nothing(tmp_path: Path) ->
     assert f"{name}: left out, nothing was tested" in found.left_out
     with pytest.raises(UserError, match="nothing to report"):
         gather(frame.assign(test_items=0))
+
+
+def scored(folder: Path, seed: int, layers: list[int], digits: str, file: str | None) -> None:
+    add_run(
+        folder, right=0.8, keep=2, seed=seed, select="bi", layers=layers, scores=file,
+        scored=f"sha256:{digits}",
+    )  # fmt: skip
+
+
+def test_cuts_by_scores_of_several_files_are_no_seeds_of_each_other(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        add_run(tmp_path, right=0.8, keep=6, seed=seed)
+        scored(tmp_path, seed, [0, 2 + seed], f"{seed}" * 9, None)
+        for name, last in (("a", 4), ("b", 5)):
+            scored(tmp_path, seed, [0, last], name * 9, f"{name}.json")
+    found = gathered(tmp_path).runs
+    cells = found[found.keep == 2].groupby(["line", "rule", "cut"]).seed.unique().map(list)
+    assert cells.to_dict() == {
+        ("p-cls, bi own scores", "bi own scores", "bi"): [0, 1],
+        ("p-cls, bi scores aaaaaaa", "bi scores aaaaaaa", "0,4"): [0, 1],
+        ("p-cls, bi scores bbbbbbb", "bi scores bbbbbbb", "0,5"): [0, 1],
+    }
+    differences = read_study(tmp_path).compared.differences
+    assert differences.line.tolist() == sorted(line for line, _, _ in cells.index)
+
+
+def test_a_file_of_scores_a_seed_is_one_rule(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        add_run(tmp_path, right=0.8, keep=6, seed=seed)
+        scored(tmp_path, seed, [0, 2 + seed], f"{seed}" * 9, f"{seed}.json")
+    found = gathered(tmp_path).runs
+    cells = found[found.keep == 2].groupby(["line", "rule", "cut"]).seed.unique().map(list)
+    assert cells.to_dict() == {("p-cls", "bi", "bi"): [0, 1]}

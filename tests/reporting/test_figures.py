@@ -74,6 +74,13 @@ def test_the_axis_spans_what_was_measured() -> None:
     assert "tfidf" in named
 
 
+def test_beside_other_tasks_a_level_far_below_names_its_own() -> None:
+    tasks = [cells([2, 30]).assign(task=task) for task in ("trec", "sst2")]
+    levels = pd.DataFrame([("trec", "majority", "", 0.2)], columns=BASELINES.columns)
+    (legend,) = figures.accuracy_against_layers(pd.concat(tasks), levels).legends
+    assert "majority of trec: 0.20, below" in [text.get_text() for text in legend.get_texts()]
+
+
 def test_costs_have_units() -> None:
     figure = figures.cost_against_layers(cells([2, 30]))
     for axes, title in zip(figure.axes, titles(figure), strict=True):

@@ -18,7 +18,7 @@ from reporting.made_study import ITEMS, add_cheap, add_run, make_study
 from slimcls import runs
 from slimcls.errors import UserError
 from slimcls.report import ReportConfig, main, report
-from slimcls.reporting import evidence, pages, study, tables
+from slimcls.reporting import evidence, pages, prose, study, tables
 from slimcls.runs import choices
 from slimcls.runs.choices import Candidate, Choice
 
@@ -531,6 +531,11 @@ def test_a_rival_reads_as_much_of_a_text_as_what_it_is_held_against(tmp_path: Pa
     rivals = found.compared.baselines.query("baseline == 'embeddings'")
     assert rivals.seeds.tolist() == 2 * ["0, 1, 2"]
     assert rivals["mode"].tolist() == ["max text tokens 128", "max text tokens 64"]
+    told = prose.answers(found)
+    assert [re.findall("embeddings 0.[0-9]+", one) for one in told] == [
+        ["embeddings 0.950"],
+        ["embeddings 0.500"],
+    ]
 
 
 def test_untrained_cuts_of_two_rules_are_rows_of_their_own(tmp_path: Path) -> None:
