@@ -30,6 +30,8 @@ REFUSED = {name: _REASONS[name] for name in settings_with(Role.ALONE)}
 EXCLUDE, CHOOSE, CELLS = "exclude", "choose", "cells"
 
 _DEFAULTS: Combination = {f.name: f.default for f in dataclasses.fields(RunConfig)}
+#: Settings whose value is a list.
+_LISTS = frozenset(f.name for f in dataclasses.fields(RunConfig) if "list[" in str(f.type))
 
 
 def read_grid(path: str, **given: str | None) -> Grid:
@@ -118,8 +120,8 @@ def _values(name: str, value: object) -> list[Any]:
 
 
 def _is_axis(name: str, value: list[Any]) -> bool:
-    """A list is an axis; for ``layers``, itself a list, a list of lists is."""
-    return name != "layers" or any(isinstance(v, list) or v is None for v in value) or not value
+    """A list is an axis; for ``layers`` and ``exits``, lists themselves, a list of lists is."""
+    return name not in _LISTS or any(isinstance(v, list) or v is None for v in value) or not value
 
 
 def _varying(blocks: list[Axes]) -> tuple[str, ...]:

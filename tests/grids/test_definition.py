@@ -109,6 +109,12 @@ def test_layers_are_lists_themselves():
     assert "layers 0,5" in made.cells[1].label
 
 
+def test_exits_are_lists_themselves() -> None:
+    """Read as an axis, two depths of one training were a training each, without a word."""
+    assert settings(grid(exits=[2, 4], keep=4), "exits") == [([2, 4],)]
+    assert settings(grid(exits=[[1, 4], [2, 4]], keep=4), "exits") == [([1, 4],), ([2, 4],)]
+
+
 def test_numbers_that_yaml_takes_for_texts():
     assert settings(grid(lr=["1e-4", 3e-4], precision=32), "lr", "precision") == [
         (1e-4, "32"), (3e-4, "32"),
