@@ -69,6 +69,13 @@ def dry_run(config: RunConfig) -> str:
     shared = Shared()
     later = chooses_later(config, shared)
     # Where texts choose layers, all of them are needed first; as many of the first take as much.
+    if later:
+        print(
+            f"note: --select {config.select} chooses the layers when the run starts, on the whole "
+            "model; what follows is of as many of the first ones, and the run directory will be "
+            "called otherwise",
+            file=sys.stderr,
+        )
     place = find_place(replace(config, select="first") if later else config, shared)
     from slimcls.backbones.parts import amount
     from slimcls.session import work

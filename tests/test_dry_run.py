@@ -72,8 +72,11 @@ def test_layers_that_texts_choose_take_all_of_them(
 ) -> None:
     assert train.main([*words(toy, tmp_path / "runs", keep=2, select="bi"), "--dry-run"]) == 0
     whole = (hub.folder / "models/org/small/main/model.safetensors").stat().st_size
-    assert promised(capsys.readouterr().out) == pytest.approx(whole / 1e6, abs=0.06)
+    printed = capsys.readouterr()
+    assert promised(printed.out) == pytest.approx(whole / 1e6, abs=0.06)
     assert not list(tmp_path.rglob("scores/*"))
+    said = "note: --select bi chooses the layers when the run starts"
+    assert printed.err.index(said) < printed.err.index("run directory:")
 
 
 def test_a_model_of_this_machine_fetches_nothing(

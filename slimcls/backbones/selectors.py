@@ -62,7 +62,7 @@ def check_keep(depth: int, keep: int | Literal["all"], select: str) -> None:
     if keep == depth and select != "first":
         raise UserError(
             f"--keep {keep}: the model has {depth} layers, so --select {select} has nothing to "
-            "choose; keep fewer, or --keep all"
+            "choose; keep fewer, or train with --keep all"
         )
 
 

@@ -71,7 +71,7 @@ def delimited_rows(path: Path) -> Iterator[Row]:
     """
     dialect = dialect_of(path)
     with open_text(path) as file:
-        records = _records(file, dialect)
+        records = _records(path, file, dialect)
         names = _names(path, records)
         for number, cells, fault in records:
             if not fault and len(cells) != len(names):
@@ -79,8 +79,12 @@ def delimited_rows(path: Path) -> Iterator[Row]:
             yield Row(number, {} if fault else dict(zip(names, cells, strict=True)), fault)
 
 
-def _records(file: TextIO, dialect: Dialect) -> Iterator[tuple[int, list[str], str]]:
-    """Line where a record begins, its cells, and what is wrong with it."""
+def _records(path: Path, file: TextIO, dialect: Dialect) -> Iterator[tuple[int, list[str], str]]:
+    """Line where a record begins, its cells, and what is wrong with it.
+
+    Raises UserError where a quotation mark swallows lines: to leave out that one row would be to
+    leave out all of them.
+    """
     csv.field_size_limit(_LONGEST)
     reader = csv.reader(file, strict=True, **dialect)
     while True:
@@ -90,10 +94,12 @@ def _records(file: TextIO, dialect: Dialect) -> Iterator[tuple[int, list[str], s
         except StopIteration:
             return
         except csv.Error as error:
-            what = f"cannot be parsed: {error}"
             if reader.line_num > start:
-                what += f"; a quotation mark made lines {start} to {reader.line_num} one row"
-            yield start, [], what
+                raise UserError(
+                    f"{path} line {start}: cannot be parsed: {error}; a quotation mark made lines "
+                    f"{start} to {reader.line_num} one row; double it, or take it out"
+                ) from None
+            yield start, [], f"cannot be parsed: {error}"
             continue
         if cells:
             yield start, cells, badly_saved(cells)

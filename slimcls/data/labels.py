@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 
-from slimcls.data.rows import BadRow, Rows, listed
+from slimcls.data.rows import BadRow, Rows, as_text, listed
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 
 #: No number of a class is as long, and Python turns no text of thousands of digits into one.
 _MOST_DIGITS = 20
+
+#: Values that are no label.
+_NO_NAMES = (list, dict, bytes)
 
 #: From so many rows on, a label column cannot have a class for every second row.
 _ENOUGH_ROWS = 20
@@ -20,10 +24,13 @@ class Labels:
     """Class numbers of a dataset's label values.
 
     Values are class numbers where the labels' names come from the description or the source, else
-    names (or numbers that serve as names).
+    names (or numbers that serve as names). Of a row without a text in its columns ``texts`` no
+    class is made.
     """
 
-    def __init__(self, spec: DatasetSpec, column: str, train: Rows) -> None:
+    def __init__(
+        self, spec: DatasetSpec, column: str, train: Rows, texts: Sequence[str] = ()
+    ) -> None:
         values = train.columns[column]
         self.column = column
         self._spec_names = spec.labels
@@ -35,7 +42,7 @@ class Labels:
         elif source_names:
             self.names = tuple(source_names)
         else:
-            self.names = _distinct(train, column)
+            self.names = _distinct(train, column, texts)
         if len(self.names) < 2:
             raise UserError(
                 f"{train.where}: column {column} holds one class only ({self.names[0]!r}); "
@@ -67,7 +74,7 @@ class Labels:
     def number(self, rows: Rows, row: int) -> int:
         """The class number of a row; BadRow where it has none."""
         value = rows.columns[self.column][row]
-        if isinstance(value, list | dict):
+        if isinstance(value, _NO_NAMES):
             raise _nested(rows, row, self.column)
         if self._numbers and (number := _as_int(value)) is not None and number in self._numbers:
             return self._numbers[number]
@@ -105,18 +112,24 @@ def _without_look_alikes(names: Sequence[str]) -> dict[str, int]:
 
 
 def _nested(rows: Rows, row: int, column: str) -> BadRow:
-    kind = type(rows.columns[column][row]).__name__
-    return rows.bad(row, f"column {column} holds a {kind}; a text has one label")
+    value = rows.columns[column][row]
+    if isinstance(value, bytes):
+        return rows.bad(row, f"column {column} holds bytes; a label is a text or a number")
+    return rows.bad(row, f"column {column} holds a {type(value).__name__}; a text has one label")
 
 
 def _all_class_numbers(values: Sequence[object], count: int) -> bool:
     return all(isinstance(value, int) and -1 <= value < count for value in values)
 
 
-def _distinct(train: Rows, column: str) -> tuple[str, ...]:
+def _distinct(train: Rows, column: str, texts: Sequence[str]) -> tuple[str, ...]:
+    # What is no text at all is said of its row later.
+    cells = [[as_text(one) for one in train.columns[name]] for name in texts]
+    there = [all(one is None or one.strip() for one in row) for row in zip(*cells, strict=True)]
     values = train.columns[column]
-    nested = [row for row, value in enumerate(values) if isinstance(value, list | dict)]
-    names = {_as_name(value) for value in values if not isinstance(value, list | dict)} - {""}
+    used = list(compress(values, there)) if texts else list(values)
+    nested = [row for row, value in enumerate(values) if isinstance(value, _NO_NAMES)]
+    names = {_as_name(value) for value in used if not isinstance(value, _NO_NAMES)} - {""}
     if not names and nested:
         raise _nested(train, nested[0], column)
     if not names:
@@ -127,7 +140,8 @@ def _distinct(train: Rows, column: str) -> tuple[str, ...]:
             "rows: these are no classes; name the right one with --label-column"
         )
     if all(_as_int(name) is not None for name in names):
-        return tuple(sorted(names, key=int))
+        # As 1 and 01 are one number and two names.
+        return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
 
 

@@ -19,6 +19,9 @@ WORDS = 5
 #: Least share of common five-grams (of all that either text has) of near-duplicates.
 ALIKE = 0.5
 
+#: Texts that are compared with all others at a time.
+_BLOCK = 256
+
 #: Odd 64-bit factor of the rolling hash; products wrap around.
 _FACTOR = 0x9E3779B97F4A7C15
 
@@ -42,13 +45,21 @@ def near_duplicate_groups(texts: Sequence[str]) -> list[int]:
     ends = np.concatenate([[0], np.cumsum(sizes)])
     ones = np.ones(len(columns), dtype=np.float32)
     matrix = csr_array((ones, columns, ends), shape=(len(texts), int(columns.max()) + 1))
-    both = (matrix @ matrix.T).tocoo()
-    rows, cols = both.coords
-    alike = both.data >= ALIKE * (sizes[rows] + sizes[cols] - both.data)
-    if parts := _parts_of_pairs(texts):
-        for edge in np.flatnonzero(alike):
-            alike[edge] = _all_alike(parts[rows[edge]], parts[cols[edge]])
-    edges = csr_array((np.ones(int(alike.sum())), (rows[alike], cols[alike])), shape=both.shape)
+    parts, found = _parts_of_pairs(texts), []
+    # What all texts open with is shared by every two of them: a block of rows at a time.
+    for start in range(0, len(texts), _BLOCK):
+        both = (matrix[start : start + _BLOCK] @ matrix.T).tocoo()
+        rows, cols = both.coords[0] + start, both.coords[1]
+        alike = both.data >= ALIKE * (sizes[rows] + sizes[cols] - both.data)
+        alike &= rows < cols
+        rows, cols = rows[alike], cols[alike]
+        if parts:
+            pairs = zip(rows, cols, strict=True)
+            same = np.array([_all_alike(parts[a], parts[b]) for a, b in pairs], bool)
+            rows, cols = rows[same], cols[same]
+        found.append(np.stack([rows, cols]))
+    ends_of = np.concatenate(found, axis=1)
+    edges = csr_array((np.ones(ends_of.shape[1]), tuple(ends_of)), shape=(len(texts), len(texts)))
     _, component = connected_components(edges, directed=False)
     first: dict[int, int] = {}
     return [first.setdefault(int(group), place) for place, group in enumerate(component)]

@@ -11,7 +11,7 @@ from slimcls.data.columns import choose_text_columns
 from slimcls.data.delimited import delimited_rows
 from slimcls.data.lines import json_rows, text_rows
 from slimcls.data.pairs import Pair
-from slimcls.data.rows import STOP, BadRow, BadRows, Row, Rows
+from slimcls.data.rows import STOP, BadRow, BadRows, Row, Rows, as_text
 from slimcls.errors import UserError
 
 #: How each kind of file is read, by the end of its name.
@@ -95,8 +95,8 @@ def with_text(row: Row, columns: Sequence[str]) -> tuple[Row, str]:
         return row, ""
     texts = []
     for column in columns:
-        text = row.values.get(column)
-        if not isinstance(text, str):
+        text = as_text(row.values.get(column))
+        if text is None or row.values.get(column) is None:
             return row._replace(fault=f"no text under {column!r}"), ""
         if not text.strip():
             of = f" under {column!r}" if len(columns) > 1 else ""

@@ -27,6 +27,16 @@ class Row(NamedTuple):
         return f"{self.unit} {self.number}"
 
 
+def as_text(value: object) -> str | None:
+    """A cell as a text: numbers as they are written, nothing where it is empty.
+
+    None for what is no text, such as a list.
+    """
+    if value is None or value != value:
+        return ""
+    return str(value) if isinstance(value, str | int | float) else None
+
+
 class BadRow(UserError):
     """A row that cannot be used: of which source, where in it, and why.
 

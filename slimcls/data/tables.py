@@ -16,7 +16,7 @@ from slimcls.data.pairs import PAIR_SLOTS, Pair, parts_of, slots_of
 from slimcls.data.pooling import Table, split_pool
 from slimcls.data.reader import read_rows
 from slimcls.data.remarks import Remarks
-from slimcls.data.rows import ADVICE, STOP, BadRow, BadRows, Rows, listed
+from slimcls.data.rows import ADVICE, STOP, BadRow, BadRows, Rows, as_text, listed
 from slimcls.data.spec import DatasetSpec
 from slimcls.errors import UserError
 from slimcls.storage.paths import user_path
@@ -107,7 +107,7 @@ def sources_of(spec: DatasetSpec, rows: dict[str, Rows], bad_rows: BadRows = STO
     """
     first = rows["train" if "train" in rows else next(iter(rows))]
     texts, label = choose_columns(spec, first)
-    labels = Labels(spec, label, first)
+    labels = Labels(spec, label, first, texts)
     notes = [spec.note] if spec.note else []
     if len(texts) > 1 and spec.own_rows and not spec.text_column:
         notes.append(f"columns {' and '.join(texts)} are read as text pairs")
@@ -234,11 +234,10 @@ def _table(
 
 
 def _as_text(value: object, rows: Rows, row: int, column: str) -> str:
-    if value is None or value != value:
-        return ""
-    if isinstance(value, str | int | float):
-        return str(value)
-    raise rows.bad(row, f"column {column} holds a {type(value).__name__}, not a text")
+    text = as_text(value)
+    if text is None:
+        raise rows.bad(row, f"column {column} holds a {type(value).__name__}, not a text")
+    return text
 
 
 def _without_text(

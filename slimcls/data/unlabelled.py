@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from slimcls.data import texts
 from slimcls.data.reader import READERS, stream_texts
+from slimcls.data.rows import Row
 from slimcls.data.splits import Splits
 from slimcls.data.tables import Tables
 from slimcls.errors import UserError
@@ -61,9 +63,9 @@ def draw_unlabelled(
     # numpy and scipy take longer to import than most commands to say that a flag is wrong.
     from slimcls.data.near_duplicates import near_duplicates_among
 
-    given = (
-        data.train.texts if name == REST else unlabelled_texts(Path(name), column, data.spec.pair)
-    )
+    given, bad = list(data.train.texts), list[Row]()
+    if name != REST:
+        given, bad = unlabelled_texts(Path(name), column, data.spec.pair)
     held_out = [*data.test.texts, *(data.validation.texts if data.validation else ())]
     held_out += [item.text for item in splits.validation]
     known = {texts.key(text) for text in held_out}
@@ -84,13 +86,13 @@ def draw_unlabelled(
         notes.append(f"{len(near)} {what} nearly are validation or test texts: left out")
     if name != REST and (again := len(given) - len(found)):
         notes.append(f"{again} {what} are items of the run, or come again: left out")
-    return Unlabelled(tuple(left[:size]), tuple(notes))
+    return Unlabelled(tuple(left[:size]), (*notes, *left_out(name, bad)))
 
 
 def unlabelled_texts(
     path: Path, column: str | None, pair: tuple[str, str] | None = None
-) -> Sequence[str]:
-    """The texts of a file; rows without one are left out, as predicting leaves them out.
+) -> tuple[list[str], list[Row]]:
+    """The texts of a file, and the rows that have none; a blank line of a .txt file is no row.
 
     ``column`` is the dataset's column of texts, where it was named; a .txt file has none. ``pair``
     are the dataset's two columns, where it has text pairs.
@@ -98,5 +100,18 @@ def unlabelled_texts(
     Raises UserError where it cannot be read, or its column of texts is not clear.
     """
     named = None if path.suffix.lower() == ".txt" else column
-    chunks: Iterable[list[tuple[object, str]]] = stream_texts(path, named, _CHUNK, pair)  # type: ignore[assignment]
-    return [text.strip() for chunk in chunks for _, text in chunk if text]
+    found, bad = [], []
+    for row, text in chain.from_iterable(stream_texts(path, named, _CHUNK, pair)):
+        if text:
+            found.append(text.strip())
+        elif path.suffix.lower() != ".txt" or str(row.values.get("text", "")).strip():
+            bad.append(row)
+    return found, bad
+
+
+def left_out(name: str, bad: Sequence[Row]) -> list[str]:
+    """In a sentence how many rows of a file have no text, and what is wrong with the first."""
+    if not bad:
+        return []
+    first = f"{bad[0].place}: {bad[0].fault}"
+    return [f"{name}: rows without a text: {len(bad)}, left out; the first is {first}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from slimcls.data.cutting import tokens_of
 from slimcls.data.pairs import Pair
 from slimcls.data.prompts import PromptBuilder
 from slimcls.data.trimming import Vocabulary
-from slimcls.data.unlabelled import REST, unlabelled_texts
+from slimcls.data.unlabelled import REST, left_out, unlabelled_texts
 from slimcls.session.again import Drawn
 
 if TYPE_CHECKING:
@@ -148,8 +149,11 @@ def counted_texts(drawn: Drawn, unlabelled: str | None) -> list[str]:
     held_out += [item.text for item in splits.validation]
     known = {same.key(text) for text in held_out}
     given = list(data.train.texts)
-    if unlabelled not in (None, REST):
-        given += unlabelled_texts(Path(unlabelled), drawn.config.text_column, data.spec.pair)
+    if unlabelled is not None and unlabelled != REST:
+        more, bad = unlabelled_texts(Path(unlabelled), drawn.config.text_column, data.spec.pair)
+        given += more
+        for note in left_out(unlabelled, bad):
+            print(f"note: {note}", file=sys.stderr)
     return list(dict.fromkeys(text for text in given if same.key(text) not in known))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from slimcls.data import catalog, texts
 from slimcls.data.columns import choose_text_columns
 from slimcls.data.reader import READERS, TABLE_FILES, read_rows
-from slimcls.data.rows import ADVICE, STOP, BadRows
+from slimcls.data.rows import ADVICE, STOP, BadRows, as_text
 from slimcls.data.spec import PART_NAMES
 from slimcls.errors import UserError
 from slimcls.storage.paths import user_path
@@ -230,7 +230,7 @@ def _rows(path: Path, text_column: str | None, bad_rows: BadRows) -> Texts:
     (column,) = choose_text_columns(path, list(rows.columns), text_column)
     found = []
     for row, value in enumerate(rows.columns[column]):
-        text = value.strip() if isinstance(value, str) else ""
+        text = (as_text(value) or "").strip()
         if text:
             found.append((text, rows.place(row)))
         elif not lines:

@@ -27,8 +27,12 @@ def figures(config: PruneConfig, about: list[Any]) -> tuple[Known, Any]:
     """Figures that an earlier start has found, and what keeps new ones."""
     from slimcls.pruning.evaluation import Figures
 
-    kept, write = kept_file(Path(config.out) / "known.json", about)
-    known = {name: Figures(**figures) for name, figures in kept.items()}
+    path = Path(config.out) / "known.json"
+    kept, write = kept_file(path, about)
+    try:
+        known = {name: Figures(**figures) for name, figures in kept.items()}
+    except TypeError:
+        raise _unreadable(path) from None
 
     def keep() -> None:
         kept.update({name: dataclasses.asdict(one) for name, one in known.items()})
@@ -45,9 +49,9 @@ def kept_file(path: Path, about: list[Any]) -> tuple[dict[str, Any], Callable[[]
     if path.is_file():
         try:
             content = parse_json(path.read_text(encoding="utf-8"))
-            other, kept = content["about"] != about, content["figures"]
-        except (OSError, ValueError, KeyError, TypeError):
-            raise UserError(f"{path}: cannot be read; delete it, or name another --out") from None
+            other, kept = content["about"] != about, dict(content["figures"].items())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise _unreadable(path) from None
         if other:
             raise UserError(
                 f"--out {path.parent}: holds figures of other settings; name another folder"
@@ -57,3 +61,7 @@ def kept_file(path: Path, about: list[Any]) -> tuple[dict[str, Any], Callable[[]
         write_text(path, json.dumps({"about": about, "figures": kept}, indent=1))
 
     return kept, write
+
+
+def _unreadable(path: Path) -> UserError:
+    return UserError(f"{path}: cannot be read; delete it, or name another --out")

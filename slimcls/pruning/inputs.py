@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,13 @@ def text_parts(config: PruneConfig) -> Parts | None:
         text_column=config.text_column,
         skip_bad_rows=config.skip_bad_rows,
     )
-    return split(found, config.seed)
+    parts = split(found, config.seed)
+    notes = list(found.notes)
+    if parts.removed:
+        notes.append(f"{found.name}: {parts.removed} texts nearly repeat another: left out")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    return parts
 
 
 def pruned_selection(config: PruneConfig) -> Selection:
@@ -110,4 +117,7 @@ def labelled_items(config: PruneConfig, source: Source) -> Labelled:
         config.dataset, data_dir=config.data_dir, skip_bad_rows=config.skip_bad_rows
     )
     tokenizer = open_tokenizer(source, never_empty=False)
+    if config.skip_bad_rows:
+        for note in data.notes:
+            print(f"note: {note}", file=sys.stderr)
     return Labelled(make_inputs(run, data, tokenizer, Log(quiet=True)), data.fingerprint)

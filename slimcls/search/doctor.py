@@ -106,7 +106,7 @@ def look(
     return Look(
         *copy,
         findings=tuple(findings),
-        read=sum(map(len, sources.rows.values())) + sum(not row.lacks for row in sources.left_out),
+        read=_read(sources),
         rows={part: len(table) for part, table in _parts(tables).items()},
         classes=_classes(tables),
         numbers=_numbers(sources, items if own else None),
@@ -115,10 +115,25 @@ def look(
     )
 
 
+def _read(sources: Sources) -> int:
+    """Rows of all files, good and bad: some are bad in themselves, some once they are looked at."""
+    known = {(rows.where, number) for rows in sources.rows.values() for number in rows.numbers}
+    bad = {(row.where, row.number) for row in sources.left_out}
+    return len(known | bad)
+
+
 def _refuse(items: Items, every: Sequence[Item]) -> None:
     """What no classifier can be made of. Raises UserError."""
     sources = items.sources
     where = next(iter(sources.rows.values())).where
+    if sources.spec.files and not sources.spec.pool:
+        kept = {item.label for item in items.all if item.part == "train"}
+        lost = {item.label for item in every if item.part == "train"} - kept
+        if lost := lost & {item.label for item in items.all}:
+            raise UserError(
+                f"{where}: no training text of class {quoted([items.names[min(lost)]])} is left: "
+                "each stands in validation or test too, or has several labels; give it others"
+            )
     different = {texts.key(item.text) for item in every}
     if len(different) == 1:
         raise UserError(

@@ -19,13 +19,24 @@ def unlabelled_file(name: str, column: str | None, tables: Tables) -> list[Findi
     check_unlabelled(name)
     if name == REST:
         return []
-    given = {texts.key(text) for text in unlabelled_texts(Path(name), column, tables.spec.pair)}
+    found, bad = unlabelled_texts(Path(name), column, tables.spec.pair)
+    given = {texts.key(text) for text in found}
     test = {texts.key(text) for text in tables.test.texts}
     others = {texts.key(text) for text in tables.train.texts}
     others |= {texts.key(text) for text in (tables.validation.texts if tables.validation else ())}
     in_test, elsewhere = len(given & test), len(given & (others - test))
     shown = Path(name).name
     findings = []
+    if bad:
+        findings.append(
+            Finding(
+                kind="unlabelled rows without text",
+                sentence=f"{shown} has {counted(len(bad), 'row')} without a text, such as "
+                f"{bad[0].place}: {bad[0].fault}",
+                count=len(bad),
+                done="left out",
+            )
+        )
     if in_test:
         whole = "is the test part" if given == test else f"holds {counted(in_test, 'test text')}"
         findings.append(

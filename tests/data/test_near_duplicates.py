@@ -1,5 +1,6 @@
 import random
 
+from slimcls.data import near_duplicates
 from slimcls.data.near_duplicates import near_duplicate_groups, near_duplicates_among
 from slimcls.data.texts import key
 
@@ -63,3 +64,13 @@ def test_near_duplicates_among_others_are_those_that_the_groups_have():
     assert 10 < len(expected) < 50
     assert dict(near_duplicates_among(mine, others)) == expected
     assert near_duplicates_among([], others) == near_duplicates_among(mine, []) == []
+
+
+def test_a_block_at_a_time_gives_the_same_groups(monkeypatch):
+    """What all texts open with makes every two of them share something: no whole matrix of that."""
+    opening = " ".join(_words(0, 8))
+    texts = [f"{opening} {' '.join(_words(seed % 30, 12))}" for seed in range(1, 70)]
+    whole = near_duplicate_groups(texts)
+    assert len(set(whole)) == 30
+    monkeypatch.setattr(near_duplicates, "_BLOCK", 7)
+    assert near_duplicate_groups(texts) == whole

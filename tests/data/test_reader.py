@@ -11,6 +11,7 @@ from conftest import ROOT
 from slimcls.classifier.text_files import WRITERS
 from slimcls.data.parquet import class_names
 from slimcls.data.reader import READERS, read_rows, stream_rows, stream_texts
+from slimcls.data.rows import STOP, BadRows
 from slimcls.errors import UserError
 
 
@@ -113,7 +114,6 @@ def test_bad_rows_come_with_what_is_wrong_and_their_line(tmp_path):
 
 
 FAULTS = [
-    ("swallow.csv", 'text,n\n"a,1\nb,2\nc,3\n', 2, "a quotation mark made lines 2 to 4 one row"),
     ("half.jsonl", '{"text": "a \\ud800 b"}\n', 1, r"\ud800 is half a surrogate pair"),
     ("key.jsonl", '{"\\udfff": "a"}\n', 1, "half a surrogate pair"),
     ("deep.jsonl", '{"text": ' + "[" * 50_000 + "]" * 50_000 + "}\n", 1, "nested too deeply"),
@@ -175,9 +175,19 @@ def test_texts_come_in_chunks_and_the_first_settles_the_column(tmp_path):
     assert found[1] == ("", "rain")
     assert [fault for fault, _ in found if fault] == [
         "no text under 'text'",
-        "no text under 'text'",
         "the text is empty",
     ]
+    assert found[2] == ("", "5"), "as training reads it"
+
+
+def test_a_quotation_mark_that_swallows_lines_is_no_row_to_leave_out(tmp_path):
+    """As one bad row it took all rows after it along, and a fit went on with the handful before."""
+    rows = "".join(f"text {place},{place % 2}\n" for place in range(50))
+    path = _write(tmp_path, "a.csv", f'text,n\nfine,1\n"odd,1\n{rows}')
+    said = "a.csv line 3: cannot be parsed: .* made lines 3 to 53 one row; double it, or take it"
+    for bad_rows in (STOP, BadRows(skip=True)):
+        with pytest.raises(UserError, match=said):
+            read_rows(path, bad_rows)
 
 
 def test_rows_of_a_text_file_are_its_lines(tmp_path):

@@ -362,6 +362,30 @@ def test_labels_that_only_a_bad_row_has_are_bad_too(tmp_path):
     assert any("line 11: label 'maybe' is not one of" in note for note in loaded.notes)
 
 
+def test_a_row_without_text_makes_no_class(tmp_path):
+    path = _csv(tmp_path / "a.csv", [*_rows(60), ("", "ghost"), ("  ", "ghost")])
+    loaded = read_dataset(str(path), skip_bad_rows=True)
+    assert loaded.spec.labels == ("no", "yes")
+    assert any("bad rows left out: 2 (line 62, 63)" in note for note in loaded.notes)
+    assert not any("ghost" in note for note in loaded.notes)
+
+
+def test_classes_whose_names_are_one_number_have_one_order(tmp_path):
+    """Python's order of a set changes from process to process."""
+    names = ("2", "1", "001", "0001", "01", "02")
+    loaded = _load(_csv(tmp_path / "a.csv", _rows(120, names)))
+    assert loaded.spec.labels == ("0001", "001", "01", "1", "02", "2")
+
+
+def test_labels_of_bytes_are_no_classes(tmp_path):
+    path = tmp_path / "a.parquet"
+    texts, labels = zip(*_rows(40), strict=True)
+    columns = {"text": texts, "label": [name.encode() for name in labels]}
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    with pytest.raises(UserError, match="label"):
+        _load(path)
+
+
 def test_a_file_of_bad_rows_alone(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("text,label\na\nb\n")

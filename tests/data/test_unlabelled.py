@@ -82,6 +82,19 @@ def test_labels_of_a_file_are_never_read(drawn: tuple[Tables, Splits], tmp_path:
     assert sorted(found.texts) == ["another", "some new text"]
 
 
+def test_rows_that_have_no_text_are_told(drawn: tuple[Tables, Splits], tmp_path: Path) -> None:
+    file = tmp_path / "u.jsonl"
+    file.write_text('{"text": "some new text"}\n{"text": 5}\n{"text": [1]}\n{"text": " "}\n')
+    found = draw_unlabelled(str(file), *drawn, column=None, size=None, seed=0)
+    assert sorted(found.texts) == ["5", "some new text"], "numbers are read as training reads them"
+    said = f"{file}: rows without a text: 2, left out; the first is line 3: no text under 'text'"
+    assert said in found.notes
+    lines = tmp_path / "u.txt"
+    lines.write_text("some new text\n\nanother\n")
+    found = draw_unlabelled(str(lines), *drawn, column=None, size=None, seed=0)
+    assert not any("without a text" in note for note in found.notes), "a blank line parts texts"
+
+
 def test_names(tmp_path: Path) -> None:
     check_unlabelled(REST)
     with pytest.raises(UserError, match="no such file; give a data file, or rest"):

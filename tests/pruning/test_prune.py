@@ -378,10 +378,29 @@ def test_nothing_but_a_pruned_model_is_replaced(texts: Path, tmp_path: Path) -> 
 
 def test_a_damaged_file_of_figures_is_one_line(texts: Path, tmp_path: Path) -> None:
     config = settings(texts, tmp_path, evaluate=True, criteria="first", most=1, held_out=4)
+    path = tmp_path / "known.json"
     for content in ("{", "[]", '{"about": 1}', '{"about": 1, "figures": {}}'):
-        (tmp_path / "known.json").write_text(content)
+        path.write_text(content)
         with pytest.raises(UserError, match=r"known\.json: cannot be read|other settings"):
             verb.evaluate(config)
+    path.unlink()
+    verb.evaluate(config)
+    about = json.loads(path.read_text())["about"]
+    for figures in ([], {"first": []}, {"first": {"of another version": 1}}):
+        path.write_text(json.dumps({"about": about, "figures": figures}))
+        with pytest.raises(UserError, match=r"known\.json: cannot be read"):
+            verb.evaluate(config)
+
+
+def test_rows_that_are_left_out_are_said(
+    texts: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [line.replace('"', "") for line in texts.read_text().splitlines()]
+    rows = [f'"{line}"' for line in lines if line.strip()]
+    path = tmp_path / "texts.csv"
+    path.write_text("\n".join(["text", *rows, '""', ""]))
+    verb.prune(settings(path, tmp_path / "out", keep=2, select="bi", skip_bad_rows=True))
+    assert f"bad rows left out: 1 (line {len(rows) + 2})" in capsys.readouterr().err
 
 
 def test_criteria_named_twice_count_once(texts: Path, tmp_path: Path) -> None:

@@ -156,6 +156,23 @@ def test_a_folder_keeps_its_parts_and_the_test_part_keeps_its_rows(tmp_path):
     assert found.place("test", 4) == "test.csv, line 6"
 
 
+def test_a_class_whose_training_texts_are_all_in_test_is_said_so(tmp_path):
+    """Once they are taken out of train, the class seemed never to have been there."""
+    rare = [(text, "rare") for text, _ in _rows(3, seed=2)]
+    _csv(tmp_path / "train.csv", [*_rows(60), *rare])
+    _csv(tmp_path / "test.csv", [*_rows(30, seed=1), *rare])
+    with pytest.raises(UserError, match="no training text of class 'rare' is left: each stands in"):
+        look(str(tmp_path), tmp_path / "fit")
+
+
+def test_a_row_that_is_bad_once_it_is_looked_at_counts_once(tmp_path):
+    rows = [{"text": text, "label": label} for text, label in _rows(60)]
+    rows += [{"text": ["nested"], "label": "bug"}, {"text": "", "label": "bug"}]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + "no JSON\n")
+    assert look(str(path), tmp_path).read == 63
+
+
 def test_a_described_dataset_is_described_anew(tmp_path):
     rows = _rows(60, ("yes", "1e3", "naïve: #x"))
     _csv(tmp_path / "a.csv", [*rows, rows[0]])
@@ -342,6 +359,10 @@ def test_an_unlabelled_file_that_is_the_test_part_or_holds_some_of_it(tmp_path):
     (tmp_path / "some.txt").write_text("\n".join([*test[:3], _rows(200)[0][0], "fresh words"]))
     finding = _by_kind(look(str(path), tmp_path, unlabelled=str(tmp_path / "some.txt")))
     assert "holds 3 test texts" in finding["unlabelled test texts"].sentence
+    _csv(tmp_path / "some.csv", [("fresh words", ""), ("", ""), ("other words", "")])
+    finding = _by_kind(look(str(path), tmp_path, unlabelled=str(tmp_path / "some.csv")))
+    assert finding["unlabelled rows without text"].count == 1
+    assert "line 3: the text is empty" in finding["unlabelled rows without text"].sentence
     named = look(str(path), tmp_path, text_column="text", unlabelled=str(tmp_path / "some.txt"))
     assert _by_kind(named)["unlabelled test texts"].count == 3
     with pytest.raises(UserError, match="no such file"):
