@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from slimcls.classifier.prediction import texts_listed
 from slimcls.config import RunConfig
+from slimcls.data.lines import no_utf8
 from slimcls.data.memory import NAME, tables_in_memory
 from slimcls.errors import Interrupted, UserError
 from slimcls.roles import Role, settings_without
@@ -26,8 +28,6 @@ from slimcls.storage.held import HeldFolder
 from slimcls.train import train
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from slimcls.classifier.prediction import Predictor
 
 #: The settings of a run that an estimator has too, with what stands for them where nobody says:
@@ -160,8 +160,11 @@ def _classes(y: ArrayLike, rows: int) -> tuple[NDArray[Any], list[int]]:
     """The classes, sorted, and the number of each row's. Raises UserError."""
     if y is None:
         raise UserError("fit requires y to be passed, but the target y is None")
-    column = column_or_1d(y, warn=True)
-    check_consistent_length(range(rows), column)
+    try:
+        column = column_or_1d(y, warn=True)
+        check_consistent_length(range(rows), column)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"y: {error}") from None
     for place in np.flatnonzero(pd.isna(column)):
         raise UserError(f"y[{place}] is missing; leave the row out")
     try:
@@ -169,6 +172,8 @@ def _classes(y: ArrayLike, rows: int) -> tuple[NDArray[Any], list[int]]:
         classes, numbers = np.unique(column, return_inverse=True)
     except TypeError:
         raise UserError("y holds classes of several types, which have no order") from None
+    except ValueError as error:
+        raise UserError(f"y: {error}") from None
     return classes, numbers.tolist()
 
 
@@ -176,6 +181,8 @@ def _names(classes: NDArray[Any]) -> list[str]:
     """The classes' names in a saved model. Raises UserError where two have the same."""
     names = [" ".join(str(one).split()) for one in classes.tolist()]
     for place, name in enumerate(names):
+        if fault := no_utf8([name]):
+            raise UserError(f"y: {name!r}: {fault}")
         if not name or name in names[:place]:
             fault = "is the name of two classes" if name else "names no class"
             raise UserError(f"y: {name!r} {fault}; blanks do not tell classes apart")
@@ -186,7 +193,13 @@ def _words(words: Mapping[Any, str] | None, classes: NDArray[Any]) -> list[str] 
     """Label words in the order of the classes. Raises UserError where one has none."""
     if words is None:
         return None
+    if not isinstance(words, Mapping):
+        raise UserError("label_words: must be a mapping, class to word")
     lacking = [one for one in classes.tolist() if one not in words]
     if lacking:
         raise UserError(f"label_words: no word for the class {lacking[0]!r}")
-    return [words[one] for one in classes.tolist()]
+    found = [words[one] for one in classes.tolist()]
+    for one, word in zip(classes.tolist(), found, strict=True):
+        if not isinstance(word, str) or not word.strip():
+            raise UserError(f"label_words: the word for the class {one!r} is {word!r}, no text")
+    return found

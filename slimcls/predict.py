@@ -199,6 +199,8 @@ def _paths(config: PredictConfig) -> tuple[Path, Path] | None:
             raise UserError("--out and --text-column: only with an input file")
         if not config.input.strip():
             raise UserError("the text is empty")
+        if config.input != PIPED:
+            _check_text(config.input)
         return None
     if config.json:
         raise UserError("--json: a file's results are of its own kind; give a .jsonl file")
@@ -215,6 +217,18 @@ def _paths(config: PredictConfig) -> tuple[Path, Path] | None:
         raise UserError(f"--out {target}: is the input itself; name another file")
     check_writable(target.parent)
     return source, target
+
+
+def _check_text(text: str) -> None:
+    """Say so where a text may have been meant for a file. Raises UserError for a folder."""
+    try:
+        there = Path(text).exists()
+    except (OSError, ValueError):  # longer than a name can be
+        return
+    if there:
+        raise UserError(f"{text}: is a folder or a device; give a file of texts, or a text")
+    if text.lower().endswith(tuple(READERS)):
+        print(f"note: no file is called {text!r}; it is classified as a text", file=sys.stderr)
 
 
 def _names_a_file(text: str) -> bool:

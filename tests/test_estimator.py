@@ -44,7 +44,7 @@ def small(**settings: Any) -> SlimClassifier:
 
 @pytest.fixture(scope="module")
 def fitted() -> SlimClassifier:
-    with pytest.warns(UserWarning, match="still improving"):
+    with pytest.warns(UserWarning, match="too early to show"):
         return small(epochs=4).fit(TEXTS, LABELS)
 
 
@@ -210,11 +210,37 @@ def test_tools_of_scikit_learn_take_it() -> None:
         (["", "  ", "rain", "sun"], list("abab"), "X row 0: no text"),
         (["a\ud800", *TEXTS[1:]], LABELS, "UTF-8"),
         (["rain", "soup"], ["a", "b"], "nothing is left to validate on"),
+        (TEXTS, 3, "y: "),
+        (TEXTS, ["\ud800", "b"] * 120, "half a surrogate pair"),
+        (TEXTS, pd.Series([True, False] * 120, dtype=object), "y: Unknown label type"),
     ],
 )
-def test_what_cannot_be_used_is_a_value_error(texts: Any, labels: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_cannot_be_used_is_a_user_error(texts: Any, labels: Any, said: str) -> None:
+    with pytest.raises(UserError, match=said):
         small().fit(texts, labels)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"label_words": {"a": "yes", "b": 3}}, "the word for the class 'b' is 3, no text"),
+        ({"label_words": 3}, "label_words: must be a mapping"),
+        ({"template": 3}, "template: 3 is no text"),
+    ],
+)
+def test_words_that_are_none_are_refused_before_training(
+    settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UserError, match=said):
+        small(mode="lm", **settings).fit(TEXTS[:40], ["a", "b"] * 20)
+
+
+def test_a_size_of_batches_that_is_none_is_refused(fitted: SlimClassifier) -> None:
+    """With -1 there was no batch, and every class was as probable as another."""
+    for size in (-1, 0, "x", 2.5):
+        broken = pickle.loads(pickle.dumps(fitted)).set_params(eval_batch_size=size)
+        with pytest.raises(UserError, match=r"batch_size .*: must be a whole number from 1 up"):
+            broken.predict_proba(NEW)
 
 
 def test_it_says_nothing_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:

@@ -311,7 +311,7 @@ BAD = {
         2,
     ),
     ".jsonl": (
-        b'{"text": "rain"}\n{"text": \n["rain"]\n\n{"txet": "sun"}\n{"text": 5}\n{"text": null}\n'
+        b'{"text": "rain"}\n{"text": \n["rain"]\n\n{"txet": "sun"}\n{"text": [5]}\n{"text": null}\n'
         b'{"text": " "}\n{"text": "caf\xe9"}\n{"text": "\\ud83d"}\n{"text": "wind"}\n',
         {
             2: "not JSON", 3: "not a JSON object", 5: "no text under 'text'", 6: "no text",
@@ -348,16 +348,19 @@ def test_a_stray_quote_swallows_nothing_unsaid(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Rows are counted from the line where they begin, and lost ones are named."""
-    content = 'text,n\n"rain\nand wind",1\n"sun" set,2\n,3\nsnow,4\n"mist,5\ncold,6\nwarm,7\n'
+    content = 'text,n\n"rain\nand wind",1\n"sun" set,2\n,3\nsnow,4\n'
     source = made(tmp_path / "some.csv", content)
     assert main([str(run), str(source)]) == 0
     out, errors = capsys.readouterr()
-    quoted, empty, rest = errors.splitlines()
+    quoted, empty = errors.splitlines()
     assert "some.csv line 4: cannot be parsed" in quoted
     assert "some.csv line 5: the text is empty" in empty
-    assert "some.csv line 7: cannot be parsed" in rest
-    assert "a quotation mark made lines 7 to 9 one row" in rest
-    assert out.startswith("2 of 5 rows classified")
+    assert out.startswith("2 of 4 rows classified")
+    assert read_back(tmp_path / "some.predicted.csv")["n"].tolist() == [1, 4]
+    made(source, content + '"mist,5\ncold,6\nwarm,7\n')
+    error = refused(capsys, run, source, "--overwrite")
+    assert "some.csv line 7: cannot be parsed" in error
+    assert "a quotation mark made lines 7 to 9 one row" in error
     assert read_back(tmp_path / "some.predicted.csv")["n"].tolist() == [1, 4]
     broken = made(tmp_path / "broken.csv", '"text,n\nrain,1\n')
     assert "line 1: cannot be parsed" in refused(capsys, run, broken)
@@ -394,6 +397,15 @@ def test_bad_rows_of_a_parquet_file(
     table = read_back(tmp_path / "some.predicted.parquet")
     assert table["n"].tolist() == [1, 4]
     assert table["n"].dtype == "int64"
+
+
+def test_what_looks_like_a_place_is_no_text(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in (tmp_path, "/dev/null"):
+        assert "is a folder or a device" in refused(capsys, run, place)
+    assert main([str(run), "my reviews.csv"]) == 0
+    assert "note: no file is called 'my reviews.csv'" in capsys.readouterr().err
 
 
 def test_out_and_overwrite(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -440,7 +452,7 @@ def test_a_label_column_stays_and_taken_names_are_refused(
 def test_given_and_predicted_labels_never_share_a_column(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A row of a .jsonl may lack what another has: the first decides the name for all."""
+    """A row of a .jsonl may lack what another has: one name for all."""
     source = made(tmp_path / "some.jsonl", '{"text": "rain", "label": "x"}\n{"text": "sun"}\n')
     assert main([str(run), str(source)]) == 0
     lines = (tmp_path / "some.predicted.jsonl").read_text().splitlines()
@@ -449,8 +461,12 @@ def test_given_and_predicted_labels_never_share_a_column(
     assert "label" not in second
     assert {"predicted_label"} <= first.keys() & second.keys()
     late = made(tmp_path / "late.jsonl", '{"text": "sun"}\n{"text": "rain", "label": "x"}\n')
-    assert "has a column 'label' already" in refused(capsys, run, late)
-    assert not (tmp_path / "late.predicted.jsonl").exists()
+    assert main([str(run), str(late)]) == 0
+    lines = (tmp_path / "late.predicted.jsonl").read_text().splitlines()
+    first, second = (json.loads(line) for line in lines)
+    assert "label" not in first
+    assert second["label"] == "x"
+    assert {"predicted_label"} <= first.keys() & second.keys()
 
 
 def test_odd_files(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

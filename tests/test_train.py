@@ -587,7 +587,7 @@ def test_a_run_that_was_still_learning_says_so(toy: Path, tmp_path: Path) -> Non
     result = train(settings(toy, tmp_path, epochs=2, **learning))
     assert result.best_epoch == 2
     assert result.converged is False
-    assert result.warnings.startswith("validation was still improving when training ended after 2")
+    assert result.warnings.startswith("training ended after 2 epochs, too early to show that")
     assert read_result(result.folder) == result
 
 

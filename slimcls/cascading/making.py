@@ -72,8 +72,8 @@ def _chosen(exits: Exits, scores: Scores, risk: float) -> Chosen:
         can = "nothing" if least is None else f"{100 * least:.1f} or more"
         raise UserError(
             f"--risk {100 * risk:g}: the {len(scores.labels)} validation texts of "
-            f"{exits.runs[-1].folder} show {can}; allow as much, or train with a larger "
-            "--validation-size"
+            f"{exits.runs[-1].folder} show {can}; allow as much, or train with more "
+            "validation texts (a tenth of one's own file, at most --validation-size)"
         )
     return chosen
 

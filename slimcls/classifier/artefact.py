@@ -38,6 +38,10 @@ def load(
     Raises UserError where the folder is none of them, newer than this slimcls, or where its files
     are damaged or not of one run.
     """
+    if not isinstance(run, str | Path):
+        raise UserError(f"{run!r}: name a run, its folder or ORG/NAME")
+    if threads is not None and threads < 1:
+        raise UserError(f"threads {threads}: must be at least 1")
     folder, description = read_description(Path(run))
     if ONNX in description:
         from slimcls.classifier.runtime import open_exported

@@ -202,6 +202,10 @@ def binomial_cdf(most: int, count: int, chance: float) -> float:
 
 def share_of(percent: float, setting: str) -> float:
     """A percentage that a person gave as a share; UserError where it promises nothing."""
-    if not 0 < percent < 100:
-        raise UserError(f"{setting} {percent:g}: must be a percentage above 0 and below 100")
-    return percent / 100
+    try:
+        given = float(percent)
+    except (TypeError, ValueError):
+        raise UserError(f"{setting} {percent!r}: must be a number") from None
+    if not 0 < given < 100:
+        raise UserError(f"{setting} {given:g}: must be a percentage above 0 and below 100")
+    return given / 100

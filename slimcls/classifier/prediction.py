@@ -89,9 +89,11 @@ class Predictor(ABC):
         percent and for texts as those of validation were (:mod:`slimcls.classifier.confidence`).
 
         Raises UserError for what is no string, or no pair, and where the model gives no finite
-        numbers, with the place of the text, and where the validation texts do not show what is
-        asked.
+        numbers, with the place of the text, where the validation texts do not show what is asked,
+        and for a ``batch_size`` that is none.
         """
+        if not hasattr(batch_size, "__index__") or batch_size < 1:
+            raise UserError(f"batch_size {batch_size!r}: must be a whole number from 1 up")
         named_from = self.abstention(abstain_risk).threshold if abstain_risk is not None else 0.0
         in_set_from = None if sets is None else self._in_set_from(sets)
         listed = pairs_listed(texts, self.pair) if self.pair else texts_listed(texts)
@@ -118,7 +120,8 @@ class Predictor(ABC):
         if not found.answered:
             raise UserError(
                 f"--abstain-risk {risk:g}: the {len(scores.named)} validation texts do not show it "
-                "for any probability; allow more, or train with a larger --validation-size"
+                "for any probability; allow more, or train with more validation texts (a tenth of "
+                "one's own file, at most --validation-size)"
             )
         return found
 
@@ -128,8 +131,8 @@ class Predictor(ABC):
     def _measured(self, setting: str) -> Confidence:
         if self.confidence is None or not self.confidence.named:
             raise UserError(
-                f"{setting}: this classifier has no scores of validation texts; train it again, or "
-                "ask the run that it was exported from"
+                f"{setting}: this classifier has no scores of validation texts; runs of slimcls "
+                "train have, and what they are exported to"
             )
         return self.confidence
 

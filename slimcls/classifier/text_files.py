@@ -15,7 +15,7 @@ from slimcls.classifier.prediction import Predictor
 from slimcls.data.delimited import dialect_of
 from slimcls.data.lines import line_rows
 from slimcls.data.parquet import open_parquet
-from slimcls.data.reader import stream_texts, with_text
+from slimcls.data.reader import stream_rows, stream_texts, with_text
 from slimcls.data.rows import Row
 from slimcls.errors import UserError
 from slimcls.escaping import in_csv
@@ -47,7 +47,10 @@ def classify_file(
     with replacing(target) as temporary, ExitStack() as stack:
         write = WRITERS[source.suffix.lower()](source, temporary, stack)
         chunks = stream_texts(source, column, CHUNK, classifier.pair)
-        return _classify(classifier, str(source), chunks, write, batch_size, strict, promises)
+        label = _label_column(source)
+        return _classify(
+            classifier, str(source), chunks, write, batch_size, strict, promises, label
+        )
 
 
 def classify_lines(
@@ -70,6 +73,15 @@ def classify_lines(
     return _classify(classifier, name, chunks, write, batch_size, strict, promises)
 
 
+def _label_column(source: Path) -> str:
+    """What the answers are called: one name for the whole file, beside labels of its own."""
+    rows = stream_rows(source)
+    # Only there may a row lack what others have.
+    if source.suffix.lower() != ".jsonl":
+        rows = islice(rows, 1)
+    return "predicted_label" if any("label" in row.values for row in rows) else "label"
+
+
 def _chunks(rows: Iterator[Row]) -> Iterator[list[tuple[Row, str]]]:
     while chunk := list(islice(rows, CHUNK)):
         yield [with_text(row, ("text",)) for row in chunk]
@@ -83,11 +95,11 @@ def _classify(
     batch_size: int,
     strict: bool,
     promises: dict[str, float | None],
+    label: str = "label",
 ) -> tuple[int, int]:
     from tqdm import tqdm
 
     done = bad = 0
-    column = None
     with tqdm(unit=" texts", disable=not sys.stderr.isatty()) as bar:
         for chunk in chunks:
             for row, _ in chunk:
@@ -96,12 +108,9 @@ def _classify(
             good = [(row, text) for row, text in chunk if not row.fault]
             texts = [text for _, text in good]
             predictions = classifier.predict(texts, batch_size, bar.update, **promises)
-            if column is None and good:
-                # One for the whole file: a row may lack a label that others have.
-                column = "predicted_label" if "label" in good[0][0].values else "label"
             write(
                 [
-                    _added(name, row, prediction.columns(column or "label"))
+                    _added(name, row, prediction.columns(label))
                     for (row, _), prediction in zip(good, predictions, strict=True)
                 ]
             )

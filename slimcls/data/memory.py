@@ -35,6 +35,8 @@ def tables_in_memory(
         UserError: rows that cannot be used, fewer than two classes, a template or label words that
             cannot be right.
     """
+    if template is not None and not isinstance(template, str):
+        raise UserError(f"template: {template!r} is no text")
     if template is not None and (fault := template_fault(template)):
         raise UserError(f"template: {fault}")
     if label_words is not None and len(label_words) != len(names):

@@ -82,6 +82,11 @@ def _never_fell(course: Course) -> bool:
 
 
 def _says_never_fell(course: Course) -> str:
+    if course.epochs == 1:
+        return (
+            f"the training loss ({course.losses[0]:.3f}) is no better than guessing "
+            f"({course.guessing:.3f}) after one epoch: try more --epochs or another --lr"
+        )
     return (
         f"the training loss never fell ({course.losses[0]:.3f} in the first epoch, "
         f"{course.losses[-1]:.3f} in the last): try another --lr, such as {course.lr / 3:.1g}"
@@ -94,8 +99,9 @@ def _still_learning(course: Course) -> bool:
 
 def _says_still_learning(course: Course) -> str:
     return (
-        f"validation was still improving when training ended after {course.epochs} epochs: it may "
-        f"not have learnt all it can; try --epochs {2 * course.epochs}"
+        f"training ended after {course.epochs} epoch{'s' * (course.epochs > 1)}, too early to show "
+        "that validation no longer improves: it may not have learnt all it can; try --epochs "
+        f"{2 * course.epochs}"
     )
 
 

@@ -367,6 +367,11 @@ def test_artefacts_that_cannot_be_opened(toy: Path, tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message):
             slimcls.load(result.folder)
     path.write_text(good)
+    for given, message in (({"threads": 0}, "threads 0: must be"), ({}, "None: name a run")):
+        with pytest.raises(UserError, match=message):
+            slimcls.load(result.folder if given else None, **given)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="--sets 'few': must be a number"):
+        slimcls.load(result.folder).predict(["a"], sets="few")  # type: ignore[arg-type]
     weights = result.folder / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(UserError, match="not a whole safetensors file"):

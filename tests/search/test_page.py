@@ -151,7 +151,7 @@ def test_figures_of_the_answer_stand_in_their_places(pages):
     assert chosen[8] == "chosen"
     assert [name for name, row in rows.items() if "chosen" in row[8]] == ["8 of 30 layers"]
     assert "reference Takes 42 ms" in " ".join(rows["30 of 30 layers"][8].split())
-    assert "still improving" in rows["4 of 30 layers"][8]
+    assert "too early to show" in rows["4 of 30 layers"][8]
     kinds = {name: rows[name][2].strip() for name in CHEAP.values()}
     assert set(kinds.values()) == {"cheap rival"}
     assert "Too far below to be drawn: majority class (21.3 %)." in page.text.replace(" ( ", " (")
