@@ -194,10 +194,10 @@ def rivals() -> str:
 def fits() -> str:
     """Fits against a grid of all depths: a row a fit."""
     lines = [
-        "| data | texts a class, at most | chosen | its test accuracy | best there is "
+        "| data | texts a class, at most | budget | chosen | its test accuracy | best there is "
         "| points lost | points that depth loses in the grid "
         "| smallest within the margin | share of the grid's time |",
-        f"|{' --- |' * 9}",
+        f"|{' --- |' * 10}",
     ]
     for path in sorted((ROOT / "results" / "fit").glob("*.json")):
         row = json.loads(path.read_text(encoding="utf-8"))
@@ -206,6 +206,7 @@ def fits() -> str:
         cells = (
             row["dataset"],
             f"{row['shots']}",
+            row["budget"],
             f"{row['chosen']}: {row['verdict']}",
             f"{row['confirmed'][row['chosen']]:.3f}",
             f"{best}: {row['grid'][best]:.3f}",

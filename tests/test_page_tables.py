@@ -26,7 +26,7 @@ tables = load_script("page_tables")
         ("docs/defaults.md", "| trec | 2 |"),
         ("docs/depth-study.md", "| `cls` | 0.963 | 8 | -5.5"),
         ("docs/export.md", "| trimmed, then trained | 0."),
-        ("docs/fit.md", "| trec | 200 | 4 of 30 layers"),
+        ("docs/fit.md", "| trec | 200 | 50m | 4 of 30 layers"),
         ("docs/limits.md", "| 3 | "),
         ("docs/options.md", "| sst2 | 2 | 0, 42, 421 | 0.616 |"),
         ("docs/models.md", "| GPT-2 | gpt2 | all | shared |"),
