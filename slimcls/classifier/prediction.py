@@ -131,8 +131,8 @@ class Predictor(ABC):
     def _measured(self, setting: str) -> Confidence:
         if self.confidence is None or not self.confidence.named:
             raise UserError(
-                f"{setting}: this classifier has no scores of validation texts; runs of slimcls "
-                "train have, and what they are exported to"
+                f"{setting}: this classifier has no scores of validation texts; ask the run that "
+                "it was exported from, or one of slimcls train"
             )
         return self.confidence
 

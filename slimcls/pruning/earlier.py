@@ -49,13 +49,15 @@ def kept_file(path: Path, about: list[Any]) -> tuple[dict[str, Any], Callable[[]
     if path.is_file():
         try:
             content = parse_json(path.read_text(encoding="utf-8"))
-            other, kept = content["about"] != about, dict(content["figures"].items())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            other, kept = content["about"] != about, content["figures"]
+        except (OSError, ValueError, KeyError, TypeError):
             raise _unreadable(path) from None
         if other:
             raise UserError(
                 f"--out {path.parent}: holds figures of other settings; name another folder"
             )
+        if not isinstance(kept, dict):
+            raise _unreadable(path)
 
     def write() -> None:
         write_text(path, json.dumps({"about": about, "figures": kept}, indent=1))
