@@ -28,9 +28,7 @@ class Labels:
     class is made.
     """
 
-    def __init__(
-        self, spec: DatasetSpec, column: str, train: Rows, texts: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, spec: DatasetSpec, column: str, train: Rows, texts: Sequence[str]) -> None:
         values = train.columns[column]
         self.column = column
         self._spec_names = spec.labels
@@ -127,7 +125,7 @@ def _distinct(train: Rows, column: str, texts: Sequence[str]) -> tuple[str, ...]
     cells = [[as_text(one) for one in train.columns[name]] for name in texts]
     there = [all(one is None or one.strip() for one in row) for row in zip(*cells, strict=True)]
     values = train.columns[column]
-    used = list(compress(values, there)) if texts else list(values)
+    used = list(compress(values, there))
     nested = [row for row, value in enumerate(values) if isinstance(value, _NO_NAMES)]
     names = {_as_name(value) for value in used if not isinstance(value, _NO_NAMES)} - {""}
     if not names and nested:

@@ -35,7 +35,14 @@ class Gate:
             return
         started = time.perf_counter()
 
+        counted_already = False
+
         def count(status: int) -> None:
+            nonlocal counted_already
+            # Who goes while an answer is being sent has had one.
+            if counted_already:
+                return
+            counted_already = True
             self._metrics.requests.labels(status).inc()
             self._metrics.seconds.observe(time.perf_counter() - started)
 

@@ -382,7 +382,7 @@ def test_labels_of_bytes_are_no_classes(tmp_path):
     texts, labels = zip(*_rows(40), strict=True)
     columns = {"text": texts, "label": [name.encode() for name in labels]}
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
-    with pytest.raises(UserError, match="label"):
+    with pytest.raises(UserError, match="column label holds bytes; a label is a text or a number"):
         _load(path)
 
 

@@ -257,6 +257,15 @@ def test_who_has_gone_is_not_computed_for(made: Made, client: Client) -> None:
     assert [texts[0] for texts in made.batches[1:]] == ["the first", "good"]
 
 
+def test_an_answer_in_pieces_counts_once(client: Client) -> None:
+    """The library says of a whole answer what it says of a sender who has gone."""
+    page = client.get("/docs")
+    for source in re.findall(r'(?:src|href)="([^"]+\.(?:js|css))"', page):
+        assert client.get(source)
+    found = re.findall(r'slimcls_requests_total\{status="(\d+)"\} (\S+)', client.get("/metrics"))
+    assert [status for status, _ in found] == ["200"]
+
+
 def test_one_fault_of_many_is_looked_for() -> None:
     """A body of half a million of them would hold up everybody for seconds."""
     for kind, texts in ((Ask, [3] * 1000), (AskPairs, [["a"]] * 1000)):
